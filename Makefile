@@ -1,0 +1,38 @@
+# DiffInfinite Lite. `make help` lists what there is; the README has the same as plain pip and python lines.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lab bench eval clean
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+$(READY): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install -e .
+	touch $@
+
+book: $(READY) ## run every chapter and build the pages to _build/html
+	rm -rf _build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build book --config _config.yml --path-output . -W -n --keep-going
+	@echo "Open _build/html/index.html in a browser."
+
+test: $(READY) ## linters, then every test, chapters included
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir book
+
+bench: $(READY) ## what a sample costs on this machine, by sampler and size
+	$(BIN)/python -m diffinfinite_lite.bench
+
+eval: $(READY) ## how good the shipped model is, written to reports/
+	$(BIN)/python -m diffinfinite_lite.report
+
+clean: ## remove the built pages (keeps .venv)
+	rm -rf _build

@@ -1,0 +1,105 @@
+r"""The canvas: latents of any size, the noise estimate of one level, and the pixel-wise timestep map.
+
+Paper 4.3 keeps "a replica of the previous diffusion step" so that pixels already updated at this level can
+be shown to the network as they were. Freezing :math:`z_t` until the level's noise estimate is complete is
+the same thing:
+
+    read    crops of :math:`z_t`, which does not change during a level
+    add     weight times noise estimate of one window
+    advance one step of the solver on all pixels, when the weights sum to one everywhere
+
+:math:`L_t` of Alg. 2 counts here how many steps a pixel still has to go, S at first and 0 in the end;
+within a level its values are ``left`` (not reached yet) and ``left - 1`` (reached), never more than two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffinfinite_lite.windows import Size, Window
+
+
+class Canvas:
+    """Latents under way.
+
+    Parameters
+    ----------
+    z : float (C, H, W), initial noise
+    steps : S
+    visible : (h, w) of the top left part that is the picture; the rest is margin. Default all.
+
+    Attributes
+    ----------
+    z : float (C, H, W), the state :math:`z_t`.
+    eps : float (C, H, W), noise estimate of the level so far.
+    coverage : float32 (H, W), sum of the weights so far.
+    left : steps still to go for the canvas as a whole.
+    steps_left : int32 (H, W), the same for each pixel (:math:`L_t` in Alg. 2).
+
+    >>> canvas = Canvas(torch.zeros(1, 2, 2), steps=3)
+    >>> canvas.add(Window(0, 0, 1, 2), torch.ones(1, 2), torch.ones(1, 1, 2))
+    >>> canvas.steps_left
+    tensor([[2, 2],
+            [3, 3]], dtype=torch.int32)
+    """
+
+    def __init__(self, z: Tensor, steps: int, visible: Size | None = None) -> None:
+        if z.ndim != 3:
+            raise ValueError(f"latents must have the shape (C, H, W), got {tuple(z.shape)}")
+        self.z = z
+        self.size: Size = (z.shape[1], z.shape[2])
+        self.visible = self.size if visible is None else visible
+        self.left = steps
+        self.eps = torch.zeros_like(z)
+        self.coverage = torch.zeros(self.size, device=z.device)
+        self.steps_left = torch.full(self.size, steps, dtype=torch.int32, device=z.device)
+
+    @property
+    def latents(self) -> Tensor:
+        """The picture's part of the state, float (C, h, w); a view, so clone it to keep it."""
+        return self.z[:, : self.visible[0], : self.visible[1]]
+
+    @property
+    def timestep_map(self) -> Tensor:
+        """The picture's part of the steps still to go, int32 (h, w); a view, so clone it to keep it."""
+        return self.steps_left[: self.visible[0], : self.visible[1]]
+
+    def read(self, window: Window) -> Tensor:
+        """Crop of the frozen state, float (C, h, w)."""
+        return self.z[(slice(None), *window.index(self.size))]
+
+    def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
+        """Count one window's noise estimate and mark its pixels as reached.
+
+        Parameters
+        ----------
+        window : where
+        weight : float (h, w)
+        eps : float (C, h, w)
+        """
+        index = window.index(self.size)
+        self.eps[(slice(None), *index)] += weight * eps
+        self.coverage[index] += weight
+        self.steps_left[index] = self.steps_left[index].masked_fill(weight != 0, self.left - 1)
+
+    def advance(self, step: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """One step of the whole canvas: ``z = step(eps, z)``; starts the next level.
+
+        Parameters
+        ----------
+        step : maps noise estimate and state, both (C, H, W), to the next state
+
+        Raises
+        ------
+        ValueError : no level is left.
+        """
+        if self.left < 1:
+            raise ValueError("the canvas is finished: no step is left to advance")
+        self.z = step(self.eps, self.z)
+        self.left -= 1
+        self.eps = torch.zeros_like(self.z)
+        self.coverage.zero_()
+        self.steps_left.fill_(self.left)

@@ -1,0 +1,139 @@
+"""The command line: `diffinfinite sample`, `train`, `data`. No logic of its own, one sentence per error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Mask-image pairs of lung tissue of any size.")
+train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the same command again to resume.")
+data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
+app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+
+
+@app.callback()
+def _settings(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+    if debug:
+        os.environ["DIFFINFINITE_DEBUG"] = "1"
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
+    context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    omega: Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
+    sampler: Annotated[str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, "
+                                              "diffcollage.")] = "random-patch",
+    solver: Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")] = "ddim",
+    eta: Annotated[float, typer.Option(help="Share of fresh noise of DDIM, 0 to 1.")] = 0.0,
+    conditioning: Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")] = "dense",
+    patch: Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")] = 16,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+) -> None:
+    """Generate a mask-image pair."""
+    from .pipeline import check_out, generate, read_mask
+
+    check_out(out, force=force)
+    pair = generate(context, read_mask(mask) if mask else None, _size(size), steps=steps, omega=omega, seed=seed,
+                    sampler=sampler, solver=solver, eta=eta, conditioning=conditioning, patch=patch,
+                    batch_size=batch_size, device=device,
+                    progress=lambda levels, total: tqdm(levels, total=total, unit="level", desc="sampling"))
+    pair.save(out, force=force)
+    seconds = pair.run["seconds"]
+    typer.echo(f"{out}: {pair.image.shape[0]} x {pair.image.shape[1]} px, {pair.run['network_evaluations']} network "
+               f"evaluations, {seconds['sampling']:.1f} s sampling, {seconds['decoding']:.1f} s decoding, "
+               f"{pair.run['peak_memory_mb']} MB at most")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _train(name: str, out: Path, steps: int | None) -> None:
+    from . import recipes
+
+    recipe = getattr(recipes, name)
+    bar = None
+    for progress, total in recipe(out / name, steps):
+        bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name)
+        bar.update(progress.step - bar.n)
+        bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
+
+
+_OUT = Annotated[Path, typer.Option(help="Folder for checkpoints and the log.")]
+_STEPS = Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")]
+
+
+@train_app.command()
+def autoencoder(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+    """Pictures to latents and back."""
+    _train("autoencoder", out, steps)
+
+
+@train_app.command()
+def decoder(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+    """Sharpen the decoder against a critic; the latents stay."""
+    _train("decoder", out, steps)
+
+
+@train_app.command()
+def image(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+    """Latents under a label map (Alg. 1)."""
+    _train("image", out, steps)
+
+
+@train_app.command()
+def mask(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+    """Label maps under a context prompt."""
+    _train("mask", out, steps)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """The sets with their licences, and whether they are on this machine."""
+    from .catalog import SETS, available
+
+    for name, entry in SETS.items():
+        typer.echo(f"{name:24s} {'here' if available(name) else 'not fetched':12s} {entry.licence}")
+
+
+@data_app.command("fetch")
+def data_fetch(name: str) -> None:
+    """Fetch one set, file by file; goes on where it stopped."""
+    from .catalog import fetch
+
+    typer.echo(f"{name}: {fetch(name)}")
+
+
+def main() -> None:
+    """Entry point: one sentence and a non-zero exit code where something is wrong."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit("diffinfinite: stopped by the user; nothing half-written was left")
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get("DIFFINFINITE_DEBUG"):
+            raise
+        sys.exit(f"diffinfinite: {error}")
+
+
+if __name__ == "__main__":
+    main()

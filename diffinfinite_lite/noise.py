@@ -1,0 +1,229 @@
+r"""Noise levels, the step from one to the next, and Gaussian noise that belongs to a place.
+
+Training corrupts :math:`z_t = \sqrt{\alpha_t}\,z_0 + \sqrt{1-\alpha_t}\,\epsilon` (our :math:`\alpha` is
+diffusers' ``alphas_cumprod``). Sampling visits S of the T training timesteps in *trailing* spacing: it
+starts at t = T - 1 and the last of the S steps ends at :math:`\alpha = 1`, without noise. Each step turns
+the canvas :math:`z_t` and its noise estimate into :math:`z_{t-1}`, pixel by pixel:
+
+- ``ddim`` is eq. 1 of the paper, with :math:`\sigma_t = \eta\sqrt{(1-\alpha_{t-1})/(1-\alpha_t)}
+  \sqrt{1-\alpha_t/\alpha_{t-1}}`;
+- ``ddpm``, ancestral sampling, is the same with :math:`\eta = 1`;
+- ``dpm-solver++`` is diffusers' second-order multistep solver; it remembers the last estimate of the whole
+  canvas.
+
+diffusers' own DDIM takes T // S for the distance to the next level, which is wrong for every S that does
+not divide T; ours asks the list of timesteps, and equals theirs where S divides T (tested).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from torch import Tensor
+
+from diffinfinite_lite.windows import Window
+
+BLOCK = 64  # side of the squares in which noise is drawn, latent pixels; part of what a seed means
+
+
+def cosine_alphas(num_train_timesteps: int = 1000) -> Tensor:
+    r"""Noise schedule of training: diffusers' ``squaredcos_cap_v2``.
+
+    Returns
+    -------
+    float32 (T,), :math:`\alpha_t` of eq. 1, falling from almost 1 to almost 0.
+    """
+    return DDIMScheduler(num_train_timesteps, beta_schedule="squaredcos_cap_v2").alphas_cumprod
+
+
+def trailing_timesteps(steps: int, num_train_timesteps: int = 1000) -> list[int]:
+    """Timesteps of the S levels, from T - 1 downwards.
+
+    Raises
+    ------
+    ValueError : steps outside 1..T.
+
+    >>> trailing_timesteps(4)
+    [999, 749, 499, 249]
+    """
+    if not isinstance(steps, int) or not 1 <= steps <= num_train_timesteps:
+        raise ValueError(f"steps must be a whole number from 1 to {num_train_timesteps}, got {steps}")
+    return [round(num_train_timesteps * left / steps) - 1 for left in range(steps, 0, -1)]
+
+
+def ddim_step(
+    z: Tensor, eps: Tensor, alpha: Tensor, alpha_next: Tensor, eta: float = 0.0, noise: Tensor | None = None
+) -> Tensor:
+    r"""One step of paper eq. 1.
+
+    Parameters
+    ----------
+    z : float (...), :math:`z_t`
+    eps : float (...), noise estimate
+    alpha, alpha_next : float (), :math:`\alpha_t` and :math:`\alpha_{t-1}`
+    eta : share of the ancestral noise, 0 deterministic, 1 DDPM
+    noise : float (...), standard Gaussian, needed if eta > 0
+
+    Returns
+    -------
+    float (...), :math:`z_{t-1}`
+
+    >>> one = torch.ones(2)
+    >>> ddim_step(one, 0 * one, torch.tensor(0.25), torch.tensor(1.0))
+    tensor([2., 2.])
+    """
+    clean = (z - (1 - alpha) ** 0.5 * eps) / alpha**0.5
+    sigma = eta * ((1 - alpha_next) / (1 - alpha) * (1 - alpha / alpha_next)) ** 0.5
+    z_next = alpha_next**0.5 * clean + (1 - alpha_next - sigma**2).clamp(min=0) ** 0.5 * eps
+    return z_next if noise is None else z_next + sigma * noise
+
+
+class Ddim:
+    """Eq. 1 over a list of timesteps.
+
+    Attributes
+    ----------
+    timesteps : the S levels, falling.
+    alphas : float32 (S + 1,), one value per level and 1 at the end.
+    eta : share of the ancestral noise.
+    """
+
+    def __init__(self, steps: int, alphas_cumprod: Tensor, eta: float = 0.0) -> None:
+        if not (math.isfinite(eta) and 0 <= eta <= 1):
+            raise ValueError(f"eta must be between 0 and 1, got {eta}")
+        self.timesteps, self.alphas = _levels(steps, alphas_cumprod)
+        self.eta = float(eta)
+
+    def step(self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None) -> Tensor:
+        """State after a level: eps, z and noise float (...), level 0..S-1; noise is None if eta is 0."""
+        return ddim_step(z, eps, self.alphas[level], self.alphas[level + 1], self.eta, noise)
+
+
+class DpmSolver:
+    """diffusers' DPM-Solver++ 2M on one canvas; levels must come in order, since it keeps a history.
+
+    Attributes
+    ----------
+    timesteps, alphas : as in `Ddim`.
+    eta : always 0, the solver is deterministic.
+    """
+
+    eta = 0.0
+
+    def __init__(self, steps: int, alphas_cumprod: Tensor) -> None:
+        self.timesteps, self.alphas = _levels(steps, alphas_cumprod)
+        self._solver = DPMSolverMultistepScheduler(len(alphas_cumprod), prediction_type="epsilon")
+        self._solver.alphas_cumprod = alphas_cumprod.cpu().float()
+        self._solver.set_timesteps(timesteps=self.timesteps)
+
+    def step(self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None) -> Tensor:
+        """State after a level: eps and z float (...), level 0..S-1; noise is not used."""
+        return self._solver.step(eps, self.timesteps[level], z).prev_sample
+
+
+Solver = Ddim | DpmSolver
+
+
+def _levels(steps: int, alphas_cumprod: Tensor) -> tuple[list[int], Tensor]:
+    timesteps = trailing_timesteps(steps, len(alphas_cumprod))
+    return timesteps, torch.cat([alphas_cumprod.cpu().float()[timesteps], torch.ones(1)])
+
+
+SCHEDULERS = ("ddim", "ddpm", "dpm-solver++")
+
+
+def make_solver(name: str, steps: int, alphas_cumprod: Tensor, eta: float | None = None) -> Solver:
+    r"""Solver by name.
+
+    Parameters
+    ----------
+    name : one of `SCHEDULERS`
+    steps : S, network evaluations in sequence, 1..T
+    alphas_cumprod : float (T,), training schedule
+    eta : for ``ddim`` only, default 0
+
+    Returns
+    -------
+    Object with ``timesteps``, ``alphas``, ``eta`` and ``step(eps, z, level, noise)``.
+
+    Raises
+    ------
+    ValueError : unknown name, steps outside 1..T, eta outside 0..1 or for another scheduler.
+    """
+    if name not in SCHEDULERS:
+        raise ValueError(f"scheduler must be one of {', '.join(SCHEDULERS)}, got {name!r}")
+    if name == "ddim":
+        return Ddim(steps, alphas_cumprod, 0.0 if eta is None else eta)
+    if eta is not None:
+        raise ValueError(f"eta is a setting of ddim only, got eta={eta} for {name}")
+    return Ddim(steps, alphas_cumprod, 1.0) if name == "ddpm" else DpmSolver(steps, alphas_cumprod)
+
+
+def coordinate_noise(seed: int, stream: int, channels: int, window: Window) -> Tensor:
+    """Standard Gaussian noise as a pure function of seed, stream and place.
+
+    Every `BLOCK` x `BLOCK` square of the latent plane has its own counter-based generator (Philox), keyed
+    by seed and stream and counted by the square's place: any part of the plane can be computed alone, in
+    any order, on any machine, with the same bits.
+
+    Parameters
+    ----------
+    seed, stream : whole numbers, 0 .. 2**64 - 1; a stream is one use of noise, such as one level
+    channels : C
+    window : part of the plane, not wrapping
+
+    Returns
+    -------
+    float32 (C, h, w)
+
+    Raises
+    ------
+    ValueError : seed out of range.
+
+    >>> plane = coordinate_noise(1, 0, 4, Window(0, 0, 100, 100))
+    >>> bool((coordinate_noise(1, 0, 4, Window(60, 5, 9, 9)) == plane[:, 60:69, 5:14]).all())
+    True
+    """
+    _check_seed(seed)
+    noise = np.empty((channels, window.height, window.width), np.float32)
+    for row, inside_rows, from_rows in _blocks(window.top, window.height):
+        for column, inside_columns, from_columns in _blocks(window.left, window.width):
+            philox = np.random.Philox(
+                key=np.array([seed, stream], np.uint64), counter=np.array([0, 0, row, column], np.uint64)
+            )
+            block = np.random.Generator(philox).standard_normal((channels, BLOCK, BLOCK), dtype=np.float32)
+            noise[:, inside_rows, inside_columns] = block[:, from_rows, from_columns]
+    return torch.from_numpy(noise)
+
+
+def _blocks(start: int, extent: int) -> Iterator[tuple[int, slice, slice]]:
+    """Blocks an interval meets: number, slice of the interval, slice of the block."""
+    for block in range(start // BLOCK, -(-(start + extent) // BLOCK)):
+        first, last = max(start, block * BLOCK), min(start + extent, (block + 1) * BLOCK)
+        yield block, slice(first - start, last - start), slice(first - block * BLOCK, last - block * BLOCK)
+
+
+def level_generator(seed: int, level: int) -> torch.Generator:
+    """Generator for one level's windows, a function of (seed, level): a run can resume anywhere.
+
+    Parameters
+    ----------
+    seed : whole number, 0 .. 2**64 - 1
+    level : 0 .. S - 1
+
+    Raises
+    ------
+    ValueError : seed out of range.
+    """
+    _check_seed(seed)
+    state = int(np.random.SeedSequence((seed, level)).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be between 0 and 2**64 - 1, got {seed}")

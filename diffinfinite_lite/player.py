@@ -1,0 +1,147 @@
+r"""A player for pixel-wise timestep maps: one HTML string that moves without a kernel and asks for nothing outside.
+
+Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for a window
+and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and both darken as fewer
+steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes.
+
+The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in words.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+
+def run_lengths(frame: np.ndarray) -> bytes:
+    """Frame in row-major order as pairs (value, count), counts of 255 at most.
+
+    Parameters
+    ----------
+    frame : int array (h, w), values 0..255
+
+    >>> list(run_lengths(np.array([[3, 3], [3, 2]])))
+    [3, 3, 2, 1]
+    """
+    values = np.asarray(frame).ravel()
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])
+    pairs = bytearray()
+    for start, stop in zip(starts, [*starts[1:], len(values)], strict=True):
+        count = int(stop - start)
+        pairs += bytes([int(values[start]), 255]) * (count // 255)
+        if count % 255:
+            pairs += bytes([int(values[start]), count % 255])
+    return bytes(pairs)
+
+
+def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int = 120) -> str:
+    """HTML of a player for timestep maps.
+
+    Parameters
+    ----------
+    frames : int arrays (h, w), steps still to go for each pixel, 0..255, in the order of the run
+    name : identifier that no other player on the page has: letters, digits, hyphens
+    title : what the animation shows, the text for those who cannot see it
+    delay_ms : milliseconds a frame stays while playing
+
+    Returns
+    -------
+    HTML to show with `IPython.display.HTML`.
+
+    Raises
+    ------
+    ValueError : no frames, frames of unlike shapes or values outside 0..255, a name that is no identifier.
+
+    >>> 'aria-label="Toy"' in player([np.array([[1, 0]])], name="toy", title="Toy")
+    True
+    """
+    if not len(frames):
+        raise ValueError("expected at least one frame, got none")
+    shape = np.shape(frames[0])
+    for number, frame in enumerate(frames):
+        if len(shape) != 2 or np.shape(frame) != shape:
+            raise ValueError(f"expected frames (h, w) of one shape, got {np.shape(frame)} at {number} after {shape}")
+        if np.min(frame) < 0 or np.max(frame) > 255:
+            raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
+    if not name.replace("-", "").isalnum() or not name.isascii():
+        raise ValueError(f"expected a name of letters, digits and hyphens, got {name!r}")
+    coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
+    values = {
+        "NAME": name,
+        "TITLE": escape(title, quote=True),
+        "LAST": str(len(frames) - 1),
+        "HEIGHT": str(shape[0]),
+        "WIDTH": str(shape[1]),
+        "DELAY": str(int(delay_ms)),
+        "TOP": str(max(1, int(np.max(frames[0])))),
+        "FRAMES": coded,
+    }
+    html = _PAGE
+    for key, value in values.items():
+        html = html.replace(f"%{key}%", value)
+    return html
+
+
+_PAGE = """
+<div class="timestep-player" id="%NAME%" style="max-width: 32rem">
+<canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
+ style="width: 100%; image-rendering: pixelated; border: 1px solid #888"></canvas>
+<div style="display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: .4rem 0">
+<button type="button" data-do="play" style="min-width: 4.5rem; padding: .35rem .6rem">Play</button>
+<button type="button" data-do="back" aria-label="Previous frame" style="padding: .35rem .6rem">Back</button>
+<button type="button" data-do="next" aria-label="Next frame" style="padding: .35rem .6rem">Step</button>
+<input type="range" min="0" max="%LAST%" value="0" step="1" aria-label="Frame of: %TITLE%"
+ style="flex: 1; min-width: 8rem">
+</div>
+<p style="margin: 0; font-size: .9em" aria-live="polite"></p>
+</div>
+<script>
+(() => {
+  const root = document.getElementById("%NAME%"), frames = [%FRAMES%], top_ = %TOP%;
+  const canvas = root.querySelector("canvas"), pen = canvas.getContext("2d");
+  const slider = root.querySelector("input"), words = root.querySelector("p");
+  const play = root.querySelector("[data-do=play]");
+  let timer = null;
+  const draw = () => {
+    const code = atob(frames[+slider.value]), picture = pen.createImageData(%WIDTH%, %HEIGHT%);
+    let most = 0, least = 255, reached = 0, pixel = 0;
+    for (let i = 0; i < code.length; i += 2) {
+      most = Math.max(most, code.charCodeAt(i)); least = Math.min(least, code.charCodeAt(i));
+    }
+    for (let i = 0; i < code.length; i += 2) {
+      const value = code.charCodeAt(i), count = code.charCodeAt(i + 1), waits = value === most && most > least;
+      const left = value / top_;
+      const colour = waits ? [235 + 20 * left, 160 + 60 * left, 80 + 90 * left]
+                           : [10 + 50 * left, 40 + 95 * left, 90 + 110 * left];
+      if (!waits) reached += count;
+      for (let k = 0; k < count; k++, pixel++) {
+        for (let c = 0; c < 3; c++) picture.data[4 * pixel + c] = colour[c];
+        picture.data[4 * pixel + 3] = 255;
+      }
+    }
+    pen.putImageData(picture, 0, 0);
+    const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
+      ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others still ${most}.`
+      : `all pixels have ${most} steps to go.`);
+    slider.setAttribute("aria-valuetext", text);
+    words.setAttribute("aria-live", timer ? "off" : "polite");
+    words.textContent = text;
+  };
+  const stop = () => { clearInterval(timer); timer = null; play.textContent = "Play"; draw(); };
+  const move = (by) => { slider.value = +slider.value + by; draw(); };
+  play.onclick = () => {
+    if (timer) return stop();
+    if (+slider.value === frames.length - 1) slider.value = 0;
+    play.textContent = "Pause";
+    timer = setInterval(() => { if (+slider.value === frames.length - 1) stop(); else move(1); }, %DELAY%);
+  };
+  root.querySelector("[data-do=back]").onclick = () => { stop(); move(-1); };
+  root.querySelector("[data-do=next]").onclick = () => { stop(); move(1); };
+  slider.oninput = () => { if (timer) stop(); draw(); };
+  draw();
+})();
+</script>
+"""

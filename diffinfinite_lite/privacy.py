@@ -1,0 +1,198 @@
+r"""Privacy: does a model make tissue, or hand out its training tiles? Arrays (N, D) in, numbers out.
+
+**Authenticity** A (eq. 13; Alaa et al., 2022). The model's law is taken as a mixture
+:math:`P_g = A\,P'_g + (1 - A)\,\delta_{g,\epsilon}` of something new and of training points with a little
+noise. A synthetic y is called a copy when it lies closer to its nearest training point x* than any other
+training point does; A is the share that is not. *It is not 1 for honest data*: a fresh real sample is "a
+copy" whenever it and x* are mutual nearest neighbours, which gives A = 1/3 in one dimension, 0.38 in two and
+towards 1/2 in many. And garbage, far from everything, scores 1. Read A beside the A of held-out real tiles,
+and beside precision.
+
+**Data copying** C_T (eq. 14; Meehan et al., 2020) makes that comparison itself. With d(y) the distance to the
+nearest training point, each k-means cell of the training set compares d of synthetic with d of held-out real
+samples by a z-scored Mann-Whitney statistic; C_T is the mean over cells, weighted by the held-out share, of
+cells that hold at least a share tau of the synthetic samples.
+
+======================  =================================================
+C_T far below 0         synthetic is nearer to train than held-out: copies
+C_T about 0 (-3 to 3)   as near as held-out real
+C_T far above 0         farther away: underfitted, or out of domain
+======================  =================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.cluster import KMeans
+
+from .fidelity import distances, radii
+from .resampling import check
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Nearest references of each query, nearest first: `index` (N, k) into them and `distance` (N, k)."""
+
+    index: np.ndarray
+    distance: np.ndarray
+
+
+@dataclass(frozen=True)
+class DataCopying:
+    """The C_T score and what went into it, cell by cell (arrays of one length, cells in the order of
+    k-means).
+
+    Attributes
+    ----------
+    score : C_T in standard deviations; below about -3 the model copies.
+    z : Z_U of each cell, 0 where a cell lacks test or synthetic samples.
+    test_share, synthetic_share : P_n and Q_m of each cell, sum 1.
+    tau : smallest synthetic share of a cell that counted.
+    """
+
+    score: float
+    z: np.ndarray
+    test_share: np.ndarray
+    synthetic_share: np.ndarray
+    tau: float
+
+
+def nearest_neighbours(queries: np.ndarray, references: np.ndarray, k: int = 1) -> Neighbours:
+    """The k references nearest to each query, in Euclidean distance.
+
+    Parameters
+    ----------
+    queries, references : (N, D) and (M, D) with M of at least k; a query that is in `references` finds itself
+
+    Raises
+    ------
+    ValueError : k under 1 or above M, or see `resampling.check`.
+
+    >>> nearest_neighbours([[0.9]], [[0.0], [1.0], [3.0]], k=2).index.tolist()
+    [[1, 0]]
+    """
+    if k < 1:
+        raise ValueError(f"expected a neighbour number k of at least 1, got {k}")
+    (references,) = check(k, references=references)
+    _, queries = check(1, references=references, queries=queries)
+    index, distance = [], []
+    for block in distances(queries, references):
+        order = np.argsort(block, axis=1, kind="stable")[:, :k]
+        index.append(order)
+        distance.append(np.take_along_axis(block, order, axis=1))
+    return Neighbours(np.concatenate(index), np.concatenate(distance))
+
+
+def authenticity(train: np.ndarray, synthetic: np.ndarray) -> float:
+    r"""Authenticity A, the share of synthetic samples that are no noisy copies of training samples (eq. 13).
+
+    With x* the training point nearest to y, y counts as authentic if
+    :math:`\|y - x^*\| > \min_{x \neq x^*} \|x - x^*\|`.
+
+    Parameters
+    ----------
+    train, synthetic : (N, D) with N of at least 2, and (M, D)
+
+    Returns
+    -------
+    in [0, 1]: 0 for copies, 1/3 to 1/2 for fresh real data (see the module), 1 for anything far away
+
+    Raises
+    ------
+    ValueError : see `resampling.check`.
+
+    >>> train = np.random.default_rng(0).normal(size=(50, 4))
+    >>> authenticity(train, train[:20]), authenticity(train, train + 100)
+    (0.0, 1.0)
+    """
+    (train,) = check(2, train=train)
+    nearest = nearest_neighbours(synthetic, train)
+    return float((nearest.distance[:, 0] > radii(train, 1)[nearest.index[:, 0]]).mean())
+
+
+def mann_whitney_z(test: np.ndarray, synthetic: np.ndarray) -> float:
+    r"""Z-scored Mann-Whitney statistic of two samples of numbers, corrected for ties (section 3.1 of Meehan
+    et al.).
+
+    :math:`Z_U = (U - nm/2) / \sigma_U`, where U counts the pairs in which the synthetic number is the larger
+    one.
+
+    Parameters
+    ----------
+    test, synthetic : (n,) and (m,), not empty
+
+    Returns
+    -------
+    below 0 where the synthetic numbers are smaller; 0 where all are equal
+
+    >>> round(mann_whitney_z(np.arange(10) + 10.0, np.arange(10.0)), 2)
+    -3.78
+    """
+    n, m = len(test), len(synthetic)
+    ranks = rankdata(np.concatenate([test, synthetic]))
+    u = ranks[n:].sum() - m * (m + 1) / 2
+    _, ties = np.unique(ranks, return_counts=True)
+    total = n + m
+    variance = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * max(total - 1, 1)))
+    return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def data_copying_ct(
+    train: np.ndarray,
+    test: np.ndarray,
+    synthetic: np.ndarray,
+    generator: np.random.Generator,
+    cells: int = 5,
+    tau: float | None = None,
+) -> DataCopying:
+    r"""The data-copying score C_T (eq. 14).
+
+    .. math:: C_T = \frac{\sum_{\pi \in \Pi_\tau} P_n(\pi)\, Z_U(L_\pi(P_n), L_\pi(Q_m); T)}
+                         {\sum_{\pi \in \Pi_\tau} P_n(\pi)}
+
+    Parameters
+    ----------
+    train, test, synthetic : (N, D), (n, D), (m, D): the model saw `train`; `test` is real, of the same law,
+        and
+        from other patients or clusters than `train`, or it is itself "copied" and hides copying
+    generator : seeds k-means
+    cells : k-means cells on `train`
+    tau : smallest share of synthetic samples a cell must hold; None is Meehan's 20 / m, at most 1 / cells
+
+    Notes
+    -----
+    z grows with the square root of the number of samples: compare scores at equal n and m only. Below about
+    20 test and synthetic samples a cell, z is coarse; take fewer cells.
+
+    Raises
+    ------
+    ValueError : fewer training samples than cells, no cell with test and enough synthetic samples, or see
+        `resampling.check`.
+
+    >>> x = np.random.default_rng(0).normal(size=(300, 3))
+    >>> copies = data_copying_ct(x[:100], x[100:200], x[:100], np.random.default_rng(0), cells=2)
+    >>> fresh = data_copying_ct(x[:100], x[100:200], x[200:], np.random.default_rng(0), cells=2)
+    >>> copies.score < -6, abs(fresh.score) < 3
+    (True, True)
+    """
+    if cells < 1:
+        raise ValueError(f"expected at least 1 cell, got {cells}")
+    (train,) = check(cells, train=train)
+    _, test, synthetic = check(1, train=train, test=test, synthetic=synthetic)
+    tau = min(20 / len(synthetic), 1 / cells) if tau is None else tau
+    means = KMeans(cells, n_init=4, random_state=int(generator.integers(2**31))).fit(train)
+    where = [means.predict(x) for x in (test, synthetic)]
+    reach = [nearest_neighbours(x, train).distance[:, 0] for x in (test, synthetic)]
+    share = [np.bincount(w, minlength=cells) / len(w) for w in where]
+    z = np.zeros(cells)
+    for cell in range(cells):
+        in_test, in_synthetic = (r[w == cell] for r, w in zip(reach, where, strict=True))
+        if len(in_test) and len(in_synthetic):
+            z[cell] = mann_whitney_z(in_test, in_synthetic)
+    weight = share[0] * ((share[1] >= tau) & (share[1] > 0))
+    if not weight.sum() > 0:
+        raise ValueError(f"expected a cell with test and {tau:.1%} of synthetic samples, got none of {cells}")
+    return DataCopying(float((weight * z).sum() / weight.sum()), z, share[0], share[1], float(tau))

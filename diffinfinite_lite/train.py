@@ -1,0 +1,273 @@
+r"""Training loops as generators: `fit` draws a batch, steps, averages weights, and survives being killed.
+
+The batch of step n is a function of (seed, n), so that a resumed run sees the batches it would have seen. State
+(weights, their exponential moving average, Adam moments) is one safetensors file, written whole and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import checkpoint
+from .unet import LABELS
+
+Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One training step: its number (from 1), the losses as floats, seconds since the run (re)started."""
+
+    step: int
+    losses: dict[str, float]
+    seconds: float
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
+    """Linear warm-up over the first share of the run, then linear decay to a twentieth of the peak."""
+    done = step / steps
+    return peak * (done / warmup if done < warmup else max(0.05, (1 - done) / (1 - warmup)))
+
+
+def fit(model: nn.Module, loss: Loss, *, steps: int, peak_lr: float, out: Path, seed: int = 0,
+        ema_decay: float = 0.999, weight_decay: float = 0.01, save_every: int = 200,
+        parameters=None) -> Iterator[Progress]:
+    """Train ``model`` and yield after every step.
+
+    Parameters
+    ----------
+    loss : ``loss(step, generator)`` returns a dict whose ``"loss"`` entry is minimised; the rest is logged.
+    steps : total number of steps, those before a resume included.
+    peak_lr : largest learning rate of AdamW (warm-up, then linear decay).
+    out : folder for ``state.safetensors`` (resumed from if present), ``ema.safetensors`` and ``log.csv``.
+    parameters : what to train; all of the model by default.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    trained = list(model.parameters() if parameters is None else parameters)
+    optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99))
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    start = _resume(out, model, optimizer, average)
+    began = time.monotonic()
+    log = (out / "log.csv").open("a", newline="")
+    for step in range(start + 1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak_lr)
+        losses = loss(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        decay = min(ema_decay, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                average[key].lerp_(value, 1 - decay)
+            else:
+                average[key].copy_(value)
+        values = {k: float(v.detach()) for k, v in losses.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise ValueError(f"the loss at step {step} is not a number: lower the learning rate")
+        csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
+        if step % save_every == 0 or step == steps:
+            log.flush()
+            _save(out, model, optimizer, average, step)
+        yield Progress(step, values, time.monotonic() - began)
+
+
+def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int) -> None:
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in average.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
+    checkpoint.save(out / "state.safetensors", tensors, {"step": step, **model.config})
+    checkpoint.save(out / "ema.safetensors",
+                    {k: v.half() if v.is_floating_point() else v for k, v in average.items()}, model.config)
+
+
+def _resume(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor]) -> int:
+    if not (out / "state.safetensors").exists():
+        return 0
+    tensors, config = checkpoint.load(out / "state.safetensors")
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    for key, value in average.items():
+        value.copy_(tensors[f"ema.{key}"])
+    states: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("adam."):
+            _, index, name = key.split(".")
+            states.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return config["step"]
+
+
+def random_crops(images: Tensor, size: int, batch: int, generator: torch.Generator) -> Tensor:
+    """Random crops in a random one of eight orientations.
+
+    Parameters
+    ----------
+    images : uint8 (N, H, W, 3)
+
+    Returns
+    -------
+    float (batch, 3, size, size) in [-1, 1]
+    """
+    picked = torch.randint(len(images), (batch,), generator=generator).tolist()
+    crops = []
+    for index in picked:
+        top, left, turn, flip = (int(torch.randint(n, (1,), generator=generator)) for n in
+                                 (images.shape[1] - size + 1, images.shape[2] - size + 1, 4, 2))
+        crop = images[index, top:top + size, left:left + size].permute(2, 0, 1)
+        crop = torch.rot90(crop, turn, (1, 2))
+        crops.append(crop.flip(2) if flip else crop)
+    return torch.stack(crops).float() / 127.5 - 1
+
+
+def autoencoder_loss(model: nn.Module, images: Tensor, *, size: int = 128, batch: int = 16,
+                     bf16: bool = True) -> Loss:
+    """L1 on pixels and on their finite differences: the encoder learns what is there, edges included."""
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        x = random_crops(images, size, batch, generator).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = model(x)
+        error = y.float() - x
+        edges = (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
+        pixels = error.abs().mean()
+        return {"loss": pixels + edges, "l1": pixels, "mse": error.detach().square().mean()}
+
+    return loss
+
+
+class Critic(nn.Module):
+    """Patch discriminator of five spectrally normalised convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8)."""
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        norm = nn.utils.parametrizations.spectral_norm
+        widths = [3, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for a, b in zip(widths, widths[1:], strict=False):
+            layers += [norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        layers += [norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)), nn.LeakyReLU(0.2),
+                   norm(nn.Conv2d(widths[-1], 1, 3, padding=1))]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Sharpener(nn.Module):
+    """An autoencoder whose encoder is frozen, and the critic that its decoder learns from."""
+
+    def __init__(self, autoencoder: nn.Module):
+        super().__init__()
+        self.config = autoencoder.config
+        self.autoencoder, self.critic = autoencoder, Critic()
+        autoencoder.encoder.requires_grad_(False)
+
+    def trained_parameters(self):
+        return [*self.autoencoder.decoder.parameters(), *self.critic.parameters()]
+
+
+def sharpening_loss(model: Sharpener, images: Tensor, perceptual: Callable[[Tensor], list[Tensor]], *,
+                    size: int = 128, batch: int = 8, adversarial: float = 0.1, ramp: int = 200,
+                    bf16: bool = True) -> Loss:
+    """L1 + perceptual + hinge loss for the decoder alone; the latents, and what was trained on them, stay valid.
+
+    Decoder and critic step together: the critic is frozen while it judges for the decoder.
+    """
+    autoencoder, critic = model.autoencoder, model.critic
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        x = random_crops(images, size, batch, generator).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.no_grad():
+                z = autoencoder.eval().encode(x)
+            y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator))
+            critic.requires_grad_(False)
+            fooled = -critic(y).float().mean()
+            critic.requires_grad_(True)
+            judged = F.relu(1 - critic(x).float()).mean() + F.relu(1 + critic(y.detach()).float()).mean()
+        y = y.float()
+        with torch.no_grad():
+            wanted = perceptual(x)
+        seen = sum((a - b).abs().mean() / b.abs().mean() for a, b in zip(perceptual(y), wanted, strict=True))
+        pixels = (y - x).abs().mean()
+        weight = adversarial * min(1.0, step / ramp)
+        return {"loss": pixels + 0.2 * seen + weight * fooled + judged, "l1": pixels, "perceptual": seen,
+                "fooled": fooled, "judged": judged, "mse": (y.detach() - x).square().mean()}
+
+    return loss
+
+
+def pool_mask(mask: Tensor, factor: int = 8) -> Tensor:
+    """Label masks (N, H, W) to latent resolution (N, H/f, W/f): the most frequent label of each block."""
+    shares = F.avg_pool2d(F.one_hot(mask.long(), LABELS).permute(0, 3, 1, 2).float(), factor)
+    return shares.argmax(dim=1)
+
+
+@torch.no_grad()
+def encode_tiles(autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: bool = True) -> Tensor:
+    """Latents (N, C, H/8, W/8) in half precision of uint8 tiles (N, H, W, 3)."""
+    out = []
+    for chunk in images.split(batch):
+        x = (chunk.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out.append(autoencoder.eval().encode(x).half())
+    return torch.cat(out)
+
+
+def image_loss(model: nn.Module, alphas_cumprod: Tensor, unlabelled: Tensor,
+               labelled: list[tuple[Tensor, Tensor]], *, p_unc: float = 0.5, patch: int = 16, batch: int = 32,
+               single_label: float = 0.25, bf16: bool = True) -> Loss:
+    """Alg. 1 with eq. 9: v-prediction on labelled and unlabelled latents, drawn sample by sample.
+
+    The paper's eq. 9 takes the unlabelled set where u >= p_unc, its text calls p_unc the probability of the
+    unconditional case. At the paper's p_unc = 0.5 they agree; this code follows the text.
+
+    Parameters
+    ----------
+    unlabelled : (N, C, h, w), the set q0.
+    labelled : the set q1 as sources, each latents (N, C, h, w) and conditions (N, h, w); a source is drawn in
+        proportion to the square root of its size, or a small expert set would never be seen.
+    single_label : share of the labelled samples that keep one of their labels and lose the others.
+    """
+    weights = torch.tensor([len(z) ** 0.5 for z, _ in labelled])
+
+    def crop(z: Tensor, c: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        top, left = (int(torch.randint(n - patch + 1, (1,), generator=generator)) for n in z.shape[-2:])
+        return z[:, top:top + patch, left:left + patch], c[top:top + patch, left:left + patch]
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if torch.rand((), generator=generator) < p_unc:
+            z = unlabelled[torch.randint(len(unlabelled), (), generator=generator)]
+            return crop(z, torch.zeros(z.shape[-2:], dtype=torch.int64), generator)
+        latents, conditions = labelled[int(torch.multinomial(weights, 1, generator=generator))]
+        index = torch.randint(len(latents), (), generator=generator)
+        z, c = crop(latents[index], conditions[index], generator)
+        if torch.rand((), generator=generator) < single_label:
+            present = c.unique()
+            kept = present[torch.randint(len(present), (), generator=generator)]
+            c = torch.where(c == kept, c, 0)
+        return z, c
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        z, condition = map(torch.stack, zip(*(draw(generator) for _ in range(batch)), strict=True))
+        z = z.float()
+        t = torch.randint(len(alphas_cumprod), (batch,), generator=generator)
+        noise = torch.randn(z.shape, generator=generator)
+        a = alphas_cumprod[t].view(-1, 1, 1, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            v = model(a.sqrt() * z + (1 - a).sqrt() * noise, t, condition)
+        return {"loss": F.mse_loss(v.float(), a.sqrt() * noise - (1 - a).sqrt() * z)}
+
+    return loss

@@ -1,0 +1,270 @@
+r"""Windows and plans: which crops of the canvas the network sees at a noise level, and their weights.
+
+A *plan* yields pairs :math:`(I_j, w_j)`: a window and a weight for each of its pixels. Within a level
+:math:`z_t` is frozen and the noise estimate of the whole canvas is :math:`\epsilon = \sum_j
+w_j\,\epsilon_\theta(z_t[I_j])`, with :math:`\sum_j w_j = 1` at every latent pixel. A sampling method is
+nothing but its plan:
+
+================  ========================================================================================
+random-patch      paper Alg. 2, eq. 6: 1 on pixels no earlier window of the level covers, else 0
+torus-grid        the same on a grid of n windows an axis, shifted at random each level (SpotDiffusion, 2025)
+sliding-window    the same in raster order, half a window apart
+multidiffusion    1 / the number of windows that cover the pixel (Bar-Tal et al., 2023)
+diffcollage       +1 on patches, -1 on overlaps of two, +1 where overlaps cross (Zhang et al., 2023)
+================  ========================================================================================
+
+**Borders.** If windows had to stay inside the canvas, the outermost pixels could only come from windows
+flush with the border, and the far edge of those would be a seam at one fixed line in nearly every level
+(19x the mean in the published loop). The two random plans therefore treat a canvas axis longer than a
+window as periodic: every line is a seam equally often, and n windows an axis suffice.
+`samplers.sample(margin=...)` adds canvas that is cropped off again; with ``margin >= patch - 1`` no window
+sees two opposite borders. Everything here is integers: no network, no image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of latent pixels; past the bottom or right border it goes on at the top or left.
+
+    Attributes
+    ----------
+    top, left : row and column of its first pixel.
+    height, width : extent in latent pixels.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def index(self, size: Size) -> tuple:
+        """Index of the window's pixels in the last two axes of a canvas.
+
+        Parameters
+        ----------
+        size : (H, W) of the canvas
+
+        Returns
+        -------
+        pair for the last two axes: two slices (a view), or row and column numbers if the window wraps.
+
+        >>> torch.arange(12).view(3, 4)[Window(2, 3, 2, 2).index((3, 4))]
+        tensor([[11,  8],
+                [ 3,  0]])
+        """
+        if self.top + self.height <= size[0] and self.left + self.width <= size[1]:
+            return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+        rows = (self.top + torch.arange(self.height)) % size[0]
+        columns = (self.left + torch.arange(self.width)) % size[1]
+        return rows[:, None], columns
+
+
+View = tuple[Window, Tensor]
+Plan = Callable[[Size, int, torch.Generator], Iterator[View]]
+
+
+def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
+    """Paper Alg. 2: random crops until all is covered; the first window to reach a pixel writes it (eq. 6).
+
+    The paper asks that "regions with latent pixels of low projection coverage are more likely". Here every
+    window is centred on a pixel drawn uniformly from those not covered yet, so no crop is drawn twice and
+    each adds something.
+
+    Parameters
+    ----------
+    size : (H, W) of the canvas in latent pixels
+    patch : side of a window in latent pixels
+    generator : source of the randomness of this level
+
+    Yields
+    ------
+    Window and its weight, float32 (h, w), zeros and ones.
+    """
+    height, width = min(patch, size[0]), min(patch, size[1])
+    free = torch.ones(size, dtype=torch.bool)
+    while len(candidates := free.flatten().nonzero()):
+        pixel = int(candidates[_randint(len(candidates), generator)])
+        row, column = divmod(pixel, size[1])
+        top = (row - height // 2) % size[0] if size[0] > patch else 0
+        left = (column - width // 2) % size[1] if size[1] > patch else 0
+        yield _claim(free, Window(top, left, height, width))
+
+
+def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
+    """A grid of ceil(H / patch) x ceil(W / patch) windows on the periodic canvas, shifted at random.
+
+    The fewest windows a cover can have. Random offsets for a non-overlapping grid: SpotDiffusion (WACV
+    2025). Where the side is no multiple of the patch the windows overlap a little and the first writer
+    wins.
+
+    Parameters and yields as in `random_patch`.
+    """
+    axes = []
+    for n in size:
+        count, offset = math.ceil(n / patch), _randint(n, generator) if n > patch else 0
+        axes.append([(offset + k * n // count) % n for k in range(count)])
+    yield from _first_writer(size, patch, *axes)
+
+
+def sliding_window(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
+    """Windows in raster order, half a window apart; the first writer wins. Nothing is random.
+
+    Parameters and yields as in `random_patch`; the last window of an axis is flush with the border.
+    """
+    yield from _first_writer(size, patch, *(_starts(n, patch, max(patch // 2, 1)) for n in size))
+
+
+def multidiffusion(
+    size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
+) -> Iterator[View]:
+    """Average of all windows over each pixel (MultiDiffusion, Bar-Tal et al., 2023). Nothing is random.
+
+    Averaging noise estimates equals averaging the windows' next states, since a step is affine in both.
+
+    Parameters
+    ----------
+    size, patch, generator : as in `random_patch`
+    stride : latent pixels between windows, default ``patch // 4``; set it with `functools.partial`
+
+    Yields
+    ------
+    Window and its weight, float32 (h, w): 1 / (windows over the pixel).
+
+    Raises
+    ------
+    ValueError : the stride is below 1.
+    """
+    stride = max(patch // 4, 1) if stride is None else stride
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1 latent pixel, got {stride}")
+    axes = [_starts(n, patch, stride) for n in size]
+    counts = []
+    for n, starts in zip(size, axes, strict=True):
+        count = torch.zeros(n)
+        for start in starts:
+            count[start : start + patch] += 1
+        counts.append(count)
+    weight = 1 / (counts[0][:, None] * counts[1])
+    for top in axes[0]:
+        for left in axes[1]:
+            window = Window(top, left, min(patch, size[0]), min(patch, size[1]))
+            yield window, weight[window.index(size)]
+
+
+def diffcollage(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
+    """Grid factor graph of half-overlapping patches (DiffCollage, Zhang et al., 2023). Nothing is random.
+
+    Bethe approximation of a joint density: product of the factors' marginals over the marginals of what
+    neighbours share, so that scores add with +1 on patches and -1 on overlaps. The published code has
+    chains and circles only; that the grid is the product of two chains, with overlaps that cross counted +1
+    again, is our reading. The network is also called on half windows (h, w in {patch, patch // 2}); where
+    ``size - patch`` is no multiple of ``patch // 2`` the last overlap of an axis is longer than half.
+
+    Parameters as in `random_patch`.
+
+    Yields
+    ------
+    Window and its weight, float32 (h, w), all +1 or all -1.
+    """
+    chains = []
+    for n in size:
+        starts, extent = _starts(n, patch, max(patch // 2, 1)), min(patch, n)
+        shared = [(b, a + extent - b, -1.0) for a, b in pairwise(starts) if a + extent > b]
+        chains.append([(start, extent, 1.0) for start in starts] + shared)
+    for top, height, sign in chains[0]:
+        for left, width, other in chains[1]:
+            yield Window(top, left, height, width), torch.full((height, width), sign * other)
+
+
+PLANS: dict[str, Plan] = {
+    "random-patch": random_patch,
+    "torus-grid": torus_grid,
+    "sliding-window": sliding_window,
+    "multidiffusion": multidiffusion,
+    "diffcollage": diffcollage,
+}
+
+
+def check_plan(views: list[View], size: Size) -> None:
+    """Refuse a plan whose weights do not sum to one.
+
+    Parameters
+    ----------
+    views : windows and weights of one level
+    size : (H, W) of the canvas
+
+    Raises
+    ------
+    ValueError : some pixel is uncovered or over-counted, or a window is larger than the canvas.
+
+    >>> check_plan([(Window(0, 0, 1, 2), torch.ones(1, 2))], (2, 2))
+    Traceback (most recent call last):
+    ValueError: the plan's weights must sum to 1 at every pixel, but 2 of 4 do not: at (1, 0) they sum to 0
+    """
+    total = torch.zeros(size)
+    for window, weight in views:
+        if window.height > size[0] or window.width > size[1]:
+            raise ValueError(f"a window must fit into the {size[0]} x {size[1]} canvas, got {window}")
+        total[window.index(size)] += weight
+    wrong = ((total - 1).abs() > 1e-4).nonzero()
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise ValueError(
+            f"the plan's weights must sum to 1 at every pixel, but {len(wrong)} of {total.numel()} do not: "
+            f"at ({row}, {column}) they sum to {float(total[row, column]):g}"
+        )
+
+
+def hann(height: int, width: int) -> Tensor:
+    """Hann window on pixel centres, positive everywhere, for blending (paper Fig. 13).
+
+    Parameters
+    ----------
+    height, width : extent in pixels
+
+    Returns
+    -------
+    float32 (height, width), at most 1.
+
+    >>> hann(1, 4)
+    tensor([[0.1464, 0.8536, 0.8536, 0.1464]])
+    """
+    rows, columns = (torch.sin(math.pi * (torch.arange(n) + 0.5) / n) ** 2 for n in (height, width))
+    return rows[:, None] * columns
+
+
+def _randint(high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(high, (1,), generator=generator))
+
+
+def _starts(n: int, patch: int, stride: int) -> list[int]:
+    """First pixels of windows along an axis, the last one flush with the border."""
+    last = max(n - patch, 0)
+    return [*range(0, last, stride), last]
+
+
+def _claim(free: Tensor, window: Window) -> View:
+    """The window with weight 1 on its free pixels, which are taken from then on."""
+    index = window.index(tuple(free.shape))
+    weight = free[index].float()
+    free[index] = False
+    return window, weight
+
+
+def _first_writer(size: Size, patch: int, tops: list[int], lefts: list[int]) -> Iterator[View]:
+    free = torch.ones(size, dtype=torch.bool)
+    for top in tops:
+        for left in lefts:
+            yield _claim(free, Window(top, left, min(patch, size[0]), min(patch, size[1])))

@@ -1,0 +1,46 @@
+"""Every chapter runs from top to bottom, solutions included, with small parameters."""
+
+from pathlib import Path
+
+import jupytext
+import papermill
+import pytest
+
+BOOK = Path(__file__).parents[1] / "book"
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
+SMALL = {
+    "01_tour": {"height": 128, "width": 192, "steps": 2, "device": "cpu"},
+    "06_random_patches": {"height": 128, "width": 192, "steps": 2, "device": "cpu", "levels": 40, "seeds": 4},
+}
+
+
+def test_every_chapter_has_small_parameters():
+    assert sorted(SMALL) == [chapter.stem for chapter in CHAPTERS]
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_chapter_runs(chapter, tmp_path):
+    notebook = tmp_path / f"{chapter.stem}.ipynb"
+    source = jupytext.read(chapter)
+    tagged = [cell for cell in source.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1, "a chapter has one cell tagged parameters"
+    unknown = [name for name in SMALL[chapter.stem] if f"{name} =" not in tagged[0].source]
+    assert not unknown, f"the chapter has no parameters {unknown}"
+    jupytext.write(source, notebook)
+    papermill.execute_notebook(
+        notebook,
+        tmp_path / f"{chapter.stem}.out.ipynb",
+        parameters=SMALL[chapter.stem],
+        kernel_name="python3",
+        cwd=tmp_path,
+        progress_bar=False,
+        execution_timeout=600,
+    )
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_chapter_has_what_readers_count_on(chapter):
+    text = chapter.read_text("utf8")
+    for part in ("You will learn", "minutes", "{exercise}", "{solution-start}", "## Quiz", "## Take-away"):
+        assert part in text, f"{chapter.name} lacks {part!r}"
+    assert not any(cell.get("outputs") for cell in jupytext.read(chapter).cells), "chapters carry no outputs"

@@ -1,0 +1,71 @@
+"""Hann-blended decoding."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import avg_pool2d, interpolate
+
+from diffinfinite_lite.decode import decode, decode_stream
+
+
+class Repeat:
+    """A decoder without context: tiling must not be visible at all."""
+
+    def decode(self, z):
+        return z[:, :3].repeat_interleave(8, -2).repeat_interleave(8, -1)
+
+
+class Blur:
+    """A decoder with context and zero padding: wrong at the edge of every tile, as convolutions are."""
+
+    calls = 0
+
+    def decode(self, z):
+        self.calls += 1
+        return interpolate(avg_pool2d(z[:, :3], 5, 1, 2), scale_factor=2.0, mode="nearest")
+
+
+@settings(max_examples=40, deadline=None)
+@given(height=st.integers(1, 30), width=st.integers(1, 30), tile=st.integers(2, 9), batch=st.integers(1, 5))
+def test_any_size_equals_plain_decoding(height, width, tile, batch):
+    z = torch.randn(4, height, width)
+    image = decode(Repeat(), z, tile=tile, batch_size=batch)
+    torch.testing.assert_close(image, Repeat().decode(z[None])[0], rtol=1e-5, atol=1e-5)
+
+
+def test_one_tile_and_smaller():
+    for size in (8, 5):
+        z = torch.randn(4, size, size)
+        torch.testing.assert_close(decode(Blur(), z, tile=8), Blur().decode(z[None])[0])
+
+
+def test_edges_of_tiles_are_blended_away():
+    z = torch.ones(3, 48, 48)
+    image = decode(Blur(), z, tile=16)
+    inside = image[:, 4:-4, 4:-4]
+    assert (inside - 1).abs().max() < 0.05  # hard tiles are off by 0.4 at every line
+    torch.testing.assert_close(image[:, 0, 40], Blur().decode(z[None])[0, :, 0, 40], rtol=0, atol=0.05)
+
+
+def test_batches_do_not_matter_and_are_used():
+    z, one, many = torch.randn(3, 20, 20), Blur(), Blur()
+    assert torch.equal(decode(one, z, tile=8, batch_size=1), decode(many, z, tile=8, batch_size=4))
+    assert one.calls == 16 and many.calls == 4
+
+
+def test_stream_hands_out_rows_as_they_are_finished():
+    z = torch.randn(3, 21, 10)
+    bands = list(decode_stream(Repeat(), z, tile=8))
+    assert [band.shape[1] // 8 for band in bands] == [4, 4, 4, 1, 8]
+    assert torch.equal(torch.cat(bands, 1), decode(Repeat(), z, tile=8))
+
+
+@pytest.mark.parametrize(
+    ("z", "settings_"),
+    [(torch.zeros(1, 3, 8, 8), {}), (torch.zeros(3, 0, 8), {}), (torch.zeros(3, 8, 8), {"tile": 1}),
+     (torch.zeros(3, 8, 8), {"batch_size": 0})],
+)  # fmt: skip
+def test_bad_input(z, settings_):
+    with pytest.raises(ValueError, match="must"):
+        decode(Repeat(), z, **settings_)
