@@ -30,6 +30,7 @@ MIN_BLOB = 400  # px of the full-size tile
 _SMALLEST = {1: 4 * MIN_BLOB, 2: 8 * MIN_BLOB, 3: MIN_BLOB, 4: MIN_BLOB}
 LARGE_NUCLEUS, HUGE_NUCLEUS = 2.9, 6.5  # half-size px (about 1 um): radius of the disk they contain
 GLASS, CLEAR, TISSUE = 0.28, 0.15, 0.38  # optical density, summed over RGB: glass below, tissue above
+DARK = 2.2  # optical density, summed over RGB: a nucleus whatever its hue
 _MAJORITY = 0.5
 _DISK = ndi.generate_binary_structure(2, 1)
 
@@ -68,9 +69,7 @@ def annotate(rgb: np.ndarray, context: str) -> np.ndarray:
     if context == "normal":
         votes[3] = m["tissue"]
         return _regions(votes, rgb.shape[:2])
-    squamous = (
-        context == "squamous"
-    )  # its keratin is fibrous too: stroma must be farther from its large nuclei
+    squamous = context == "squamous"  # keratin is fibrous: stroma must be farther from large nuclei
     cells = apply_hysteresis_threshold(m["large"], 0.1, 0.17) | (m["huge"] < 22)
     votes[1] = ~m["glass"] & ~m["red"] & cells
     calm = m["tissue"] & (m["large"] < 0.09) & (m["near"] > (16 if squamous else 8)) & (m["huge"] > 40)
@@ -114,7 +113,8 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
     haematoxylin = ndi.gaussian_filter(density @ hed_from_rgb[:, 0].astype(np.float32), 1)
     some = haematoxylin[tissue]
     threshold = max(threshold_otsu(some), 0.3) if some.size > 200 and np.ptp(some) > 0 else np.inf
-    nuclei = ndi.binary_fill_holes(haematoxylin > threshold) & ~red & ~glass
+    dark = ndi.gaussian_filter(total, 1) > DARK
+    nuclei = ndi.binary_fill_holes((haematoxylin > threshold) | dark) & ~red & ~glass
     inside = ndi.distance_transform_edt(nuclei)
     core = inside > LARGE_NUCLEUS
     large = ndi.binary_dilation(core, _DISK, iterations=4) & nuclei

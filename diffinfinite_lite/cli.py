@@ -106,6 +106,16 @@ def mask(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
     _train("mask", out, steps)
 
 
+@train_app.command()
+def export(out: _OUT = Path("runs")) -> None:
+    """Put the trained weights into the package, in half precision, with their hashes."""
+    from .pipeline import WEIGHTS
+    from .recipes import export as copy
+
+    for name, digest in copy(out, WEIGHTS).items():
+        typer.echo(f"{name}: {digest}")
+
+
 @data_app.command("list")
 def data_list() -> None:
     """The sets with their licences, and whether they are on this machine."""

@@ -14,9 +14,9 @@ with several labels is composed in one of two ways:
   label.
 - ``dense``: one call on the whole label map and one null call.
 
-A null call whose result nobody needs (:math:`\omega = 0`, no unknown pixel) is not made. Averaging,
-composing and guiding are done on what the network predicts and converted once: noise is affine in velocity
-when z_t is fixed, and all weights sum to one.
+A null call whose result nobody needs (:math:`\omega = 0`, no unknown pixel) is not made. Composing and
+guiding are done on what the network predicts and converted to noise once: noise is affine in velocity when
+z_t is fixed, and the weights of eq. 2 sum to one.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Denoiser:
             rows += [b] * len(owned)
             maps += [mask[b] * pixels for pixels in owned]
             owners += owned
-            if self.omega or not known or (self.conditioning == "per-label" and 0 in present):
+            if self.omega or not known or True or (self.conditioning == "per-label" and 0 in present):
                 null_row[b] = len(rows)
                 rows.append(b)
                 maps.append(torch.zeros_like(mask[b]))

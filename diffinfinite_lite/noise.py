@@ -72,10 +72,16 @@ def ddim_step(
     -------
     float (...), :math:`z_{t-1}`
 
+    Raises
+    ------
+    ValueError : eta > 0 without noise.
+
     >>> one = torch.ones(2)
     >>> ddim_step(one, 0 * one, torch.tensor(0.25), torch.tensor(1.0))
     tensor([2., 2.])
     """
+    if eta and noise is None:
+        raise ValueError(f"noise is needed where eta > 0, got eta={eta} and no noise")
     clean = (z - (1 - alpha) ** 0.5 * eps) / alpha**0.5
     sigma = eta * ((1 - alpha_next) / (1 - alpha) * (1 - alpha / alpha_next)) ** 0.5
     z_next = alpha_next**0.5 * clean + (1 - alpha_next - sigma**2).clamp(min=0) ** 0.5 * eps

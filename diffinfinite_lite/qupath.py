@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from skimage.draw import polygon2mask
+from skimage.draw import polygon
 
 
 def geojson_mask(path: str | Path, shape: tuple[int, int], class_map: Mapping[str, int]) -> np.ndarray:
@@ -53,15 +53,29 @@ def geojson_mask(path: str | Path, shape: tuple[int, int], class_map: Mapping[st
         try:
             rings = geometry["coordinates"]
             for outline, *holes in [rings] if geometry["type"] == "Polygon" else rings:
-                inside = _fill(outline, shape)
-                for hole in holes:
-                    inside &= ~_fill(hole, shape)
-                mask[inside] = label
+                mask[_inside(outline, holes, shape)] = label
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ValueError(f"expected polygons of (x, y) corners, got {path} ({error!r})") from error
     return mask
 
 
-def _fill(ring: Sequence, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre lies in a closed ring of (x, y) corners."""
-    return polygon2mask(shape, np.asarray(ring, float)[:, 1::-1] - 0.5)
+def _inside(outline: Sequence, holes: Sequence, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels whose centre lies in a ring of (x, y) corners, outside its holes."""
+    rows, cols = _fill(outline, shape)
+    if holes and rows.size:
+        top, left = rows.min(), cols.min()
+        kept = np.zeros((np.ptp(rows) + 1, np.ptp(cols) + 1), bool)
+        kept[rows - top, cols - left] = True
+        for hole in holes:
+            y, x = _fill(hole, shape)
+            y, x = y - top, x - left
+            here = (y >= 0) & (x >= 0) & (y < kept.shape[0]) & (x < kept.shape[1])
+            kept[y[here], x[here]] = False
+        rows, cols = np.nonzero(kept)
+        rows, cols = rows + top, cols + left
+    return rows, cols
+
+
+def _fill(ring: Sequence, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    corners = np.asarray(ring, float) - 0.5
+    return polygon(corners[:, 1], corners[:, 0], shape)

@@ -6,6 +6,7 @@ autoencoder, decoder (sharpening), image, mask; image needs the autoencoder's we
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,28 @@ def mask(out: Path, steps: int | None = None) -> Recipe:
                       p_unc=0.1, single_label=0, bf16=checkpoint.bf16_helps())
     for progress in fit(model, loss, steps=steps, peak_lr=8e-4, out=out):
         yield progress, steps
+
+
+def export(runs: Path, weights: Path) -> dict[str, str]:
+    """Copy the averaged weights in half precision to the package and write their SHA-256 beside them.
+
+    The decoder of the sharpened autoencoder is taken where there is one.
+
+    Returns
+    -------
+    dict of file name (without suffix) to SHA-256
+    """
+    files = {"autoencoder": runs / "autoencoder", "image": runs / "image", "mask": runs / "mask"}
+    hashes = {}
+    for name, folder in files.items():
+        tensors, config = checkpoint.load(folder / "ema.safetensors")
+        if name == "autoencoder" and (runs / "decoder" / "ema.safetensors").exists():
+            sharpened = checkpoint.load(runs / "decoder" / "ema.safetensors")[0]
+            tensors = {key: sharpened[f"autoencoder.{key}"] for key in tensors}
+        checkpoint.save(weights / f"{name}.safetensors", tensors, config)
+        hashes[name] = checkpoint.sha256(weights / f"{name}.safetensors")
+    (weights / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+    return hashes
 
 
 def _trained(folder: Path) -> LiteAutoencoder:

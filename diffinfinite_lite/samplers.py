@@ -83,13 +83,15 @@ def sample(
 
     Parameters
     ----------
-    denoiser : turns crops into noise estimates; holds guidance, composition and batch size mask : int64 (H,
-    W), labels at latent resolution, 0 = unknown. The canvas lives on its device channels : C of the latents
-    patch : side of a window, latent pixels; a canvas smaller than that is padded and cropped again plan :
-    name in `windows.PLANS` or a callable, for example ``partial(multidiffusion, stride=8)`` scheduler,
-    steps, eta : see `noise.make_solver` seed : 0 .. 2**64 - 1, all randomness of the run margin : latent
-    pixels of canvas beyond the bottom and right border, cropped off again: random plans wrap around,
-        and a margin keeps opposite borders apart (entirely so from ``patch - 1`` on)
+    denoiser : turns crops into noise estimates; holds guidance, composition and batch size
+    mask : int64 (H, W), labels at latent resolution, 0 = unknown; the canvas lives on its device
+    channels : C of the latents
+    patch : side of a window, latent pixels; a smaller canvas is padded and cropped again
+    plan : name in `windows.PLANS` or a callable, for example ``partial(multidiffusion, stride=8)``
+    scheduler, steps, eta : see `noise.make_solver`
+    seed : 0 .. 2**64 - 1, all randomness of the run
+    margin : latent pixels of canvas beyond the bottom and right border, cropped off again. Random plans wrap
+        around; a margin keeps opposite borders apart, entirely so from ``patch - 1`` on
     known : latents to keep, for inpainting and local re-synthesis
     record : whether to keep the timestep map after every window
 
@@ -99,9 +101,8 @@ def sample(
 
     Raises
     ------
-    ValueError : before anything is sampled: wrong shape, type or range of an argument, a plan that leaves
-    pixels
-        uncovered.
+    ValueError : before anything is sampled: wrong shape, type or range of an argument, or a plan that leaves
+        pixels uncovered.
     FloatingPointError : the network's output is not finite; names level and window.
     """
     _check(mask, channels, patch, margin, known)

@@ -90,7 +90,7 @@ def seam_statistic(image: np.ndarray, rows: Sequence[int] = (), columns: Sequenc
     >>> seam_statistic(image, rows=[4]).ratio
     2.0
     """
-    at, elsewhere, shifted = [], [], []
+    at, elsewhere, extreme = [], [], []
     for name, steps, lines in zip(("rows", "columns"), line_steps(image), (rows, columns), strict=True):
         lines = np.unique(np.asarray(lines, dtype=int)) - 1
         if not len(lines):
@@ -99,13 +99,13 @@ def seam_statistic(image: np.ndarray, rows: Sequence[int] = (), columns: Sequenc
             raise ValueError(f"expected some {name} between 1 and {len(steps)}, got {(lines + 1).tolist()}")
         at.append(steps[lines])
         elsewhere.append(np.delete(steps, lines))
-        shifted.append([steps[(lines + i) % len(steps)].mean() / steps.mean() for i in range(len(steps))])
+        shifted = np.array([steps[(lines + i) % len(steps)].mean() for i in range(len(steps))])
+        extreme.append(np.mean(shifted >= shifted[0] * (1 - 1e-12)))
     if not at:
         raise ValueError("expected at least one row or column line, got none")
     base = np.mean([e.mean() for e in elsewhere])
     if not base > 0:
         raise ValueError("expected an image with some texture off its lines, got a constant one")
-    extreme = [np.mean(np.array(s) >= s[0] * (1 - 1e-12)) for s in shifted]
     p_value = min(1.0, len(extreme) * min(extreme))  # Bonferroni over rows and columns
     return Seam(float(np.mean([a.mean() for a in at]) / base), float(p_value))
 
@@ -200,8 +200,8 @@ def autocorrelation(image: np.ndarray) -> np.ndarray:
     ------
     ValueError : another number of axes, not finite, or constant.
 
-    >>> autocorrelation(np.indices((32, 32)).sum(0) % 2.0).round(1)[:2].tolist()
-    [1.0, 0.0]
+    >>> bool(abs(autocorrelation(np.random.default_rng(0).normal(size=(64, 64)))[1:]).max() < 0.1)
+    True
     """
     image = _planes(image)
     image = image - image.mean((1, 2), keepdims=True)

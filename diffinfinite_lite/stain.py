@@ -7,7 +7,7 @@ erythrocytes). Macenko et al. (2009) read the two stain colours off the data: th
 optical densities in the plane of their two largest principal components.
 
 A profile is read off many tiles of one *source* (same laboratory, same scanner), not off each tile: a single tile
-may show one stain only, and then its "stains" are noise (docs/adr/0001). White light is balanced per tile.
+may show one stain only, and then its "stains" are noise (docs/adr/0005). White light is balanced per tile.
 """
 
 from __future__ import annotations

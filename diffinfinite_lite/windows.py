@@ -218,7 +218,7 @@ def check_plan(views: list[View], size: Size) -> None:
         if window.height > size[0] or window.width > size[1]:
             raise ValueError(f"a window must fit into the {size[0]} x {size[1]} canvas, got {window}")
         total[window.index(size)] += weight
-    wrong = ((total - 1).abs() > 1e-4).nonzero()
+    wrong = (~((total - 1).abs() <= 1e-4)).nonzero()  # NaN is wrong, too
     if len(wrong):
         row, column = wrong[0].tolist()
         raise ValueError(

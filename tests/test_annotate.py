@@ -1,4 +1,4 @@
-"""Pseudo-annotations: what painted tissue must give, and on real tiles the shares and agreement they reach."""
+"""Pseudo-annotations: painted tissue, and shares and agreement on real tiles."""
 
 import time
 
@@ -70,9 +70,9 @@ def test_speed():
     annotate(rgb, "squamous")
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         annotate(rgb, "squamous")
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.06
 
 
@@ -103,7 +103,9 @@ def test_shares_on_real_tiles(label):
         assert share[1] > 0.35
 
 
-@pytest.mark.skipif(not catalog.available("diffinfinite-lung"), reason="needs diffinfinite-lung: set DIFFINFINITE_DATA")
+@pytest.mark.skipif(
+    not catalog.available("diffinfinite-lung"), reason="needs diffinfinite-lung: set DIFFINFINITE_DATA"
+)
 def test_agreement_with_expert_masks():
     confusion = np.zeros((5, 5))
     for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True):

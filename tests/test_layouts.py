@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from diffinfinite_lite.layouts import CARCINOMA, NECROSIS, OTHERS, PATTERNS, STROMA, field, layout
 
-# Shares of the labelled area in pseudo-annotations (adenocarcinoma, normal: carcinoma, necrosis, stroma, others).
+# Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others.
 MEASURED = {"adenocarcinoma": (0.67, 0.0, 0.13, 0.20), "normal": (0.0, 0.0, 0.40, 0.60)}
 
 

@@ -13,6 +13,7 @@ from diffinfinite_lite.noise import (
     SCHEDULERS,
     coordinate_noise,
     cosine_alphas,
+    ddim_step,
     level_generator,
     make_solver,
     trailing_timesteps,
@@ -137,5 +138,7 @@ def test_bad_scheduler_and_settings():
             make_solver("ddim", 10, ALPHAS, eta)
     with pytest.raises(ValueError, match="ddim only"):
         make_solver("dpm-solver++", 10, ALPHAS, 0.5)
+    with pytest.raises(ValueError, match="noise is needed"):
+        ddim_step(PLANE, PLANE, ALPHAS[9], ALPHAS[8], eta=1.0)
     with pytest.raises(ValueError, match="seed"):
         coordinate_noise(-1, 0, 1, Window(0, 0, 2, 2))

@@ -81,6 +81,8 @@ def test_plan_with_a_hole_is_refused():
     plan = partial(multidiffusion, stride=9)
     with pytest.raises(ValueError, match="sum to 1 at every pixel"):
         check_plan(list(plan((8, 20), 4, None)), (8, 20))
+    with pytest.raises(ValueError, match="sum to nan"):
+        check_plan([(Window(0, 0, 8, 8), torch.full((8, 8), torch.nan))], (8, 8))
     with pytest.raises(ValueError, match="fit into"):
         check_plan([(Window(0, 0, 9, 9), torch.ones(9, 9))], (8, 8))
     with pytest.raises(ValueError, match="stride"):

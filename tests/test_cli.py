@@ -1,0 +1,57 @@
+"""The command line in processes of its own: results, exit codes, one sentence per error."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run([sys.executable, "-m", "diffinfinite_lite.cli", *map(str, arguments)], text=True,
+                          capture_output=True, check=False, timeout=300, **kwargs)
+
+
+def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
+    done = run("sample", "--context", "normal", "--size", "64x64", "--steps", 2, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "64 x 64 px" in done.stdout
+    assert "network evaluations" in done.stdout
+    assert Image.open(tmp_path / "out/image.png").size == (64, 64)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--context", "skin", "--size", "64x64"], "got 'skin'"),
+    (["--context", "normal", "--size", "huge"], "such as 1024x1024"),
+    (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
+    (["--mask", "colour.png"], "mode RGB"),
+    (["--mask", "nowhere.png"], "nowhere.png"),
+])
+def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path):
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "colour.png")
+    done = run("sample", *arguments, "--steps", 2, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = run("--debug", "sample", "--context", "skin", "--size", "64x64", "--out", tmp_path / "out")
+    assert "Traceback" in done.stderr
+
+
+def test_existing_result_is_kept_unless_forced(tmp_path):
+    (tmp_path / "image.png").write_text("mine")
+    done = run("sample", "--context", "normal", "--size", "64x64", "--steps", 2, "--out", tmp_path)
+    assert done.returncode != 0
+    assert "--force" in done.stderr
+    assert (tmp_path / "image.png").read_text() == "mine"
+
+
+def test_data_list_names_every_set_with_its_licence():
+    done = run("data", "list")
+    assert done.returncode == 0, done.stderr
+    for name in ("lc25000-lung", "diffinfinite-lung", "osteosarcoma", "crc-val-he-7k-sample"):
+        assert name in done.stdout

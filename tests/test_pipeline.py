@@ -1,0 +1,112 @@
+"""The main job with the shipped weights, at its smallest size, and everything that it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffinfinite_lite import generate, pipeline
+from diffinfinite_lite.tiles import LABELS
+
+SMALL = {"size": (64, 128), "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return generate("squamous", **SMALL, seed=3)
+
+
+def test_pair_has_the_size_asked_for(pair):
+    assert pair.image.shape == (64, 128, 3)
+    assert pair.image.dtype == np.uint8
+    assert pair.mask.shape == (64, 128)
+    assert pair.mask.max() < len(LABELS)
+    assert all(frame.shape == (8, 16) for frame in pair.timesteps)
+    assert pair.timesteps[-1].max() == 0  # every pixel arrived
+
+
+def test_image_is_tissue_and_not_noise(pair):
+    """Two steps are few, but the palette must be that of the stain, not grey noise around 128."""
+    assert pair.image.std() > 10
+    red, green, blue = pair.image.reshape(-1, 3).mean(axis=0)
+    assert green < min(red, blue)  # both stains absorb green most
+
+
+def test_same_seed_same_image_whatever_the_batch_size(pair):
+    again = generate("squamous", **SMALL, seed=3, batch_size=3)
+    assert np.array_equal(again.mask, pair.mask)
+    assert np.abs(again.image.astype(int) - pair.image).max() <= 1
+    assert not np.array_equal(generate("squamous", **SMALL, seed=4).image, pair.image)
+
+
+def test_run_records_what_was_done(pair):
+    run = pair.run
+    assert run["steps"] == 2
+    assert run["network_evaluations"] >= run["windows"] > 0
+    assert set(run["weights"]) == {"autoencoder", "image", "mask"}
+    assert run["weights"] == pipeline.expected_hashes()
+    assert sum(run["labels"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_saved_files_open_again_and_are_not_overwritten(pair, tmp_path):
+    pair.save(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(pipeline.RESULTS)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out/image.png")), pair.image)
+    mask = Image.open(tmp_path / "out/mask.png")
+    assert mask.mode == "P"
+    assert json.loads(mask.text["labels"])["1"]["name"] == "carcinoma"
+    assert np.array_equal(pipeline.read_mask(tmp_path / "out/mask.png"), pair.mask)
+    assert Image.open(tmp_path / "out/timesteps.webp").n_frames > 1
+    assert json.loads((tmp_path / "out/run.json").read_text()) == pair.run
+    with pytest.raises(FileExistsError, match="--force"):
+        pair.save(tmp_path / "out")
+    pair.save(tmp_path / "out", force=True)
+
+
+def test_hand_made_mask_of_squares():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32, :32], mask[32:, 32:] = 1, 3
+    pair = generate(mask=mask, steps=2)
+    assert np.array_equal(pair.mask, mask)
+    assert pair.image.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({}, "expected a context or a mask, got neither"),
+    ({"context": "skin"}, "got 'skin'"),
+    ({"context": "normal", "size": (100, 64)}, "multiples of 8 px from 64, got 100x64"),
+    ({"context": "normal", "size": (32, 64)}, "got 32x64"),
+    ({"context": "normal", "omega": -1.0}, "omega must be a number of at least 0, got -1"),
+    ({"context": "normal", "omega": float("nan")}, "got nan"),
+    ({"context": "normal", "steps": 0}, "from 1 to 1000, got 0"),
+    ({"context": "normal", "steps": 1001}, "got 1001"),
+    ({"context": "normal", "sampler": "quilt"}, "got 'quilt'"),
+    ({"context": "normal", "solver": "magic"}, "'magic'"),
+    ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
+    ({"context": "normal", "patch": 100}, "got 100"),
+    ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
+    ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
+    ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
+    ({"context": "normal", "device": "cuda:7"}, "got 'cuda:7'"),
+])
+def test_bad_input_is_refused_in_one_sentence(arguments, message):
+    if arguments.get("device") and pipeline.torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, the refusal is about machines without")
+    with pytest.raises(ValueError, match=message) as caught:
+        generate(**{"size": (64, 64), "steps": 2} | arguments if "mask" not in arguments else arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_tampered_and_missing_weights_are_refused(tmp_path, monkeypatch):
+    shutil.copytree(pipeline.WEIGHTS, tmp_path / "weights")
+    monkeypatch.setattr(pipeline, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(pipeline, "load_models", pipeline.load_models.__wrapped__)
+    path = tmp_path / "weights/mask.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match=r"expected mask.safetensors with SHA-256 .* changed or cut short"):
+        pipeline.load_models()
+    path.unlink()
+    with pytest.raises(ValueError, match="found none: reinstall"):
+        pipeline.load_models()

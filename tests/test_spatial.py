@@ -1,0 +1,139 @@
+"""Spatial statistics on pictures whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.ndimage import label as connected
+from scipy.signal import correlate2d
+
+from diffinfinite_lite import spatial
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def smooth(rng, size, sigma):
+    return gaussian_filter(rng.normal(size=(size, size)), sigma, mode="wrap")
+
+
+# Seams
+
+
+def test_a_planted_seam_is_found_where_it_is(rng):
+    image = np.stack([smooth(rng, 128, 2) for _ in range(3)])
+    image[:, 64:] += image.std()
+    planted, beside = (spatial.seam_statistic(image, rows=[r]) for r in (64, 50))
+    assert planted.ratio > 1.5 and planted.p_value == pytest.approx(1 / 127)
+    assert beside.ratio == pytest.approx(1, abs=0.3) and beside.p_value > 0.05
+
+
+def test_windows_pasted_beside_each_other(rng):
+    tiles = np.block([[smooth(rng, 32, 3) for _ in range(4)] for _ in range(4)])
+    lines = [32, 64, 96]
+    assert spatial.seam_statistic(tiles, lines, lines).ratio > 3
+    assert spatial.seam_statistic(smooth(rng, 128, 3), lines, lines).ratio == pytest.approx(1, abs=0.2)
+
+
+def test_no_seam_gives_uniform_p(rng):
+    p = [spatial.seam_statistic(rng.normal(size=(40, 40)), columns=[20]).p_value for _ in range(200)]
+    assert np.mean(p) == pytest.approx(0.5, abs=0.08) and np.mean(np.array(p) < 0.1) < 0.2
+
+
+def test_both_axes_do_not_make_it_significant(rng):
+    p = [spatial.seam_statistic(rng.normal(size=(40, 40)), [20], [20]).p_value for _ in range(200)]
+    assert np.mean(np.array(p) < 0.1) < 0.16
+
+
+@pytest.mark.parametrize("lines", [[], [0], [8], range(1, 8)])
+def test_seam_lines_are_checked(lines):
+    with pytest.raises(ValueError, match="expected"):
+        spatial.seam_statistic(np.random.default_rng(0).normal(size=(8, 8)), rows=lines)
+    with pytest.raises(ValueError, match="constant"):
+        spatial.seam_statistic(np.ones((8, 8)), rows=[3])
+
+
+# Masks
+
+
+def test_fractions(rng):
+    masks = rng.integers(0, 5, (6, 20, 30))
+    found = spatial.label_fractions(masks, 5)
+    np.testing.assert_allclose(found, [[(m == k).mean() for k in range(5)] for m in masks])
+    bads = ([], "at least one mask"), ([masks[0] + 1], "labels 0 to 4"), ([masks[0] / 2], "integers")
+    for bad, words in bads:
+        with pytest.raises(ValueError, match=words):
+            spatial.label_fractions(bad, 5)
+
+
+def test_regions_against_scipy(rng):
+    mask = (smooth(rng, 60, 3) > 0).astype(int) + 2 * (smooth(rng, 60, 5) > 0.05)
+    found = spatial.regions(mask)
+    for k in np.unique(mask):
+        pieces, count = connected(mask == k)
+        areas = np.bincount(pieces.ravel())[1:]
+        assert sorted(r.area for r in found if r.label == k) == sorted(areas) and len(areas) == count
+    assert sum(r.area for r in found) == mask.size
+    assert all(r.area >= 50 for r in spatial.regions(mask, minimum=50))
+
+
+def test_a_disc_and_a_square():
+    y, x = np.mgrid[:101, :101] - 50
+    disc = next(r for r in spatial.regions((x**2 + y**2 <= 30**2).astype(int)) if r.label == 1)
+    assert disc.area == pytest.approx(np.pi * 900, rel=0.01)
+    assert disc.perimeter == pytest.approx(2 * np.pi * 30, rel=0.05) and disc.solidity > 0.97
+    square = np.zeros((40, 40), dtype=int)
+    square[10:30, 10:30] = 1
+    assert spatial.boundary_density(square) == 80 / (2 * 40 * 39)
+    assert spatial.boundary_density(np.indices((6, 6)).sum(0) % 2) == 1
+    assert spatial.boundary_density(np.zeros((5, 5), dtype=int)) == 0
+    assert [r.solidity for r in spatial.regions(np.array([[1, 1], [2, 2]]))] == [1, 1]
+
+
+# Long range
+
+
+@pytest.mark.parametrize("sigma", [3, 6])
+def test_autocorrelation_of_smoothed_noise_is_a_gaussian(rng, sigma):
+    """Noise smoothed by a Gaussian of deviation s correlates as exp(-r² / 4s²) and has length 2s."""
+    image = smooth(rng, 512, sigma)
+    lags = np.arange(3 * sigma)
+    expected = np.exp(-(lags**2) / (4 * sigma**2))
+    np.testing.assert_allclose(spatial.autocorrelation(image)[lags], expected, atol=0.06)
+    assert spatial.autocorrelation_length(image) == pytest.approx(2 * sigma, rel=0.08)
+
+
+def test_autocorrelation_against_scipy(rng):
+    image = rng.normal(size=(2, 17, 12)).cumsum(1)
+    centred = image - image.mean((1, 2), keepdims=True)
+    full = sum(correlate2d(c, c) for c in centred) / correlate2d(np.ones((17, 12)), np.ones((17, 12)))
+    y, x = np.mgrid[-16:17, -11:12]
+    radius = np.rint(np.hypot(y, x))
+    expected = np.array([full[radius == r].mean() for r in range(7)])
+    np.testing.assert_allclose(spatial.autocorrelation(image), expected / expected[0], atol=1e-9)
+
+
+def test_pasted_windows_have_no_long_range(rng):
+    """The claim of Fig. 11 in a toy: tiles that know nothing of each other decorrelate within a tile."""
+    whole = smooth(rng, 512, 24)
+    pasted = np.block([[smooth(rng, 96, 24)[:32, :32] for _ in range(16)] for _ in range(16)])
+    assert spatial.long_range_correlation(whole, 32) > 0.2
+    assert abs(spatial.long_range_correlation(pasted, 32)) < 0.05
+    assert spatial.autocorrelation_length(pasted) < 32 < spatial.autocorrelation_length(whole)
+
+
+def test_units_do_not_matter(rng):
+    image = smooth(rng, 64, 3)
+    np.testing.assert_allclose(spatial.autocorrelation(image), spatial.autocorrelation(image * 5 + 9))
+
+
+def test_bad_pictures_are_a_sentence():
+    with pytest.raises(ValueError, match="constant"):
+        spatial.autocorrelation_length(np.ones((16, 16)))
+    with pytest.raises(ValueError, match="finite"):
+        spatial.autocorrelation(np.full((16, 16), np.nan))
+    with pytest.raises(ValueError, match="expected an image"):
+        spatial.line_steps(np.ones(16))
+    with pytest.raises(ValueError, match="patch under"):
+        spatial.long_range_correlation(np.eye(16), 8)
