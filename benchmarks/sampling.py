@@ -32,7 +32,9 @@ def measure(conditions: torch.Tensor, plan: str, steps: int, **denoising) -> dic
     denoiser = Denoiser(unet, cosine_alphas(), **denoising)
     patch = trained_patch() // autoencoder.factor
     began = time.perf_counter()
-    for _level in sample(denoiser, conditions, channels=autoencoder.latent_channels, patch=patch, plan=plan, steps=steps):
+    for _level in sample(
+        denoiser, conditions, channels=autoencoder.latent_channels, patch=patch, plan=plan, steps=steps
+    ):
         pass
     total = time.perf_counter() - began
     ledger = denoiser.ledger
@@ -44,10 +46,17 @@ def measure(conditions: torch.Tensor, plan: str, steps: int, **denoising) -> dic
         for _ in range(-(-ledger.evaluations // size)):
             unet(z, torch.full((size,), 500), condition)
     bare = time.perf_counter() - began
-    return {"plan": plan, "px": conditions.shape[0] * autoencoder.factor, "steps": steps,
-            "windows_per_level": ledger.windows / steps, "evaluations": ledger.evaluations,
-            "labels_per_window": ledger.labels / ledger.windows, "seconds": total, "bare_seconds": bare,
-            "outside_network": (total - ledger.network_seconds) / total}
+    return {
+        "plan": plan,
+        "px": conditions.shape[0] * autoencoder.factor,
+        "steps": steps,
+        "windows_per_level": ledger.windows / steps,
+        "evaluations": ledger.evaluations,
+        "labels_per_window": ledger.labels / ledger.windows,
+        "seconds": total,
+        "bare_seconds": bare,
+        "outside_network": (total - ledger.network_seconds) / total,
+    }
 
 
 def main(px: int = 1024, steps: int = 4, out: Path = Path("reports/bench.json")) -> None:
@@ -59,14 +68,28 @@ def main(px: int = 1024, steps: int = 4, out: Path = Path("reports/bench.json"))
     naive = measure(conditions, "random-patch", steps, omega=1.0, conditioning="per-label", batch_size=1)
     naive["plan"] = "random-patch, per label, one at a time"
     rows.append(naive)
-    typer.echo(f"{'sampler':40s}{'windows':>9s}{'NFE':>8s}{'seconds':>9s}{'x bare':>8s}{'x naive':>9s}{'outside net':>13s}")
+    typer.echo(
+        f"{'sampler':40s}{'windows':>9s}{'NFE':>8s}{'seconds':>9s}{'x bare':>8s}{'x naive':>9s}{'outside net':>13s}"
+    )
     for row in rows:
-        typer.echo(f"{row['plan']:40s}{row['windows_per_level']:9.1f}{row['evaluations']:8d}{row['seconds']:9.1f}"
-                   f"{row['seconds'] / row['bare_seconds']:8.2f}{naive['seconds'] / row['seconds']:9.1f}"
-                   f"{row['outside_network']:12.1%}")
+        typer.echo(
+            f"{row['plan']:40s}{row['windows_per_level']:9.1f}{row['evaluations']:8d}{row['seconds']:9.1f}"
+            f"{row['seconds'] / row['bare_seconds']:8.2f}{naive['seconds'] / row['seconds']:9.1f}"
+            f"{row['outside_network']:12.1%}"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"machine": platform.machine(), "threads": torch.get_num_threads(),
-                               "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
+    out.write_text(
+        json.dumps(
+            {
+                "machine": platform.machine(),
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "rows": rows,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

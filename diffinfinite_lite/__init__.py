@@ -1,5 +1,6 @@
 """DiffInfinite Lite: mask-image pairs of lung tissue of any size, by latent diffusion over random patches."""
 
-from .pipeline import Pair, generate
+from .pair import Pair
+from .pipeline import generate
 
 __all__ = ["Pair", "generate"]

@@ -60,25 +60,49 @@ class LiteAutoencoder(nn.Module):
 
     factor = 8
 
-    def __init__(self, latent_channels: int = 8, widths=(48, 96, 160), encoder_blocks=(1, 2, 2),
-                 decoder_blocks=(2, 3, 3), noise: float = 0.05):
+    def __init__(
+        self,
+        latent_channels: int = 8,
+        widths=(48, 96, 160),
+        encoder_blocks=(1, 2, 2),
+        decoder_blocks=(2, 3, 3),
+        noise: float = 0.05,
+    ):
         super().__init__()
-        self.config = {"latent_channels": latent_channels, "widths": list(widths), "noise": noise,
-                       "encoder_blocks": list(encoder_blocks), "decoder_blocks": list(decoder_blocks)}
+        self.config = {
+            "latent_channels": latent_channels,
+            "widths": list(widths),
+            "noise": noise,
+            "encoder_blocks": list(encoder_blocks),
+            "decoder_blocks": list(decoder_blocks),
+        }
         self.latent_channels, self.noise = latent_channels, noise
         a, b, c = widths
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, a, 3, padding=1), *(Block(a) for _ in range(encoder_blocks[0])),
-            nn.Conv2d(a, b, 4, stride=2, padding=1), *(Block(b) for _ in range(encoder_blocks[1])),
-            nn.Conv2d(b, c, 4, stride=2, padding=1), *(Block(c) for _ in range(encoder_blocks[2])),
-            nn.SiLU(), nn.Conv2d(c, latent_channels, 3, padding=1),
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, a, 3, padding=1),
+            *(Block(a) for _ in range(encoder_blocks[0])),
+            nn.Conv2d(a, b, 4, stride=2, padding=1),
+            *(Block(b) for _ in range(encoder_blocks[1])),
+            nn.Conv2d(b, c, 4, stride=2, padding=1),
+            *(Block(c) for _ in range(encoder_blocks[2])),
+            nn.SiLU(),
+            nn.Conv2d(c, latent_channels, 3, padding=1),
         )
         self.standardise = nn.BatchNorm2d(latent_channels, affine=False, momentum=0.02)
         self.decoder = nn.Sequential(
-            nn.Conv2d(latent_channels, c, 3, padding=1), *(Block(c) for _ in range(decoder_blocks[0])),
-            nn.Conv2d(c, 4 * b, 3, padding=1), nn.PixelShuffle(2), *(Block(b) for _ in range(decoder_blocks[1])),
-            nn.Conv2d(b, 4 * a, 3, padding=1), nn.PixelShuffle(2), *(Block(a) for _ in range(decoder_blocks[2])),
-            nn.Conv2d(a, 4 * 16, 3, padding=1), nn.PixelShuffle(2), nn.SiLU(), nn.Conv2d(16, 3, 3, padding=1),
+            nn.Conv2d(latent_channels, c, 3, padding=1),
+            *(Block(c) for _ in range(decoder_blocks[0])),
+            nn.Conv2d(c, 4 * b, 3, padding=1),
+            nn.PixelShuffle(2),
+            *(Block(b) for _ in range(decoder_blocks[1])),
+            nn.Conv2d(b, 4 * a, 3, padding=1),
+            nn.PixelShuffle(2),
+            *(Block(a) for _ in range(decoder_blocks[2])),
+            nn.Conv2d(a, 4 * 16, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.SiLU(),
+            nn.Conv2d(16, 3, 3, padding=1),
         )
 
     def encode(self, images: Tensor) -> Tensor:
@@ -125,8 +149,10 @@ class DiffusersAutoencoder(nn.Module):
         super().__init__()
         self.model = model
         self.latent_channels = model.config.latent_channels
-        self.factor = 2 ** (len(getattr(model.config, "block_out_channels", None)
-                                or model.config.encoder_block_out_channels) - 1)
+        self.factor = 2 ** (
+            len(getattr(model.config, "block_out_channels", None) or model.config.encoder_block_out_channels)
+            - 1
+        )
         self.scale = model.config.scaling_factor
 
     def encode(self, images: Tensor) -> Tensor:

@@ -21,8 +21,11 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial,
-              metadata={"config": json.dumps(config)})
+    save_file(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+        partial,
+        metadata={"config": json.dumps(config)},
+    )
     os.replace(partial, path)
 
 
@@ -44,7 +47,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             config = json.loads((file.metadata() or {})["config"])
             return {key: file.get_tensor(key) for key in file.keys()}, config  # noqa: SIM118
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"expected a complete checkpoint of this library, got {path.name}: {error}") from error
+        raise ValueError(
+            f"expected a complete checkpoint of this library, got {path.name}: {error}"
+        ) from error
 
 
 def sha256(path: Path) -> str:

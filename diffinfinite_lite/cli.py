@@ -10,8 +10,12 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Mask-image pairs of lung tissue of any size.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Mask-image pairs of lung tissue of any size.",
+)
 train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the same command again to resume.")
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
@@ -28,13 +32,18 @@ def _settings(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fa
 def sample(
     out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
     context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    omega: Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")] = 0.0,
+    omega: Annotated[
+        float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
-    sampler: Annotated[str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, "
-                                              "diffcollage.")] = "random-patch",
+    sampler: Annotated[
+        str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")
+    ] = "random-patch",
     solver: Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")] = "ddim",
     eta: Annotated[float, typer.Option(help="Share of fresh noise of DDIM, 0 to 1.")] = 0.0,
     conditioning: Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")] = "dense",
@@ -44,18 +53,33 @@ def sample(
     force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
 ) -> None:
     """Generate a mask-image pair."""
-    from .pipeline import check_out, generate, read_mask
+    from .pair import check_out, read_mask
+    from .pipeline import generate
 
     check_out(out, force=force)
-    pair = generate(context, read_mask(mask) if mask else None, _size(size), steps=steps, omega=omega, seed=seed,
-                    sampler=sampler, solver=solver, eta=eta, conditioning=conditioning, patch=patch,
-                    batch_size=batch_size, device=device,
-                    progress=lambda levels, total: tqdm(levels, total=total, unit="level", desc="sampling"))
+    pair = generate(
+        context,
+        read_mask(mask) if mask else None,
+        _size(size),
+        steps=steps,
+        omega=omega,
+        seed=seed,
+        sampler=sampler,
+        solver=solver,
+        eta=eta,
+        conditioning=conditioning,
+        patch=patch,
+        batch_size=batch_size,
+        device=device,
+        progress=lambda levels, total: tqdm(levels, total=total, unit="level", desc="sampling"),
+    )
     pair.save(out, force=force)
     seconds = pair.run["seconds"]
-    typer.echo(f"{out}: {pair.image.shape[0]} x {pair.image.shape[1]} px, {pair.run['network_evaluations']} network "
-               f"evaluations, {seconds['sampling']:.1f} s sampling, {seconds['decoding']:.1f} s decoding, "
-               f"{pair.run['peak_memory_mb']} MB at most")
+    typer.echo(
+        f"{out}: {pair.image.shape[0]} x {pair.image.shape[1]} px, {pair.run['network_evaluations']} network "
+        f"evaluations, {seconds['sampling']:.1f} s sampling, {seconds['decoding']:.1f} s decoding, "
+        f"{pair.run['peak_memory_mb']} MB at most"
+    )
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

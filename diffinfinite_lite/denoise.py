@@ -138,7 +138,7 @@ class Denoiser:
             rows += [b] * len(owned)
             maps += [mask[b] * pixels for pixels in owned]
             owners += owned
-            if self.omega or not known or True or (self.conditioning == "per-label" and 0 in present):
+            if self.omega or not known or (self.conditioning == "per-label" and 0 in present):
                 null_row[b] = len(rows)
                 rows.append(b)
                 maps.append(torch.zeros_like(mask[b]))

@@ -155,8 +155,14 @@ def _rename(key: str) -> str:
         return f"classifier.{what}"
     names = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm"}
     if block:
-        names = {"_expand_conv": "expand.conv", "_bn0": "expand.norm", "_bn1": "depthwise.norm",
-                 "_depthwise_conv": "depthwise.conv", "_project_conv": "project.conv", "_bn2": "project.norm"}
+        names = {
+            "_expand_conv": "expand.conv",
+            "_bn0": "expand.norm",
+            "_bn1": "depthwise.norm",
+            "_depthwise_conv": "depthwise.conv",
+            "_project_conv": "project.conv",
+            "_bn2": "project.norm",
+        }
     return ".".join([*(part.removeprefix("_") for part in block), names[layer], what])
 
 

@@ -13,12 +13,16 @@ p_j` its two nearest seeds:
     squamous        merged Voronoi cells are nests; few walls make sheets; deep inside, some necrosis
     normal          walls are septa (stroma) with gaps, airspaces are others; vessels are rings of stroma
 
-Calibrated to the pseudo-annotations of `annotate` on one LC25000 training tile per cluster. There the
-labelled area is, for carcinoma / necrosis / stroma / others: adenocarcinoma 0.67 / 0 / 0.13 / 0.20, normal 0
-/ 0 / 0.40 / 0.60, squamous 0.92 / 0.00 / 0.03 / 0.04; the median widest point of stroma is 4, 4 and 3 cells
-(in the same order), of others 5, 8 and 3. Layouts give 0.62 / 0 / 0.17 / 0.21, 0 / 0 / 0.36 / 0.64 and 0.81 /
-0.03 / 0.13 / 0.03. Squamous gets more stroma and necrosis on purpose: there the pseudo-annotations leave most
-stroma and all necrosis unknown.
+Calibrated to the pseudo-annotations of `annotate` on one LC25000 training tile per cluster. The shares of the
+labelled area (carcinoma / necrosis / stroma / others) and the median widest point of stroma and others are
+
+                    pseudo-annotations                            layouts
+    adenocarcinoma  0.68 / 0 / 0.12 / 0.20, 4 and 5 cells         0.62 / 0 / 0.17 / 0.21, 3 and 6
+    squamous        0.95 / 0 / 0.02 / 0.03, 3 and 4               0.81 / 0.03 / 0.13 / 0.03, 4 and 3
+    normal          0 / 0 / 0.40 / 0.60, 4 and 8                  0 / 0 / 0.36 / 0.64, 4 and 6
+
+Squamous gets more stroma and necrosis on purpose: the pseudo-annotations leave most stroma and all necrosis
+unknown there, so they cannot calibrate them.
 """
 
 from __future__ import annotations

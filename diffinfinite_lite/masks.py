@@ -81,12 +81,21 @@ def upsample(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     >>> upsample(np.array([[1, 3]], np.uint8), (1, 4)).tolist()
     [[1, 1, 3, 3]]
     """
-    shares = F.interpolate(one_hot(torch.from_numpy(labels.astype(np.int64)))[None], size=size, mode="bilinear")
+    shares = F.interpolate(
+        one_hot(torch.from_numpy(labels.astype(np.int64)))[None], size=size, mode="bilinear"
+    )
     return shares[0].argmax(dim=0).numpy().astype(np.uint8)
 
 
-def generate_mask(model: nn.Module, context: str, size: tuple[int, int], *, seed: int = 0, steps: int = 25,
-                  device: str = "cpu") -> np.ndarray:
+def generate_mask(
+    model: nn.Module,
+    context: str,
+    size: tuple[int, int],
+    *,
+    seed: int = 0,
+    steps: int = 25,
+    device: str = "cpu",
+) -> np.ndarray:
     """Sample a label mask of any size from a context prompt.
 
     Parameters
@@ -108,7 +117,15 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], *, seed
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cells = [max(4, min(LARGEST, -(-side // CELL))) for side in size]
     denoiser = Denoiser(model, cosine_alphas(), batch_size=4)
-    for level in sample(denoiser, prompt(context, tuple(cells)).to(device), channels=LABELS, patch=PATCH,
-                        plan="random-patch", steps=steps, seed=seed, margin=0):
+    for level in sample(
+        denoiser,
+        prompt(context, tuple(cells)).to(device),
+        channels=LABELS,
+        patch=PATCH,
+        plan="random-patch",
+        steps=steps,
+        seed=seed,
+        margin=0,
+    ):
         scores = level.canvas.latents
     return upsample(clean(scores.cpu().numpy()), size)

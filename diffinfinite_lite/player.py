@@ -1,10 +1,12 @@
-r"""A player for pixel-wise timestep maps: one HTML string that moves without a kernel and asks for nothing outside.
+r"""A player for pixel-wise timestep maps: one HTML string that needs no kernel and asks for nothing outside.
 
-Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for a window
-and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and both darken as fewer
-steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes.
+Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for
+a window and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and
+both darken as fewer steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs
+cost :math:`2k` bytes.
 
-The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in words.
+The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in
+words.
 """
 
 from __future__ import annotations
@@ -63,9 +65,13 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     shape = np.shape(frames[0])
     for number, frame in enumerate(frames):
         if len(shape) != 2 or np.shape(frame) != shape:
-            raise ValueError(f"expected frames (h, w) of one shape, got {np.shape(frame)} at {number} after {shape}")
+            raise ValueError(
+                f"expected frames (h, w) of one shape, got {np.shape(frame)} at {number} after {shape}"
+            )
         if np.min(frame) < 0 or np.max(frame) > 255:
-            raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
+            raise ValueError(
+                f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}"
+            )
     if not name.replace("-", "").isalnum() or not name.isascii():
         raise ValueError(f"expected a name of letters, digits and hyphens, got {name!r}")
     coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
@@ -106,13 +112,15 @@ _PAGE = """
   const play = root.querySelector("[data-do=play]");
   let timer = null;
   const draw = () => {
-    const code = atob(frames[+slider.value]), picture = pen.createImageData(%WIDTH%, %HEIGHT%);
+    const code = atob(frames[+slider.value]);
+    const picture = pen.createImageData(%WIDTH%, %HEIGHT%);
     let most = 0, least = 255, reached = 0, pixel = 0;
     for (let i = 0; i < code.length; i += 2) {
       most = Math.max(most, code.charCodeAt(i)); least = Math.min(least, code.charCodeAt(i));
     }
     for (let i = 0; i < code.length; i += 2) {
-      const value = code.charCodeAt(i), count = code.charCodeAt(i + 1), waits = value === most && most > least;
+      const value = code.charCodeAt(i), count = code.charCodeAt(i + 1);
+      const waits = value === most && most > least;
       const left = value / top_;
       const colour = waits ? [235 + 20 * left, 160 + 60 * left, 80 + 90 * left]
                            : [10 + 50 * left, 40 + 95 * left, 90 + 110 * left];
@@ -124,7 +132,7 @@ _PAGE = """
     }
     pen.putImageData(picture, 0, 0);
     const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
-      ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others still ${most}.`
+      ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others ${most}.`
       : `all pixels have ${most} steps to go.`);
     slider.setAttribute("aria-valuetext", text);
     words.setAttribute("aria-live", timer ? "off" : "polite");
@@ -136,7 +144,8 @@ _PAGE = """
     if (timer) return stop();
     if (+slider.value === frames.length - 1) slider.value = 0;
     play.textContent = "Pause";
-    timer = setInterval(() => { if (+slider.value === frames.length - 1) stop(); else move(1); }, %DELAY%);
+    const last = frames.length - 1;
+    timer = setInterval(() => { if (+slider.value === last) stop(); else move(1); }, %DELAY%);
   };
   root.querySelector("[data-do=back]").onclick = () => { stop(); move(-1); };
   root.querySelector("[data-do=next]").onclick = () => { stop(); move(1); };

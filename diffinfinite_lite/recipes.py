@@ -21,16 +21,15 @@ from .efficientnet import EfficientNetLite0
 from .layouts import layout
 from .masks import CELL, PATCH, one_hot, prompt
 from .noise import cosine_alphas
+from .sharpen import Sharpener, sharpening_loss
 from .tiles import to_rgb
 from .train import (
     Progress,
-    Sharpener,
     autoencoder_loss,
     encode_tiles,
     fit,
     image_loss,
     pool_mask,
-    sharpening_loss,
 )
 from .unet import CONTEXTS, MaskUNet, condition_map
 
@@ -53,7 +52,9 @@ def training_tiles(cache: Path) -> tuple[Tensor, Tensor, list[str]]:
             images.append(torch.from_numpy(rgb))
             masks.append(torch.from_numpy(annotate(rgb, tile.context)))
             contexts.append(tile.context)
-        checkpoint.save(cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, {"contexts": contexts})
+        checkpoint.save(
+            cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, {"contexts": contexts}
+        )
     tensors, config = checkpoint.load(cache)
     return tensors["images"], tensors["masks"], config["contexts"]
 
@@ -64,7 +65,9 @@ def pairs() -> tuple[Tensor, Tensor]:
     The eight real patches stay out: they are the test of full-size reconstruction and of inpainting.
     """
     tiles = list(catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True))
-    return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
+    return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack(
+        [t.mask for t in tiles]
+    )
 
 
 def autoencoder(out: Path, steps: int | None = None) -> Recipe:
@@ -86,8 +89,15 @@ def decoder(out: Path, steps: int | None = None) -> Recipe:
     network = EfficientNetLite0.pretrained().eval().requires_grad_(False)
     model = Sharpener(_trained(out.parent / "autoencoder")).to(memory_format=torch.channels_last)
     loss = sharpening_loss(model, images, network.taps, bf16=checkpoint.bf16_helps())
-    for progress in fit(model, loss, steps=steps, peak_lr=3e-4, out=out, ema_decay=0.995,
-                        parameters=model.trained_parameters()):
+    for progress in fit(
+        model,
+        loss,
+        steps=steps,
+        peak_lr=3e-4,
+        out=out,
+        ema_decay=0.995,
+        parameters=model.trained_parameters(),
+    ):
         yield progress, steps
 
 
@@ -101,16 +111,30 @@ def image(out: Path, steps: int | None = None) -> Recipe:
         images, masks, contexts = training_tiles(out.parent / "tiles.safetensors")
         encoder = _trained(out.parent / "autoencoder").to(memory_format=torch.channels_last)
         more_images, more_masks = pairs()
-        conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)])
-        checkpoint.save(latents, {"tiles": encode_tiles(encoder, images), "conditions": conditions,
-                                  "pairs": encode_tiles(encoder, more_images, 4),
-                                  "pair_conditions": condition_map(pool_mask(more_masks))}, {})
+        conditions = torch.stack(
+            [condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)]
+        )
+        checkpoint.save(
+            latents,
+            {
+                "tiles": encode_tiles(encoder, images),
+                "conditions": conditions,
+                "pairs": encode_tiles(encoder, more_images, 4),
+                "pair_conditions": condition_map(pool_mask(more_masks)),
+            },
+            {},
+        )
     data = checkpoint.load(latents)[0]
     model = MaskUNet(data["tiles"].shape[1]).to(memory_format=torch.channels_last)
     model.config["patch"] = PATCH_PX
-    loss = image_loss(model, cosine_alphas(), data["tiles"],
-                      [(data["tiles"], data["conditions"]), (data["pairs"], data["pair_conditions"])],
-                      patch=PATCH_PX // 8, bf16=checkpoint.bf16_helps())
+    loss = image_loss(
+        model,
+        cosine_alphas(),
+        data["tiles"],
+        [(data["tiles"], data["conditions"]), (data["pairs"], data["pair_conditions"])],
+        patch=PATCH_PX // 8,
+        bf16=checkpoint.bf16_helps(),
+    )
     for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=out):
         yield progress, steps
 
@@ -128,8 +152,17 @@ def mask(out: Path, steps: int | None = None) -> Recipe:
             conditions.append(prompt(context, (PATCH, PATCH)))
     cells = one_hot(pool_mask(torch.stack(labels), shrink))
     model = MaskUNet(cells.shape[1], MASK_WIDTHS).to(memory_format=torch.channels_last)
-    loss = image_loss(model, cosine_alphas(), cells, [(cells, torch.stack(conditions))], patch=PATCH, batch=16,
-                      p_unc=0.1, single_label=0, bf16=checkpoint.bf16_helps())
+    loss = image_loss(
+        model,
+        cosine_alphas(),
+        cells,
+        [(cells, torch.stack(conditions))],
+        patch=PATCH,
+        batch=16,
+        p_unc=0.1,
+        single_label=0,
+        bf16=checkpoint.bf16_helps(),
+    )
     for progress in fit(model, loss, steps=steps, peak_lr=8e-4, out=out):
         yield progress, steps
 
@@ -158,5 +191,7 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
 
 def _trained(folder: Path) -> LiteAutoencoder:
     if not (folder / "ema.safetensors").exists():
-        raise FileNotFoundError(f"expected a trained autoencoder in {folder}: run diffinfinite train autoencoder first")
+        raise FileNotFoundError(
+            f"expected a trained autoencoder in {folder}: run diffinfinite train autoencoder first"
+        )
     return checkpoint.load_weights(folder / "ema.safetensors", LiteAutoencoder)

@@ -22,11 +22,17 @@ th{border-bottom:2px solid #222}td{border-bottom:1px solid #ddd}.l{text-align:le
 .tiles img{width:7rem;height:7rem;object-fit:cover}
 figure{margin:0}figcaption,.small{font-size:.85rem;color:#555}@media print{body{margin:0}}"""
 _READ = (
-    "All tiles: the number on everything given, with a 95% interval by resampling. Matched and Real: at one smaller "
-    "count, synthetic against real and real against real; compare these two. None of it is an FID: other networks, "
-    "sizes and counts give other numbers. For A, Real is what fresh real tiles score."
+    "All tiles: the number on everything given, with a 95% interval by resampling. Matched and Real: at one "
+    "smaller count, synthetic against real and real against real; compare these two. None of it is an FID: "
+    "other networks, sizes and counts give other numbers. For A, Real is what fresh real tiles score."
 )
-_BETTER = {"low": "lower is better", "high": "higher is better", "zero": "0 is best, below -3 copies"}
+_BETTER = {
+    "low": "lower is better",
+    "high": "higher is better",
+    "zero": "0 is best, below -3 copies",
+    "half": "0.5 is best",
+    "real": "as Real is best, far below copies",
+}
 
 
 def picture(image: Tensor, alt: str, extent: int = 224) -> str:
@@ -55,9 +61,13 @@ def headline(result: Mapping) -> list[str]:
                 "that of real tiles among themselves."
             )
         elif name == "C_T":
-            verdict = "nearer to the training tiles than held-out real ones are: it copies"
-            if value >= -3:
-                verdict = "no nearer to the training tiles than held-out real ones are"
+            verdict = "as near to the training tiles as held-out real ones: no sign of copying"
+            if value < -3:
+                verdict = "nearer to the training tiles than held-out real ones: copies"
+            elif value > 3:
+                verdict = (
+                    "farther from the training tiles than held-out real ones: no copies, but unlike real"
+                )
             said.append(f"On {features} the synthetic tiles are {verdict} (C_T = {value:.1f}).")
     return said
 
@@ -73,7 +83,8 @@ def page(
     counts, size = result["counts"], result["size"]
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{counts['synthetic']} synthetic tiles against {counts['real']} real ones, {size[0]} x {size[1]} px; "
+        f"<p>{counts['synthetic']} synthetic tiles against {counts['real']} real ones, "
+        f"{size[0]} x {size[1]} px; "
         f"{counts['train'] or 'no'} training tiles.</p>",
         *(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in headline(result)),
         *(_table(result["rows"], name) for name in dict.fromkeys(row["features"] for row in result["rows"])),
@@ -133,9 +144,10 @@ def _scatter(sketch: Mapping[str, Sequence], width: int = 560, height: int = 360
             else f'fill="{SYNTHETIC}" fill-opacity=".7"'
         )
         marks.append(f'<circle cx="{x:.1f}" cy="{height - y:.1f}" r="3" {style}/>')
-    label = "First two principal components of the real features: real as blue rings, synthetic as orange dots."
+    label = "First two principal components of the real features: real blue rings, synthetic orange dots."
     return (
         f'<figure><svg role="img" aria-label="{label}" viewBox="0 0 {width} {height}" width="{width}">'
         f"{''.join(marks)}</svg><figcaption>{label} Dots where no rings are: precision is lost. "
-        "Rings where no dots are: recall is lost. The flat picture hides the other dimensions.</figcaption></figure>"
+        "Rings where no dots are: recall is lost. The flat picture hides the other dimensions."
+        "</figcaption></figure>"
     )

@@ -105,8 +105,10 @@ def fit_profile(pictures: Iterable[np.ndarray]) -> StainProfile:
 
 def profiles() -> dict[str, StainProfile]:
     """The committed profiles of the catalog's sources, by name such as ``lc25000-lung/lung_aca``."""
-    return {name: StainProfile(tuple(map(tuple, p["stains"])), tuple(p["strength"]))
-            for name, p in json.loads(_PROFILES.read_text()).items()}
+    return {
+        name: StainProfile(tuple(map(tuple, p["stains"])), tuple(p["strength"]))
+        for name, p in json.loads(_PROFILES.read_text()).items()
+    }
 
 
 def normalise(rgb: np.ndarray, source: StainProfile, target: StainProfile = TARGET) -> np.ndarray:

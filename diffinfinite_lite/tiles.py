@@ -30,9 +30,8 @@ from .qupath import geojson_mask
 LABELS = ("unknown", "carcinoma", "necrosis", "stroma", "others")
 # One colour per class (R, G, B), after Okabe and Ito: safe for colour-blind readers, and in grey print.
 LABEL_COLOURS = ((221, 221, 221), (213, 94, 0), (34, 34, 34), (0, 114, 178), (240, 228, 66))
-TEN_CLASSES = tuple(
-    "unknown alveole artery artifacts carcinoma cartilage connective necrosis tumour-stroma others".split()
-)
+TEN_CLASSES = ("unknown", "alveole", "artery", "artifacts", "carcinoma", "cartilage", "connective",
+               "necrosis", "tumour-stroma", "others")
 TEN_TO_FIVE = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 

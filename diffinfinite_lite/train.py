@@ -38,9 +38,19 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> f
     return peak * (done / warmup if done < warmup else max(0.05, (1 - done) / (1 - warmup)))
 
 
-def fit(model: nn.Module, loss: Loss, *, steps: int, peak_lr: float, out: Path, seed: int = 0,
-        ema_decay: float = 0.999, weight_decay: float = 0.01, save_every: int = 200,
-        parameters=None) -> Iterator[Progress]:
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    *,
+    steps: int,
+    peak_lr: float,
+    out: Path,
+    seed: int = 0,
+    ema_decay: float = 0.999,
+    weight_decay: float = 0.01,
+    save_every: int = 200,
+    parameters=None,
+) -> Iterator[Progress]:
     """Train ``model`` and yield after every step.
 
     Parameters
@@ -89,8 +99,11 @@ def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], st
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
     checkpoint.save(out / "state.safetensors", tensors, {"step": step, **model.config})
-    checkpoint.save(out / "ema.safetensors",
-                    {k: v.half() if v.is_floating_point() else v for k, v in average.items()}, model.config)
+    checkpoint.save(
+        out / "ema.safetensors",
+        {k: v.half() if v.is_floating_point() else v for k, v in average.items()},
+        model.config,
+    )
 
 
 def _resume(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor]) -> int:
@@ -123,16 +136,17 @@ def random_crops(images: Tensor, size: int, batch: int, generator: torch.Generat
     picked = torch.randint(len(images), (batch,), generator=generator).tolist()
     crops = []
     for index in picked:
-        top, left, turn, flip = (int(torch.randint(n, (1,), generator=generator)) for n in
-                                 (images.shape[1] - size + 1, images.shape[2] - size + 1, 4, 2))
-        crop = images[index, top:top + size, left:left + size].permute(2, 0, 1)
+        top, left, turn, flip = (
+            int(torch.randint(n, (1,), generator=generator))
+            for n in (images.shape[1] - size + 1, images.shape[2] - size + 1, 4, 2)
+        )
+        crop = images[index, top : top + size, left : left + size].permute(2, 0, 1)
         crop = torch.rot90(crop, turn, (1, 2))
         crops.append(crop.flip(2) if flip else crop)
     return torch.stack(crops).float() / 127.5 - 1
 
 
-def autoencoder_loss(model: nn.Module, images: Tensor, *, size: int = 128, batch: int = 16,
-                     bf16: bool = True) -> Loss:
+def autoencoder_loss(model: nn.Module, images: Tensor, *, size: int = 128, batch: int = 16, bf16: bool = True) -> Loss:
     """L1 on pixels and on their finite differences: the encoder learns what is there, edges included."""
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -143,68 +157,6 @@ def autoencoder_loss(model: nn.Module, images: Tensor, *, size: int = 128, batch
         edges = (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
         pixels = error.abs().mean()
         return {"loss": pixels + edges, "l1": pixels, "mse": error.detach().square().mean()}
-
-    return loss
-
-
-class Critic(nn.Module):
-    """Patch discriminator of five spectrally normalised convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8)."""
-
-    def __init__(self, width: int = 32):
-        super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
-        widths = [3, width, 2 * width, 4 * width]
-        layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
-            layers += [norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-        layers += [norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)), nn.LeakyReLU(0.2),
-                   norm(nn.Conv2d(widths[-1], 1, 3, padding=1))]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
-
-
-class Sharpener(nn.Module):
-    """An autoencoder whose encoder is frozen, and the critic that its decoder learns from."""
-
-    def __init__(self, autoencoder: nn.Module):
-        super().__init__()
-        self.config = autoencoder.config
-        self.autoencoder, self.critic = autoencoder, Critic()
-        autoencoder.encoder.requires_grad_(False)
-
-    def trained_parameters(self):
-        return [*self.autoencoder.decoder.parameters(), *self.critic.parameters()]
-
-
-def sharpening_loss(model: Sharpener, images: Tensor, perceptual: Callable[[Tensor], list[Tensor]], *,
-                    size: int = 128, batch: int = 8, adversarial: float = 0.1, ramp: int = 200,
-                    bf16: bool = True) -> Loss:
-    """L1 + perceptual + hinge loss for the decoder alone; the latents, and what was trained on them, stay valid.
-
-    Decoder and critic step together: the critic is frozen while it judges for the decoder.
-    """
-    autoencoder, critic = model.autoencoder, model.critic
-
-    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = random_crops(images, size, batch, generator).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                z = autoencoder.eval().encode(x)
-            y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator))
-            critic.requires_grad_(False)
-            fooled = -critic(y).float().mean()
-            critic.requires_grad_(True)
-            judged = F.relu(1 - critic(x).float()).mean() + F.relu(1 + critic(y.detach()).float()).mean()
-        y = y.float()
-        with torch.no_grad():
-            wanted = perceptual(x)
-        seen = sum((a - b).abs().mean() / b.abs().mean() for a, b in zip(perceptual(y), wanted, strict=True))
-        pixels = (y - x).abs().mean()
-        weight = adversarial * min(1.0, step / ramp)
-        return {"loss": pixels + 0.2 * seen + weight * fooled + judged, "l1": pixels, "perceptual": seen,
-                "fooled": fooled, "judged": judged, "mse": (y.detach() - x).square().mean()}
 
     return loss
 
@@ -226,9 +178,18 @@ def encode_tiles(autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: 
     return torch.cat(out)
 
 
-def image_loss(model: nn.Module, alphas_cumprod: Tensor, unlabelled: Tensor,
-               labelled: list[tuple[Tensor, Tensor]], *, p_unc: float = 0.5, patch: int = 16, batch: int = 32,
-               single_label: float = 0.25, bf16: bool = True) -> Loss:
+def image_loss(
+    model: nn.Module,
+    alphas_cumprod: Tensor,
+    unlabelled: Tensor,
+    labelled: list[tuple[Tensor, Tensor]],
+    *,
+    p_unc: float = 0.5,
+    patch: int = 16,
+    batch: int = 32,
+    single_label: float = 0.25,
+    bf16: bool = True,
+) -> Loss:
     """Alg. 1 with eq. 9: v-prediction on labelled and unlabelled latents, drawn sample by sample.
 
     The paper's eq. 9 takes the unlabelled set where u >= p_unc, its text calls p_unc the probability of the
@@ -245,7 +206,7 @@ def image_loss(model: nn.Module, alphas_cumprod: Tensor, unlabelled: Tensor,
 
     def crop(z: Tensor, c: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         top, left = (int(torch.randint(n - patch + 1, (1,), generator=generator)) for n in z.shape[-2:])
-        return z[:, top:top + patch, left:left + patch], c[top:top + patch, left:left + patch]
+        return z[:, top : top + patch, left : left + patch], c[top : top + patch, left : left + patch]
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if torch.rand((), generator=generator) < p_unc:

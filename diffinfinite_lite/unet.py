@@ -64,7 +64,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         h = self.norm2(self.conv1(F.silu(self.norm1(x))))
-        scale, shift = (self.time(time)[:, None, None] + self.label(condition)).permute(0, 3, 1, 2).chunk(2, dim=1)
+        scale, shift = (
+            (self.time(time)[:, None, None] + self.label(condition)).permute(0, 3, 1, 2).chunk(2, dim=1)
+        )
         h = h * (1 + scale) + shift
         return self.skip(x) + self.conv2(F.silu(h))
 
@@ -83,9 +85,17 @@ class MaskAttention(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        key, value = self.key_value(self.norm(x)).flatten(2).unflatten(1, (2, self.heads, -1)).transpose(-1, -2).unbind(1)
+        key, value = (
+            self.key_value(self.norm(x))
+            .flatten(2)
+            .unflatten(1, (2, self.heads, -1))
+            .transpose(-1, -2)
+            .unbind(1)
+        )
         query = self.query.weight.to(key.dtype).unflatten(1, (self.heads, -1)).transpose(0, 1)
-        answers = F.scaled_dot_product_attention(query.expand(b, -1, -1, -1), key, value)  # (B, heads, conditions, c)
+        answers = F.scaled_dot_product_attention(
+            query.expand(b, -1, -1, -1), key, value
+        )  # (B, heads, conditions, c)
         answers = answers.transpose(1, 2).flatten(2)
         picked = answers.gather(1, condition.reshape(b, -1, 1).expand(-1, -1, c))
         return x + self.out(picked.transpose(1, 2).reshape(b, c, h, w))
@@ -129,8 +139,12 @@ class MaskUNet(nn.Module):
         self.shrink = nn.ModuleList(nn.Conv2d(c, c, 3, stride=2, padding=1) for c in widths[:-1])
         self.middle = ResidualBlock(widths[-1], widths[-1], dim)
         self.up = nn.ModuleList(Stage(c, (c, c), c, dim) for c in reversed(widths))
-        self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
-        self.leave = nn.Sequential(ChannelNorm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels, 3, padding=1))
+        self.grow = nn.ModuleList(
+            nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
+        )
+        self.leave = nn.Sequential(
+            ChannelNorm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels, 3, padding=1)
+        )
         nn.init.zeros_(self.leave[-1].weight)
 
     def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:

@@ -9,8 +9,14 @@ from PIL import Image
 
 
 def run(*arguments, **kwargs):
-    return subprocess.run([sys.executable, "-m", "diffinfinite_lite.cli", *map(str, arguments)], text=True,
-                          capture_output=True, check=False, timeout=300, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-m", "diffinfinite_lite.cli", *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=300,
+        **kwargs,
+    )
 
 
 def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
@@ -21,13 +27,16 @@ def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
     assert Image.open(tmp_path / "out/image.png").size == (64, 64)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--context", "skin", "--size", "64x64"], "got 'skin'"),
-    (["--context", "normal", "--size", "huge"], "such as 1024x1024"),
-    (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
-    (["--mask", "colour.png"], "mode RGB"),
-    (["--mask", "nowhere.png"], "nowhere.png"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--context", "skin", "--size", "64x64"], "got 'skin'"),
+        (["--context", "normal", "--size", "huge"], "such as 1024x1024"),
+        (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
+        (["--mask", "colour.png"], "mode RGB"),
+        (["--mask", "nowhere.png"], "nowhere.png"),
+    ],
+)
 def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "colour.png")
     done = run("sample", *arguments, "--steps", 2, "--out", tmp_path / "out", cwd=tmp_path)

@@ -169,7 +169,7 @@ def test_inception_score_against_torchmetrics(rng):
 
 def test_classifier_reaches_bayes(rng):
     """Two unit Gaussians, 2 apart along one axis: the best accuracy is Phi(1)."""
-    x, y = rng.normal(size=(2000, 4)), rng.normal(size=(2000, 4)) + [2, 0, 0, 0]
+    x, y = rng.normal(size=(2000, 4)), rng.normal(size=(2000, 4)) + np.eye(4)[0] * 2
     assert fidelity.classifier_two_sample(x, y, rng) == pytest.approx(norm.cdf(1), abs=0.02)
     assert fidelity.classifier_two_sample(x[:1000], x[1000:], rng) == pytest.approx(0.5, abs=0.05)
     other = rng.normal(size=(200, 4))

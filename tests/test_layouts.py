@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 from diffinfinite_lite.layouts import CARCINOMA, NECROSIS, OTHERS, PATTERNS, STROMA, field, layout
 
 # Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others.
-MEASURED = {"adenocarcinoma": (0.67, 0.0, 0.13, 0.20), "normal": (0.0, 0.0, 0.40, 0.60)}
+MEASURED = {"adenocarcinoma": (0.68, 0.0, 0.12, 0.20), "normal": (0.0, 0.0, 0.40, 0.60)}
 
 
 @cache
@@ -60,9 +60,9 @@ def test_any_size(context, size):
 
 @pytest.mark.parametrize("context", PATTERNS)
 def test_large_is_quick(context):
-    start = time.perf_counter()
+    start = time.process_time()
     layout(context, (512, 512), np.random.default_rng(0))
-    assert time.perf_counter() - start < 10  # 0.3 s on an idle core
+    assert time.process_time() - start < 10  # 0.3 s on an idle core
 
 
 def test_same_seed_same_layout():

@@ -42,5 +42,7 @@ def test_upsampling_keeps_area_and_labels():
 
 
 def test_unknown_context_is_refused():
-    with pytest.raises(ValueError, match="expected a context among adenocarcinoma, squamous, normal, got 'skin'"):
+    with pytest.raises(
+        ValueError, match="expected a context among adenocarcinoma, squamous, normal, got 'skin'"
+    ):
         generate_mask(None, "skin", (64, 64))

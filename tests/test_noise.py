@@ -34,7 +34,7 @@ def run(solver, z, seed=3):
     return z
 
 
-@pytest.mark.parametrize("steps", [1, 2, 4, 20, 250, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 4, 20, 250, 500])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_ddim_equals_diffusers(steps, eta):
     z = z0 = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))

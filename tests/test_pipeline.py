@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from diffinfinite_lite import generate, pipeline
+from diffinfinite_lite import pair as pair_module
 from diffinfinite_lite.tiles import LABELS
 
 SMALL = {"size": (64, 128), "steps": 2}
@@ -52,12 +53,12 @@ def test_run_records_what_was_done(pair):
 
 def test_saved_files_open_again_and_are_not_overwritten(pair, tmp_path):
     pair.save(tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(pipeline.RESULTS)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(pair_module.RESULTS)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out/image.png")), pair.image)
     mask = Image.open(tmp_path / "out/mask.png")
     assert mask.mode == "P"
     assert json.loads(mask.text["labels"])["1"]["name"] == "carcinoma"
-    assert np.array_equal(pipeline.read_mask(tmp_path / "out/mask.png"), pair.mask)
+    assert np.array_equal(pair_module.read_mask(tmp_path / "out/mask.png"), pair.mask)
     assert Image.open(tmp_path / "out/timesteps.webp").n_frames > 1
     assert json.loads((tmp_path / "out/run.json").read_text()) == pair.run
     with pytest.raises(FileExistsError, match="--force"):
@@ -73,24 +74,27 @@ def test_hand_made_mask_of_squares():
     assert pair.image.shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({}, "expected a context or a mask, got neither"),
-    ({"context": "skin"}, "got 'skin'"),
-    ({"context": "normal", "size": (100, 64)}, "multiples of 8 px from 64, got 100x64"),
-    ({"context": "normal", "size": (32, 64)}, "got 32x64"),
-    ({"context": "normal", "omega": -1.0}, "omega must be a number of at least 0, got -1"),
-    ({"context": "normal", "omega": float("nan")}, "got nan"),
-    ({"context": "normal", "steps": 0}, "from 1 to 1000, got 0"),
-    ({"context": "normal", "steps": 1001}, "got 1001"),
-    ({"context": "normal", "sampler": "quilt"}, "got 'quilt'"),
-    ({"context": "normal", "solver": "magic"}, "'magic'"),
-    ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
-    ({"context": "normal", "patch": 100}, "got 100"),
-    ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
-    ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
-    ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
-    ({"context": "normal", "device": "cuda:7"}, "got 'cuda:7'"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected a context or a mask, got neither"),
+        ({"context": "skin"}, "got 'skin'"),
+        ({"context": "normal", "size": (100, 64)}, "multiples of 8 px from 64, got 100x64"),
+        ({"context": "normal", "size": (32, 64)}, "got 32x64"),
+        ({"context": "normal", "omega": -1.0}, "omega must be a number of at least 0, got -1"),
+        ({"context": "normal", "omega": float("nan")}, "got nan"),
+        ({"context": "normal", "steps": 0}, "from 1 to 1000, got 0"),
+        ({"context": "normal", "steps": 1001}, "got 1001"),
+        ({"context": "normal", "sampler": "quilt"}, "got 'quilt'"),
+        ({"context": "normal", "solver": "magic"}, "'magic'"),
+        ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
+        ({"context": "normal", "patch": 100}, "got 100"),
+        ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
+        ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
+        ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
+        ({"context": "normal", "device": "cuda:7"}, "got 'cuda:7'"),
+    ],
+)
 def test_bad_input_is_refused_in_one_sentence(arguments, message):
     if arguments.get("device") and pipeline.torch.cuda.is_available():
         pytest.skip("this machine has a GPU, the refusal is about machines without")

@@ -27,7 +27,12 @@ def pictures(seed, count=80, shift=0.0):
 
 
 def card(synthetic, train=None, real=None, **options):
-    options = {"extractor": FAST, "control": OTHER, "repeats": 10, "generator": np.random.default_rng(0)} | options
+    options = {
+        "extractor": FAST,
+        "control": OTHER,
+        "repeats": 10,
+        "generator": np.random.default_rng(0),
+    } | options
     return evaluate(pictures(0) if real is None else real, synthetic, train, **options)
 
 
@@ -68,7 +73,10 @@ def test_without_training_tiles(tmp_path):
 
 
 def test_default_extractors():
-    names = {row["features"] for row in card(pictures(2, 12), real=pictures(0, 12), extractor=None, control=None)["rows"]}
+    names = {
+        row["features"]
+        for row in card(pictures(2, 12), real=pictures(0, 12), extractor=None, control=None)["rows"]
+    }
     assert names == {"EfficientNetLite0", "Handcrafted"}
 
 
@@ -97,7 +105,10 @@ def test_limits():
         ({"synthetic": [*pictures(2), torch.zeros(3, 16, 32)]}, "one size"),
         ({"synthetic": [torch.zeros(1, 32, 32)] * 20}, "RGB"),
         ({"synthetic": pictures(2), "train": pictures(0)}, "in train, got 80 that are: a leak"),
-        ({"synthetic": pictures(2), "real_clusters": ["a", "b"], "train_clusters": ["b"]}, "got 1 in both: a leak"),
+        (
+            {"synthetic": pictures(2), "real_clusters": ["a", "b"], "train_clusters": ["b"]},
+            "got 1 in both: a leak",
+        ),
     ],
 )
 def test_bad_input_is_a_sentence(options, words):

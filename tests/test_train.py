@@ -7,17 +7,18 @@ from torch import nn
 from diffinfinite_lite import checkpoint
 from diffinfinite_lite.autoencoder import LiteAutoencoder
 from diffinfinite_lite.noise import cosine_alphas
+from diffinfinite_lite.sharpen import Sharpener, sharpening_loss
 from diffinfinite_lite.train import (
-    Sharpener,
     autoencoder_loss,
     fit,
     image_loss,
     learning_rate,
     pool_mask,
-    sharpening_loss,
 )
 
-TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[:, None, None].expand(3, 40, 40, 3)
+TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[
+    :, None, None
+].expand(3, 40, 40, 3)
 
 
 def tiny():
@@ -100,8 +101,16 @@ def test_unlabelled_samples_are_null_and_the_draw_is_per_sample():
     unlabelled, latents = torch.full((5, 4, 8, 8), 2.0), torch.full((5, 4, 8, 8), 1.0)
     conditions = torch.full((5, 8, 8), 6)
     conditions[:, :, 4:] = 8
-    loss = image_loss(spy, torch.ones(10), unlabelled, [(latents, conditions)], patch=8, batch=400, single_label=0.5,
-                      bf16=False)
+    loss = image_loss(
+        spy,
+        torch.ones(10),
+        unlabelled,
+        [(latents, conditions)],
+        patch=8,
+        batch=400,
+        single_label=0.5,
+        bf16=False,
+    )
     loss(1, torch.Generator().manual_seed(0))
     z, condition = spy.seen[0]
     from_q0 = z[:, 0, 0, 0] == 2
@@ -121,8 +130,9 @@ def test_the_target_is_v():
         a = alphas[t].view(-1, 1, 1, 1)
         return (a / (1 - a)).sqrt() * z_t
 
-    value = image_loss(oracle, alphas, z, [(z, torch.zeros(1, 8, 8, dtype=torch.int64))], patch=8, bf16=False)(
-        1, torch.Generator().manual_seed(0))["loss"]
+    value = image_loss(
+        oracle, alphas, z, [(z, torch.zeros(1, 8, 8, dtype=torch.int64))], patch=8, bf16=False
+    )(1, torch.Generator().manual_seed(0))["loss"]
     assert value < 1e-8
 
 

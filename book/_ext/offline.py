@@ -2,8 +2,8 @@
 
 - MathJax 3 comes from the wheel ``django-static-mathjax`` and is copied to ``_static/mathjax``.
 - The sphinx-thebe scripts, which point to a CDN, are dropped.
-- At the end every page is read: anything a browser would fetch from another host is a warning, and the book is built
-  with warnings as errors.
+- At the end every page is read: anything a browser would fetch from another host is a warning, and the book
+  is built with warnings as errors.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 MATHJAX = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
 FETCHED = {"script": ("src",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"),
            "video": ("src", "poster"), "audio": ("src",), "object": ("data",), "embed": ("src",)}  # fmt: skip
-FETCHED_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch",
-                 "manifest"}  # fmt: skip
+FETCHED_LINKS = {"stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload", "preconnect",
+                 "dns-prefetch", "manifest"}  # fmt: skip
 OUTSIDE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 IN_CSS = re.compile(r"(?:url\(\s*|@import\s+)[\"']?((?:https?:)?//[^\"')\s]+)", re.IGNORECASE)
 
