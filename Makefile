@@ -29,10 +29,10 @@ lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir book
 
 bench: $(READY) ## what a sample costs on this machine, by sampler and size
-	$(BIN)/python -m diffinfinite_lite.bench
+	$(BIN)/python benchmarks/sampling.py
 
 eval: $(READY) ## how good the shipped model is, written to reports/
-	$(BIN)/python -m diffinfinite_lite.report
+	$(BIN)/python benchmarks/quality.py
 
 clean: ## remove the built pages (keeps .venv)
 	rm -rf _build

@@ -32,14 +32,10 @@ def _settings(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fa
 def sample(
     out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
     context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")
-    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    omega: Annotated[
-        float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")
-    ] = 0.0,
+    omega: Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
     sampler: Annotated[
         str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")
@@ -80,6 +76,42 @@ def sample(
         f"evaluations, {seconds['sampling']:.1f} s sampling, {seconds['decoding']:.1f} s decoding, "
         f"{pair.run['peak_memory_mb']} MB at most"
     )
+
+
+@app.command("evaluate")
+def evaluate_folders(
+    real: Annotated[Path, typer.Option(help="Folder of held-out real tiles.")],
+    synthetic: Annotated[Path, typer.Option(help="Folder of synthetic tiles of the same size.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:LOWEST:HIGHEST, a side may be empty; outside it exit code 1."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of splits and resampling.")] = 0,
+) -> None:
+    """Report card on two folders of tiles."""
+    import numpy as np
+
+    from .report import evaluate, failures, write_report
+    from .tiles import read_folder
+
+    limits = dict(_limit(text) for text in limit or ())
+    sets = [[tile.image for tile in read_folder(folder)] if folder else None for folder in (real, synthetic, train)]
+    result = evaluate(*sets, generator=np.random.default_rng(seed))
+    broken = failures(result, limits)
+    typer.echo(write_report(result, out, *sets))
+    if broken:
+        raise ValueError("; ".join(broken))
+
+
+def _limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    parts = text.split(":")
+    try:
+        low, high = (float(part) if part else None for part in parts[1:])
+    except ValueError:
+        raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
+    return parts[0], (low, high)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

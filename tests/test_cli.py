@@ -59,6 +59,24 @@ def test_existing_result_is_kept_unless_forced(tmp_path):
     assert (tmp_path / "image.png").read_text() == "mine"
 
 
+def test_report_card_of_two_folders_and_its_exit_code(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, count in (("real", 24), ("synthetic", 24)):
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            tile = np.clip(rng.normal(170, 40, (32, 32, 3)) + 10 * rng.normal(size=3), 0, 255).astype(np.uint8)
+            Image.fromarray(tile).save(tmp_path / name / f"{i}.png")
+    folders = ["--real", tmp_path / "real", "--synthetic", tmp_path / "synthetic"]
+    done = run("evaluate", *folders, "--out", tmp_path / "card")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "card/report.html").exists()
+    done = run("evaluate", *folders, "--out", tmp_path / "card2", "--limit", "FD::-1")
+    assert done.returncode == 1
+    assert "expected at most -1" in done.stderr
+    done = run("evaluate", *folders, "--out", tmp_path / "card3", "--limit", "FD:low")
+    assert "such as C_T:-3:3" in done.stderr
+
+
 def test_data_list_names_every_set_with_its_licence():
     done = run("data", "list")
     assert done.returncode == 0, done.stderr
