@@ -80,6 +80,47 @@ def sheet(context: str, made: list[Tensor], real: list[Tensor], columns: int = 8
     Image.fromarray(np.vstack(rows)).save(OUT / f"sheet-{context}.png")
 
 
+def table(result: dict) -> str:
+    """The figures as Markdown, with the settings and the command that computes them."""
+    settings = result["settings"]
+    lines = [
+        "# Figures of the shipped model",
+        "",
+        f"`python benchmarks/quality.py --per-context {settings['per_context']} --steps {settings['steps']} "
+        f"--omega {settings['omega']:g}`, image weights `{settings['weights']['image'][:12]}`.",
+        "",
+        "| reconstruction of | PSNR, dB | SSIM | pictures |",
+        "|---|---|---|---|",
+    ]
+    for name, row in result["autoencoder"].items():
+        lines.append(f"| {name} | {row['psnr']:.2f} | {row['ssim']:.3f} | {row['pictures']} |")
+    lines += [
+        "",
+        "Fréchet distance to one real test tile per cluster, beside that of as many real training tiles to the same:",
+        "",
+        "| features | tiles | n | distance | real to real | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for features, rows in result["distances"].items():
+        for name, row in rows.items():
+            lines.append(
+                f"| {features} | {name} | {row['n']} | {row['frechet']:.1f} | {row['real_to_real']:.1f} "
+                f"| {row['ratio']:.2f} |"
+            )
+    lines += [
+        "",
+        "All numbers of the report card (value with 95% interval; the same for real tiles where it exists):",
+        "",
+        "| features | number | value | interval | real |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        interval = f"{row['low']:.3g} to {row['high']:.3g}" if row.get("low") is not None else ""
+        real = f"{row['real']:.3g}" if isinstance(row.get("real"), float) else ""
+        lines.append(f"| {row['features']} | {row['name']} | {row['value']:.3g} | {interval} | {real} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(per_context: int = 36, steps: int = 25, omega: float = 0.0) -> None:
     """Generate, measure, write. 400 tiles per context is the figure to publish; the default takes minutes."""
     OUT.mkdir(exist_ok=True)
@@ -125,6 +166,7 @@ def main(per_context: int = 36, steps: int = 25, omega: float = 0.0) -> None:
     write_report(card, OUT / "card", real, made, train_images, title="The shipped model against LC25000 test clusters")
     result["rows"] = card["rows"]
     (OUT / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
+    (OUT / "quality.md").write_text(table(result))
     typer.echo(json.dumps({k: result[k] for k in ("autoencoder", "distances", "settings")}, indent=1))
     for row in card["rows"]:
         typer.echo(f"{row['features']:24s}{row['name']:18s}{row['value']:10.3f}   real {row['real']}")

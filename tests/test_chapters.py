@@ -10,6 +10,8 @@ BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
 SMALL = {
     "01_tour": {"height": 128, "width": 192, "steps": 2, "device": "cpu"},
+    "03_latent_diffusion": {"steps": 2, "points": 2000},
+    "05_masks": {"steps": 2, "samples": 3},
     "06_random_patches": {"height": 128, "width": 192, "steps": 2, "device": "cpu", "levels": 40, "seeds": 4},
 }
 
