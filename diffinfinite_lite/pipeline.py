@@ -33,6 +33,7 @@ from .unet import MaskUNet, condition_map
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
 SMALLEST = 64
+BORDER = 4  # latent pixels
 MAX_FRAMES = 150  # of the animated timestep map
 
 
@@ -94,7 +95,7 @@ def generate(
     if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
         raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
     window = (patch or trained_patch()) // FACTOR
-    frames, map_now = [], None
+    frames = []
     with _timed(clock, "sampling"):
         levels = sample(
             denoiser,
@@ -114,11 +115,10 @@ def generate(
             frames += [
                 frame[: conditions.shape[0], : conditions.shape[1]] for frame in level.frames[chosen].cpu().numpy()
             ]
-            map_now = level
     with _timed(clock, "decoding"):
-        picture = decode(autoencoder, map_now.canvas.latents)
+        picture = _decode_with_border(autoencoder, level.canvas.latents)
     image = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    ledger = map_now.ledger
+    ledger = level.ledger
     run = {
         "context": context,
         "size": list(size),
@@ -218,6 +218,13 @@ def _check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
     _check_size(mask.shape)
     return mask.astype(np.uint8)
+
+
+def _decode_with_border(autoencoder: LiteAutoencoder, latents: torch.Tensor) -> torch.Tensor:
+    """Decode with the outermost latents repeated outwards: zero padding would draw a grey frame."""
+    padded = torch.nn.functional.pad(latents[None], (BORDER,) * 4, mode="replicate")[0]
+    frame = BORDER * FACTOR
+    return decode(autoencoder, padded)[:, frame:-frame, frame:-frame]
 
 
 @contextmanager
