@@ -70,11 +70,19 @@ def pairs() -> tuple[Tensor, Tensor]:
     )
 
 
+def _pictures(cache: Path) -> Tensor:
+    """What autoencoder and decoder see: the training tiles and the four corners of every published pair."""
+    tiles, published = training_tiles(cache)[0], pairs()[0]
+    side = tiles.shape[1]
+    corners = [published[:, y, x] for y in (slice(side), slice(-side, None)) for x in (slice(side), slice(-side, None))]
+    return torch.cat([tiles, *corners])
+
+
 def autoencoder(out: Path, steps: int | None = None) -> Recipe:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    steps = steps or 1300
+    steps = steps or 3000
     torch.manual_seed(0)
-    images = training_tiles(out.parent / "tiles.safetensors")[0]
+    images = _pictures(out.parent / "tiles.safetensors")
     model = LiteAutoencoder().to(memory_format=torch.channels_last).train()
     loss = autoencoder_loss(model, images, bf16=checkpoint.bf16_helps())
     for progress in fit(model, loss, steps=steps, peak_lr=7e-4, out=out):
@@ -85,7 +93,7 @@ def decoder(out: Path, steps: int | None = None) -> Recipe:
     """Adversarial and perceptual fine-tuning of the decoder alone, 8 crops of 128 px a step."""
     steps = steps or 1000
     torch.manual_seed(0)
-    images = training_tiles(out.parent / "tiles.safetensors")[0]
+    images = _pictures(out.parent / "tiles.safetensors")
     network = EfficientNetLite0.pretrained().eval().requires_grad_(False)
     model = Sharpener(_trained(out.parent / "autoencoder")).to(memory_format=torch.channels_last)
     loss = sharpening_loss(model, images, network.taps, bf16=checkpoint.bf16_helps())

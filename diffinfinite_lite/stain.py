@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 TISSUE_DENSITY = 0.12  # optical density under which a pixel counts as glass
+MAX_DENSITY = 2.4  # darker than 9% of the light a camera clips one channel first, and clipping is not eosin
 MAX_RESCALE = 1.5  # a pale source gets darker by no more than this, or its noise turns into chromatin
 _PROFILES = Path(__file__).parent / "registry" / "stains.json"
 
@@ -57,7 +58,7 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    float32 array (H, W, 3), dimensionless, at least 0.
+    float32 array (H, W, 3), dimensionless, in [0, MAX_DENSITY].
 
     Raises
     ------
@@ -73,7 +74,7 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
     light = values.mean(axis=2)
     brightest = values[light >= 0.93 * np.percentile(light, 99)]
     white = np.clip(np.median(brightest, axis=0), 160, 255)
-    return np.maximum(-np.log(np.maximum(values, 1) / white), 0)
+    return np.clip(-np.log(np.maximum(values, 1) / white), 0, MAX_DENSITY)
 
 
 def fit_profile(pictures: Iterable[np.ndarray]) -> StainProfile:
