@@ -24,6 +24,7 @@ from .noise import cosine_alphas
 from .sharpen import Sharpener, sharpening_loss
 from .tiles import to_rgb
 from .train import (
+    Loss,
     Progress,
     autoencoder_loss,
     encode_tiles,
@@ -34,7 +35,8 @@ from .train import (
 from .unet import CONTEXTS, MaskUNet, condition_map
 
 Recipe = Iterator[tuple[Progress, int]]
-PATCH_PX = 128  # of the image model
+PATCH_PX = 224  # of the image model; a whole training tile
+SMALL_PX, SMALL_SHARE = 128, 0.6  # texture is learnt on smaller patches first: more of them in the same time
 MASK_WIDTHS = (64, 96, 128)
 
 
@@ -110,7 +112,7 @@ def decoder(out: Path, steps: int | None = None) -> Recipe:
 
 
 def image(out: Path, steps: int | None = None) -> Recipe:
-    """Alg. 1: v-prediction on 32 patches of 16 x 16 latents a step, p_unc = 0.5."""
+    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
     steps = steps or 20_000
     torch.manual_seed(0)
     out.mkdir(parents=True, exist_ok=True)
@@ -135,14 +137,23 @@ def image(out: Path, steps: int | None = None) -> Recipe:
     data = checkpoint.load(latents)[0]
     model = MaskUNet(data["tiles"].shape[1]).to(memory_format=torch.channels_last)
     model.config["patch"] = PATCH_PX
-    loss = image_loss(
-        model,
-        cosine_alphas(),
-        data["tiles"],
-        [(data["tiles"], data["conditions"]), (data["pairs"], data["pair_conditions"])],
-        patch=PATCH_PX // 8,
-        bf16=checkpoint.bf16_helps(),
-    )
+
+    def patches(side: int, batch: int) -> Loss:
+        return image_loss(
+            model,
+            cosine_alphas(),
+            data["tiles"],
+            [(data["tiles"], data["conditions"]), (data["pairs"], data["pair_conditions"])],
+            patch=side,
+            batch=batch,
+            bf16=checkpoint.bf16_helps(),
+        )
+
+    small, large = patches(SMALL_PX // 8, 32), patches(PATCH_PX // 8, 12)
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return (small if step < SMALL_SHARE * steps else large)(step, generator)
+
     for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=out):
         yield progress, steps
 
