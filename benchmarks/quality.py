@@ -1,4 +1,4 @@
-"""How good the shipped model is: reconstructions and generated tiles against LC25000's test clusters .
+"""How good the shipped model is: reconstructions and generated tiles against LC25000's test clusters.
 
 `make eval` writes reports/quality.json and quality.md, reports/card/ (the report card) and a contact sheet for each
 context: generated tiles in the upper half, real test tiles in the lower. The sheets show third-party tiles and are not

@@ -164,3 +164,33 @@ class DiffusersAutoencoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, C, h, w) to images (B, 3, f h, f w)."""
         return self.model.decode(latents / self.scale).sample
+
+
+def load_diffusers(source: str) -> DiffusersAutoencoder:
+    """An `AutoencoderKL` or `AutoencoderTiny` from a folder or, where there is internet, from the Hugging Face hub.
+
+    Parameters
+    ----------
+    source : such as "stabilityai/stable-diffusion-2-base" (its ``vae`` subfolder is found) or "madebyollin/taesd".
+
+    Raises
+    ------
+    ValueError
+        If there is no such autoencoder, or it does not reduce the sides by 8.
+    """
+    import diffusers  # takes a second, and only those who bring their own autoencoder need it
+
+    known = (diffusers.AutoencoderKL, diffusers.AutoencoderTiny)
+    reasons = []
+    for subfolder in (None, "vae"):
+        try:
+            name = diffusers.AutoencoderKL.load_config(source, subfolder=subfolder)["_class_name"]
+            build = {each.__name__: each for each in known}[name]
+            model = DiffusersAutoencoder(build.from_pretrained(source, subfolder=subfolder)).eval()
+        except (OSError, KeyError) as error:
+            reasons.append(str(error).splitlines()[0])
+            continue
+        if model.factor != LiteAutoencoder.factor:
+            raise ValueError(f"expected an autoencoder that reduces sides by 8, got one by {model.factor} in {source}")
+        return model
+    raise ValueError(f"expected an AutoencoderKL or AutoencoderTiny of diffusers at {source}, got: {reasons[0]}")

@@ -46,11 +46,12 @@ def sample(
     patch: Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")] = 16,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
 ) -> None:
     """Generate a mask-image pair."""
     from .pair import check_out, read_mask
-    from .pipeline import generate
+    from .pipeline import WEIGHTS, generate
 
     check_out(out, force=force)
     pair = generate(
@@ -67,6 +68,7 @@ def sample(
         patch=patch,
         batch_size=batch_size,
         device=device,
+        weights=weights or WEIGHTS,
         progress=lambda levels, total: tqdm(levels, total=total, unit="level", desc="sampling"),
     )
     pair.save(out, force=force)
@@ -123,52 +125,75 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def _train(name: str, out: Path, steps: int | None) -> None:
-    from . import recipes
+def _train(name: str, steps: int | None, runs: Path, device: str | None = None, **settings) -> None:
+    from accelerate import PartialState
 
-    recipe = getattr(recipes, name)
+    from . import recipes
+    from .pipeline import choose_device
+
+    first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
     bar = None
-    for progress, total in recipe(out / name, steps):
-        bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name)
+    for progress, total in getattr(recipes, name)(recipes.Setting(runs, **settings), steps):
+        bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
         bar.update(progress.step - bar.n)
         bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
 
 
-_OUT = Annotated[Path, typer.Option(help="Folder for checkpoints and the log.")]
+_OUT = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
 _STEPS = Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")]
+_DATA = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]
+_MPP = Annotated[float, typer.Option(help="Micrometres per pixel of the pictures in --data.")]
+_DEVICE = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
+_RUNS = Path("runs")
 
 
 @train_app.command()
-def autoencoder(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+def autoencoder(
+    out: _OUT = _RUNS, steps: _STEPS = None, data: _DATA = None, mpp: _MPP = 0.5, device: _DEVICE = None
+) -> None:
     """Pictures to latents and back."""
-    _train("autoencoder", out, steps)
+    _train("autoencoder", steps, out, device, data=data, mpp=mpp)
 
 
 @train_app.command()
-def decoder(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+def decoder(
+    out: _OUT = _RUNS, steps: _STEPS = None, data: _DATA = None, mpp: _MPP = 0.5, device: _DEVICE = None
+) -> None:
     """Sharpen the decoder against a critic; the latents stay."""
-    _train("decoder", out, steps)
+    _train("decoder", steps, out, device, data=data, mpp=mpp)
 
 
 @train_app.command()
-def image(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+def image(
+    out: _OUT = _RUNS,
+    steps: _STEPS = None,
+    data: _DATA = None,
+    mpp: _MPP = 0.5,
+    vae: Annotated[
+        str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
+    ] = None,
+    device: _DEVICE = None,
+) -> None:
     """Latents under a label map (Alg. 1)."""
-    _train("image", out, steps)
+    _train("image", steps, out, device, data=data, mpp=mpp, vae=vae)
 
 
 @train_app.command()
-def mask(out: _OUT = Path("runs"), steps: _STEPS = None) -> None:
+def mask(out: _OUT = _RUNS, steps: _STEPS = None, device: _DEVICE = None) -> None:
     """Label maps under a context prompt."""
-    _train("mask", out, steps)
+    _train("mask", steps, out, device)
 
 
 @train_app.command()
-def export(out: _OUT = Path("runs")) -> None:
-    """Put the trained weights into the package, in half precision, with their hashes."""
+def export(
+    out: _OUT = _RUNS,
+    weights: Annotated[Path | None, typer.Option(help="Folder for the model; the package itself by default.")] = None,
+) -> None:
+    """Write the trained weights in half precision, with their hashes."""
     from .pipeline import WEIGHTS
     from .recipes import export as copy
 
-    for name, digest in copy(out, WEIGHTS).items():
+    for name, digest in copy(out, weights or WEIGHTS).items():
         typer.echo(f"{name}: {digest}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
@@ -19,13 +20,13 @@ import numpy as np
 import torch
 
 from . import checkpoint
-from .autoencoder import LiteAutoencoder
+from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .decode import decode
-from .denoise import Denoiser
+from .denoise import Denoiser, Ledger
 from .masks import generate_mask
 from .noise import cosine_alphas
 from .pair import Pair
-from .samplers import sample
+from .samplers import Known, sample
 from .tiles import LABELS
 from .train import pool_mask
 from .unet import MaskUNet, condition_map
@@ -51,7 +52,10 @@ def generate(
     conditioning: str = "dense",
     patch: int | None = None,
     batch_size: int = 16,
+    precision: str = "fp32",
+    known: Known | None = None,
     device: str | None = None,
+    weights: Path = WEIGHTS,
     progress: Callable[[Iterable, int], Iterable] = lambda levels, _: levels,
 ) -> Pair:
     """Generate a mask-image pair.
@@ -68,7 +72,10 @@ def generate(
     solver : ddim, ddpm or dpm-solver++.
     conditioning : "dense" or "per-label".
     patch : side of a window in px, that of training by default.
+    precision : "fp32", or "bf16" or "fp16" for the network alone, where the hardware is faster at it.
+    known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
+    weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
     progress : wraps the iterator over levels, for example ``lambda levels, n: tqdm(levels, total=n)``.
 
     Raises
@@ -80,21 +87,32 @@ def generate(
     if mask is None:
         if context is None:
             raise ValueError("expected a context or a mask, got neither")
+        if known is not None:
+            raise ValueError("expected a mask beside the latents to keep, got none")
         size = _check_size(size or (1024, 1024))
     else:
         mask = _check_mask(mask, size)
         size = mask.shape
     clock: dict[str, float] = {}
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with _timed(clock, "weights"):
-        autoencoder, unet, mask_model = (model.to(device) for model in load_models())
-    denoiser = Denoiser(unet, cosine_alphas().to(device), omega=omega, conditioning=conditioning, batch_size=batch_size)
+        autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
+    denoiser = Denoiser(
+        unet,
+        cosine_alphas().to(device),
+        omega=omega,
+        conditioning=conditioning,
+        batch_size=batch_size,
+        precision=precision,
+    )
     if mask is None:
         with _timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, device=device)
     conditions = condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none").to(device)
     if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
         raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
-    window = (patch or trained_patch()) // FACTOR
+    window = (patch or trained_patch(weights)) // FACTOR
     frames = []
     with _timed(clock, "sampling"):
         levels = sample(
@@ -107,18 +125,16 @@ def generate(
             steps=steps,
             eta=eta if solver == "ddim" else None,
             seed=seed,
-            record=True,
+            known=known and Known(known.latents.to(device), known.keep.to(device)),
+            record=max(1, MAX_FRAMES // steps),
         )
         for level in progress(levels, steps):
-            kept = max(1, MAX_FRAMES // steps)
-            chosen = np.unique(np.linspace(0, len(level.frames) - 1, kept + 1).round().astype(int)[1:])
-            frames += [
-                frame[: conditions.shape[0], : conditions.shape[1]] for frame in level.frames[chosen].cpu().numpy()
-            ]
+            maps = level.canvas.timestep_map[None] if level.frames is None else level.frames  # None: all was known
+            frames += list(maps.short().cpu().numpy())
+    latents = level.canvas.latents
     with _timed(clock, "decoding"):
-        picture = _decode_with_border(autoencoder, level.canvas.latents)
+        picture = _decode_with_border(autoencoder, latents)
     image = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    ledger = level.ledger
     run = {
         "context": context,
         "size": list(size),
@@ -129,22 +145,45 @@ def generate(
         "solver": solver,
         "eta": eta,
         "conditioning": conditioning,
+        "precision": precision,
         "patch": window * FACTOR,
         "device": str(device),
         "labels": {name: round(float((mask == n).mean()), 4) for n, name in enumerate(LABELS)},
-        "network_evaluations": ledger.evaluations,
-        "windows": ledger.windows,
-        "windows_per_level": round(ledger.windows / steps, 2),
-        "seconds": {
-            **{k: round(v, 2) for k, v in clock.items()},
-            "network": round(ledger.network_seconds, 2),
-        },
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "weights": {name: checkpoint.sha256(WEIGHTS / f"{name}.safetensors") for name in expected_hashes()},
+        **_costs(level.ledger, window, steps, clock),
+        **_peak_memory(device),
+        "weights": {name: checkpoint.sha256(weights / f"{name}.safetensors") for name in expected_hashes(weights)},
         "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
         "python": platform.python_version(),
     }
-    return Pair(image, mask, frames, run)
+    return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
+
+
+def _costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
+    """The ledger as it is written to run.json; stages in `clock` follow each other, network and canvas are sampling."""
+    windows = max(ledger.windows, 1)
+    return {
+        "network_evaluations": ledger.evaluations,
+        "network_calls": ledger.calls,
+        "whole_patches": round(ledger.pixels / patch**2, 2),
+        "windows": ledger.windows,
+        "windows_per_level": round(ledger.windows / steps, 2),
+        "labels_per_window": round(ledger.labels / windows, 2),
+        "sequential_depth": ledger.depth,
+        "seconds": {
+            **{stage: round(seconds, 2) for stage, seconds in clock.items()},
+            "network": round(ledger.network_seconds, 2),
+            "canvas": round(ledger.canvas_seconds, 2),
+        },
+    }
+
+
+def _peak_memory(device: str) -> dict[str, int]:
+    """Most memory this process has held so far, MB, and most of the GPU's in this run."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    if torch.device(device).type == "cuda":
+        peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
+    return peak
 
 
 def choose_device(device: str | None) -> str:
@@ -160,27 +199,35 @@ def choose_device(device: str | None) -> str:
     return device
 
 
-def expected_hashes() -> dict[str, str]:
-    """SHA-256 of every shipped weight file by name."""
-    return json.loads((WEIGHTS / "hashes.json").read_text())
-
-
-def trained_patch() -> int:
-    """Side of the patches that the shipped image model was trained on, px."""
-    return checkpoint.load(WEIGHTS / "image.safetensors")[1].get("patch", 128)
-
-
-@cache
-def load_models() -> tuple[LiteAutoencoder, MaskUNet, MaskUNet]:
-    """The shipped autoencoder, image model and mask model, hashes checked.
+def expected_hashes(weights: Path = WEIGHTS) -> dict[str, str]:
+    """SHA-256 of every weight file of a model by name.
 
     Raises
     ------
     ValueError
-        If a file was changed or cut short.
+        If the folder holds no exported model.
     """
-    for name, expected in expected_hashes().items():
-        path = WEIGHTS / f"{name}.safetensors"
+    if not (weights / "hashes.json").is_file():
+        raise ValueError(f"expected a model in {weights} (diffinfinite train export writes one), found no hashes.json")
+    return json.loads((weights / "hashes.json").read_text())
+
+
+def trained_patch(weights: Path = WEIGHTS) -> int:
+    """Side of the patches that the image model was trained on, px."""
+    return checkpoint.load(weights / "image.safetensors")[1]["patch"]
+
+
+@cache
+def load_models(weights: Path = WEIGHTS) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
+    """Autoencoder, image model and mask model of a folder, hashes checked.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, was changed or cut short.
+    """
+    for name, expected in expected_hashes(weights).items():
+        path = weights / f"{name}.safetensors"
         if not path.is_file():
             raise ValueError(f"expected weights at {path}, found none: reinstall the package")
         found = checkpoint.sha256(path)
@@ -193,10 +240,11 @@ def load_models() -> tuple[LiteAutoencoder, MaskUNet, MaskUNet]:
     def network(latent_channels, widths, **_):
         return MaskUNet(latent_channels, widths).to(memory_format=torch.channels_last)
 
+    vae = checkpoint.load(weights / "image.safetensors")[1].get("vae")
     return (
-        checkpoint.load_weights(WEIGHTS / "autoencoder.safetensors", LiteAutoencoder),
-        checkpoint.load_weights(WEIGHTS / "image.safetensors", network),
-        checkpoint.load_weights(WEIGHTS / "mask.safetensors", network),
+        load_diffusers(vae) if vae else checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder),
+        checkpoint.load_weights(weights / "image.safetensors", network),
+        checkpoint.load_weights(weights / "mask.safetensors", network),
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .train import Loss, random_crops
+from .train import Loss, autocast, random_crops
 
 
 class Critic(nn.Module):
@@ -62,6 +62,7 @@ def sharpening_loss(
     adversarial: float = 0.1,
     ramp: int = 200,
     bf16: bool = True,
+    device: str = "cpu",
 ) -> Loss:
     """L1 + perceptual + hinge loss for the decoder alone; the latents, and what was trained on them, stay valid.
 
@@ -70,11 +71,11 @@ def sharpening_loss(
     autoencoder, critic = model.autoencoder, model.critic
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = random_crops(images, size, batch, generator).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        x = random_crops(images, size, batch, generator).to(device, memory_format=torch.channels_last)
+        with autocast(device, bf16):
             with torch.no_grad():
                 z = autoencoder.eval().encode(x)
-            y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator))
+            y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator).to(device))
             critic.requires_grad_(False)
             fooled = -critic(y).float().mean()
             critic.requires_grad_(True)

@@ -1,21 +1,13 @@
-r"""Tiles: a picture, its mask and where they come from; reading, cutting, mixing labelled with unlabelled.
+r"""Tiles: a picture, its mask and where they come from; reading and cutting.
 
 A tile is an image :math:`x \in [-1, 1]^{3 \times H \times W}` and a mask of labels 0..4, 0 meaning unknown.
-An unlabelled tile has a mask of zeros. Training is semi-supervised (paper, Alg. 1): every sample is drawn
-from the unlabelled set :math:`q_0` with a null label, or from the labelled set :math:`q_1` with its mask (eq.
-9),
-
-.. math:: (z, c) = (z, \varnothing),\ z \sim q_0 \quad\text{with probability } p_{unc}, \qquad
-          (z, c) \sim q_1 \quad\text{otherwise.}
-
-The paper's formula takes q_0 where u >= p_unc, its text calls p_unc the probability of the unconditional
-side. Here the text is followed. At the paper's p_unc = 0.5 both say the same.
+An unlabelled tile has a mask of zeros; `train.image_loss` mixes labelled with unlabelled ones (eq. 9).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -260,37 +252,3 @@ def read_folder(
         return read_tile(path, **named)
 
     yield from readable(pictures, read, lambda p: str(p.relative_to(root)))
-
-
-def mix_labelled(
-    labelled: Sequence[Tile], unlabelled: Sequence[Tile], p_unc: float, generator: torch.Generator
-) -> Iterator[Tile]:
-    """Endless stream of training samples: eq. 9, one independent draw per sample, never per batch.
-
-    Parameters
-    ----------
-    labelled, unlabelled : the sets q1 and q0; anything with a length and an index. Their order is not used
-    up:
-        tiles are drawn with replacement.
-    p_unc : probability that a sample comes from `unlabelled`, with its mask set to 0.
-    generator : the only source of randomness.
-
-    Yields
-    ------
-    Tile
-
-    Raises
-    ------
-    ValueError
-        If p_unc is outside [0, 1] or a set that would be drawn from is empty.
-    """
-    if not 0 <= p_unc <= 1:
-        raise ValueError(f"expected p_unc between 0 and 1, got {p_unc}")
-    sizes = len(labelled), len(unlabelled)
-    if (p_unc < 1 and not sizes[0]) or (p_unc > 0 and not sizes[1]):
-        raise ValueError(f"expected tiles in both sets, got {sizes[0]} labelled and {sizes[1]} unlabelled")
-    while True:
-        null = bool(torch.rand((), generator=generator) < p_unc)
-        tiles = unlabelled if null else labelled
-        tile = tiles[int(torch.randint(len(tiles), (), generator=generator))]
-        yield replace(tile, mask=torch.zeros_like(tile.mask)) if null else tile

@@ -2,6 +2,9 @@ r"""Training loops as generators: `fit` draws a batch, steps, averages weights, 
 
 The batch of step n is a function of (seed, n), so that a resumed run sees the batches it would have seen. State
 (weights, their exponential moving average, Adam moments) is one safetensors file, written whole and renamed.
+
+Started by `accelerate launch`, every process draws batches of its own and the gradients are averaged: p processes take
+p times the batch. The first one keeps the log and the checkpoints.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,14 +72,20 @@ def fit(
     optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99))
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     start = _resume(out, model, optimizer, average)
+    workers = PartialState()  # one process, or those that `accelerate launch` started
+    workers.wait_for_everyone()
     began = time.monotonic()
-    log = (out / "log.csv").open("a", newline="")
+    log = (out / "log.csv").open("a", newline="") if workers.is_main_process else None
     for step in range(start + 1, steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak_lr)
-        losses = loss(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        losses = loss(step, batch_generator(seed, step, workers.process_index))
         optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
+        if workers.num_processes > 1:
+            for parameter in trained:
+                if parameter.grad is not None:
+                    parameter.grad = reduce(parameter.grad, "mean")
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         decay = min(ema_decay, (1 + step) / (10 + step))
@@ -86,11 +97,22 @@ def fit(
         values = {k: float(v.detach()) for k, v in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise ValueError(f"the loss at step {step} is not a number: lower the learning rate")
-        csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
-        if step % save_every == 0 or step == steps:
+        if log:
+            csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
+        if log and (step % save_every == 0 or step == steps):
             log.flush()
             _save(out, model, optimizer, average, step)
         yield Progress(step, values, time.monotonic() - began)
+
+
+def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
+    """The randomness of one step of one process."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step + (process << 40))
+
+
+def autocast(device: str, bf16: bool) -> torch.autocast:
+    """bfloat16 products on a device, or plain single precision."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
 
 
 def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int) -> None:
@@ -146,12 +168,20 @@ def random_crops(images: Tensor, size: int, batch: int, generator: torch.Generat
     return torch.stack(crops).float() / 127.5 - 1
 
 
-def autoencoder_loss(model: nn.Module, images: Tensor, *, size: int = 128, batch: int = 16, bf16: bool = True) -> Loss:
+def autoencoder_loss(
+    model: nn.Module,
+    images: Tensor,
+    *,
+    size: int = 128,
+    batch: int = 16,
+    bf16: bool = True,
+    device: str = "cpu",
+) -> Loss:
     """L1 on pixels and on their finite differences: the encoder learns what is there, edges included."""
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = random_crops(images, size, batch, generator).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        x = random_crops(images, size, batch, generator).to(device, memory_format=torch.channels_last)
+        with autocast(device, bf16):
             y = model(x)
         error = y.float() - x
         edges = (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
@@ -168,13 +198,16 @@ def pool_mask(mask: Tensor, factor: int = 8) -> Tensor:
 
 
 @torch.no_grad()
-def encode_tiles(autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: bool = True) -> Tensor:
+def encode_tiles(
+    autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: bool = True, device: str = "cpu"
+) -> Tensor:
     """Latents (N, C, H/8, W/8) in half precision of uint8 tiles (N, H, W, 3)."""
     out = []
     for chunk in images.split(batch):
-        x = (chunk.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            out.append(autoencoder.eval().encode(x).half())
+        x = chunk.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast(device, bf16):
+            latents = autoencoder.eval().encode(x.contiguous(memory_format=torch.channels_last))
+        out.append(latents.half().cpu())
     return torch.cat(out)
 
 
@@ -189,6 +222,7 @@ def image_loss(
     batch: int = 32,
     single_label: float = 0.25,
     bf16: bool = True,
+    device: str = "cpu",
 ) -> Loss:
     """Alg. 1 with eq. 9: v-prediction on labelled and unlabelled latents, drawn sample by sample.
 
@@ -227,7 +261,8 @@ def image_loss(
         t = torch.randint(len(alphas_cumprod), (batch,), generator=generator)
         noise = torch.randn(z.shape, generator=generator)
         a = alphas_cumprod[t].view(-1, 1, 1, 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        z, condition, t, noise, a = (x.to(device) for x in (z, condition, t, noise, a))
+        with autocast(device, bf16):
             v = model(a.sqrt() * z + (1 - a).sqrt() * noise, t, condition)
         return {"loss": F.mse_loss(v.float(), a.sqrt() * noise - (1 - a).sqrt() * z)}
 

@@ -1,7 +1,6 @@
 """Tiles: reading every kind of file there is, naming what is wrong, cutting, and eq. 9."""
 
 import json
-from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from diffinfinite_lite.tiles import (
     TEN_TO_FIVE,
     Tile,
     cut,
-    mix_labelled,
     read_folder,
     read_mask,
     read_rgb,
@@ -213,34 +211,3 @@ def test_bad_geojson(tmp_path, text, match):
     path.write_text(text)
     with pytest.raises(ValueError, match=match):
         geojson_mask(path, (8, 8), {"Tumor": 1})
-
-
-@pytest.mark.parametrize("p_unc", [0.0, 0.25, 0.5, 1.0])
-def test_eq_9(p_unc):
-    labelled = [blank(value=1, name=f"q1/{i}") for i in range(3)]
-    unlabelled = [blank(value=4, name=f"q0/{i}") for i in range(5)]
-    drawn = list(islice(mix_labelled(labelled, unlabelled, p_unc, torch.Generator().manual_seed(0)), 2000))
-    null = np.array([t.name.startswith("q0") for t in drawn])
-    assert abs(null.mean() - p_unc) < 4 * np.sqrt(p_unc * (1 - p_unc) / 2000) + 1e-9
-    assert all(t.labelled != n for t, n in zip(drawn, null, strict=True))  # q0 comes with the null label only
-    if 0 < p_unc < 1:  # one draw per sample: neighbours in a batch are independent
-        assert abs(np.corrcoef(null[:-1], null[1:])[0, 1]) < 0.1
-        assert len({t.name for t in drawn}) == 8
-
-
-def test_eq_9_is_reproducible():
-    sets = [blank(name="a")] * 2, [blank(name="b")] * 2
-    first, second = (
-        [t.name for t in islice(mix_labelled(*sets, 0.5, torch.Generator().manual_seed(3)), 50)]
-        for _ in range(2)
-    )
-    assert first == second
-
-
-def test_eq_9_bad_input():
-    generator = torch.Generator()
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        next(mix_labelled([blank()], [blank()], 1.5, generator))
-    with pytest.raises(ValueError, match="0 labelled"):
-        next(mix_labelled([], [blank()], 0.5, generator))
-    assert next(mix_labelled([], [blank()], 1.0, generator)).name == ""

@@ -96,7 +96,8 @@ class Spy(nn.Module):
         return z * self.zero
 
 
-def test_unlabelled_samples_are_null_and_the_draw_is_per_sample():
+@pytest.mark.parametrize("p_unc", [0.0, 0.25, 0.5, 1.0])
+def test_eq_9_unlabelled_samples_are_null_and_the_draw_is_per_sample(p_unc):
     spy = Spy()
     unlabelled, latents = torch.full((5, 4, 8, 8), 2.0), torch.full((5, 4, 8, 8), 1.0)
     conditions = torch.full((5, 8, 8), 6)
@@ -106,6 +107,7 @@ def test_unlabelled_samples_are_null_and_the_draw_is_per_sample():
         torch.ones(10),
         unlabelled,
         [(latents, conditions)],
+        p_unc=p_unc,
         patch=8,
         batch=400,
         single_label=0.5,
@@ -114,8 +116,12 @@ def test_unlabelled_samples_are_null_and_the_draw_is_per_sample():
     loss(1, torch.Generator().manual_seed(0))
     z, condition = spy.seen[0]
     from_q0 = z[:, 0, 0, 0] == 2
-    assert 0.4 < from_q0.float().mean() < 0.6
+    assert abs(from_q0.float().mean() - p_unc) < 4 * (p_unc * (1 - p_unc) / 400) ** 0.5 + 1e-9
     assert (condition[from_q0] == 0).all()
+    if p_unc == 1:
+        return
+    if p_unc:  # neighbours in a batch are independent
+        assert abs(torch.corrcoef(torch.stack([from_q0[:-1], from_q0[1:]]).float())[0, 1]) < 0.2
     whole = (condition[~from_q0] > 0).all(dim=(1, 2)).float().mean()
     assert 0.35 < whole < 0.65
     assert all(set(c.unique().tolist()) in ({0, 6}, {0, 8}, {6, 8}) for c in condition[~from_q0])

@@ -1,0 +1,131 @@
+"""One's own pictures, one's own autoencoder, several processes: the training commands end to end, at one step each."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from diffinfinite_lite import checkpoint, recipes
+from diffinfinite_lite.cli import app
+from diffinfinite_lite.pipeline import WEIGHTS, generate
+from diffinfinite_lite.stain import TARGET
+
+CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
+
+
+def run(*words):
+    result = CliRunner().invoke(app, list(map(str, words)))
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three H&E-like pictures at 0.5 um/px, one of them with a mask, one broken file."""
+    folder = tmp_path_factory.mktemp("own")
+    rgb = (255 * np.exp(-CONCENTRATIONS @ np.array(TARGET.stains))).clip(0, 255).astype(np.uint8)
+    (folder / "squamous").mkdir()
+    for name in ("a", "b", "squamous/c"):
+        Image.fromarray(np.roll(rgb, 7 * len(name), axis=0)).save(folder / f"{name}.png")
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    mask[:, 130:] = 1
+    Image.fromarray(mask).save(folder / "squamous/c_mask.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    run("train", "autoencoder", "--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
+    images, masks, contexts = recipes.training_tiles(recipes.Setting(runs, data=pictures))
+    assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
+    assert contexts.count("squamous") == 4
+    assert sorted(masks.unique().tolist()) == [0, 1]
+    run("train", "image", "--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
+    (runs / "mask").mkdir()
+    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "export", "--out", runs, "--weights", weights)
+    out = tmp_path / "out"
+    run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--weights", weights, "--out", out)
+    used = json.loads((out / "run.json").read_text())["weights"]
+    assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
+    assert used["image"] != checkpoint.sha256(WEIGHTS / "image.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    AutoencoderKL(block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, **kinds).save_pretrained(
+        tmp_path / "sd/vae"
+    )
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    run("train", "image", "--data", pictures, "--vae", tmp_path / "sd", "--out", runs, "--steps", 1)
+    (runs / "mask").mkdir()
+    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "export", "--out", runs, "--weights", weights)
+    assert not (weights / "autoencoder.safetensors").exists()
+    assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)
+
+
+def test_a_folder_without_an_autoencoder_is_named(pictures, tmp_path):
+    with pytest.raises(ValueError, match=r"expected an AutoencoderKL or AutoencoderTiny of diffusers at .*own"):
+        run("train", "image", "--data", pictures, "--vae", pictures, "--out", tmp_path, "--steps", 1)
+
+
+def test_tiles_of_another_folder_are_refused(tmp_path):
+    tiles = {"images": torch.zeros(1, 224, 224, 3, dtype=torch.uint8), "masks": torch.zeros(1, 224, 224)}
+    checkpoint.save(tmp_path / "tiles.safetensors", tiles, {"contexts": ["none"], "source": "elsewhere"})
+    with pytest.raises(ValueError, match="got those of elsewhere: choose another --out"):
+        recipes.training_tiles(recipes.Setting(tmp_path, data=tmp_path))
+
+
+def test_image_needs_an_autoencoder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run diffinfinite train autoencoder"):
+        next(recipes.image(recipes.Setting(tmp_path), 1))
+
+
+TWO = """
+import sys, torch
+from torch import nn
+from diffinfinite_lite.train import batch_generator, fit
+
+model = nn.Linear(3, 1)
+nn.init.ones_(model.weight), nn.init.zeros_(model.bias)
+model.config = {}
+alone = sys.argv[2] == "alone"
+
+def one(generator):
+    return (model(torch.randn(4, 3, generator=generator)) - 1).square().mean()
+
+def loss(step, generator):  # alone: the mean over what the two processes draw
+    if alone:
+        return {"loss": sum(one(batch_generator(0, step, process)) for process in (0, 1)) / 2}
+    return {"loss": one(generator)}
+
+for progress in fit(model, loss, steps=4, peak_lr=0.1, out=sys.argv[1]):
+    pass
+"""
+
+
+def test_two_processes_train_like_one_on_both_batches(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    subprocess.run([*launch, script, tmp_path / "two", "two"], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, script, tmp_path / "one", "alone"], check=True, capture_output=True, timeout=120)
+    two, one = (checkpoint.load(tmp_path / name / "state.safetensors")[0] for name in ("two", "one"))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value)
+    assert len((tmp_path / "two/log.csv").read_text().splitlines()) == 4, "one process keeps the log"
