@@ -1,5 +1,7 @@
 """The command line in processes of its own: results, exit codes, one sentence per error."""
 
+import resource
+import signal
 import subprocess
 import sys
 
@@ -35,6 +37,7 @@ def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
         (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
         (["--mask", "colour.png"], "mode RGB"),
         (["--mask", "nowhere.png"], "nowhere.png"),
+        (["--context", "normal", "--size", "64x64", "--device", "cuda:9"], "expected one of the"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path):
@@ -44,6 +47,41 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_pa
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_place_that_takes_no_files_is_one_sentence(tmp_path):
+    for place in ("/proc/nowhere", tmp_path / "file" / "out"):
+        (tmp_path / "file").write_text("no folder")
+        done = run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--out", place)
+        assert done.returncode != 0
+        assert str(place) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
+    done = run(
+        *("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--out", tmp_path / "out"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # the picture is larger
+    )
+    assert done.returncode != 0
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("*"))
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    command = [sys.executable, "-m", "diffinfinite_lite.cli", "sample", "--context", "normal", "--size", "128x128"]
+    process = subprocess.Popen(
+        [*command, "--steps", "1000", "--out", tmp_path / "out"], stderr=subprocess.PIPE, text=True
+    )
+    seen = ""
+    while "level" not in seen:  # the progress bar: sampling has begun
+        seen += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert "Traceback" not in rest
+    assert not list((tmp_path / "out").rglob("*"))
 
 
 def test_debug_shows_the_traceback(tmp_path):

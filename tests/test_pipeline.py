@@ -102,14 +102,15 @@ def test_bad_input_is_refused_in_one_sentence(arguments, message):
     assert "\n" not in str(caught.value)
 
 
-def test_tampered_and_missing_weights_are_refused(tmp_path, monkeypatch):
-    shutil.copytree(pipeline.WEIGHTS, tmp_path / "weights")
-    monkeypatch.setattr(pipeline, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr(pipeline, "load_models", pipeline.load_models.__wrapped__)
-    path = tmp_path / "weights/mask.safetensors"
+def test_tampered_and_missing_weights_are_refused(tmp_path):
+    weights = tmp_path / "weights"
+    shutil.copytree(pipeline.WEIGHTS, weights)
+    path = weights / "mask.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(ValueError, match=r"expected mask.safetensors with SHA-256 .* changed or cut short"):
-        pipeline.load_models()
+        pipeline.load_models(weights)
     path.unlink()
     with pytest.raises(ValueError, match="found none: reinstall"):
-        pipeline.load_models()
+        pipeline.load_models(weights)
+    with pytest.raises(ValueError, match=r"found no hashes\.json"):
+        generate("normal", size=(64, 64), weights=tmp_path)
