@@ -52,3 +52,14 @@ def test_a_page_that_asks_outside_is_reported(tmp_path, monkeypatch):
     app = SimpleNamespace(outdir=tmp_path, builder=SimpleNamespace(format="html"))
     offline._finish(app, None)
     assert seen == ["page.html fetches https://example.org/a.png from outside"]
+
+
+def test_chapters_learn_where_the_pages_are(tmp_path, monkeypatch):
+    app = SimpleNamespace(outdir=tmp_path, connect=lambda *_, **__: None)
+    monkeypatch.setenv("DIFFINFINITE_PAGES", "")
+    monkeypatch.delenv("DIFFINFINITE_PAGES")
+    offline.setup(app)
+    assert offline.os.environ["DIFFINFINITE_PAGES"] == str(tmp_path / "_assets")
+    monkeypatch.setenv("DIFFINFINITE_PAGES", "elsewhere")
+    offline.setup(app)
+    assert offline.os.environ["DIFFINFINITE_PAGES"] == "elsewhere"

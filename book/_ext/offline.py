@@ -2,12 +2,15 @@
 
 - MathJax 3 comes from the wheel ``django-static-mathjax`` and is copied to ``_static/mathjax``.
 - The sphinx-thebe scripts, which point to a CDN, are dropped.
+- Chapters find in ``DIFFINFINITE_PAGES`` where files go that their pages load, such as the tiles of a deep zoom:
+  ``_assets`` inside the folder of the pages. An address that is set already is kept.
 - At the end every page is read: anything a browser would fetch from another host is a warning, and the book
   is built with warnings as errors.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -106,6 +109,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, object]:
+    os.environ.setdefault("DIFFINFINITE_PAGES", str(Path(app.outdir) / "_assets"))
     app.connect("html-page-context", _drop_thebe, priority=900)
     app.connect("build-finished", _finish)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
