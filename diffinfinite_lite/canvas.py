@@ -14,12 +14,16 @@ within a level its values are ``left`` (not reached yet) and ``left - 1`` (reach
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from diffinfinite_lite.windows import Size, Window
+
+# Estimate and state of a part of the canvas, what the solver kept for it at the last level, and where it is, to the
+# next state and what is kept for the next level.
+Step = Callable[[Tensor, Tensor, Tensor | None, Window], tuple[Tensor, Tensor | None]]
 
 
 class Canvas:
@@ -38,6 +42,8 @@ class Canvas:
     coverage : float32 (H, W), sum of the weights so far.
     left : steps still to go for the canvas as a whole.
     steps_left : int32 (H, W), the same for each pixel (:math:`L_t` in Alg. 2).
+    memory : float (C, H, W) or None, what a multistep solver keeps of its last level.
+    note : dict, of use to the caller; the canvas on disk (`outofcore`) keeps it with its state.
 
     >>> canvas = Canvas(torch.zeros(1, 2, 2), steps=3)
     >>> canvas.add(Window(0, 0, 1, 2), torch.ones(1, 2), torch.ones(1, 1, 2))
@@ -56,6 +62,8 @@ class Canvas:
         self.eps = torch.zeros_like(z)
         self.coverage = torch.zeros(self.size, device=z.device)
         self.steps_left = torch.full(self.size, steps, dtype=torch.int32, device=z.device)
+        self.memory: Tensor | None = None
+        self.note: dict = {}
 
     @property
     def latents(self) -> Tensor:
@@ -67,9 +75,17 @@ class Canvas:
         """The picture's part of the steps still to go, int32 (h, w); a view, so clone it to keep it."""
         return self.steps_left[: self.visible[0], : self.visible[1]]
 
+    def parts(self) -> Iterator[Window]:
+        """Windows that tile the canvas and are stepped one after the other: here a single one."""
+        yield Window(0, 0, *self.size)
+
     def read(self, window: Window) -> Tensor:
         """Crop of the frozen state, float (C, h, w)."""
         return self.z[(slice(None), *window.index(self.size))]
+
+    def crops(self, windows: Sequence[Window]) -> list[Tensor]:
+        """`read` of many windows."""
+        return [self.read(window) for window in windows]
 
     def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
         """Count one window's noise estimate and mark its pixels as reached.
@@ -85,12 +101,12 @@ class Canvas:
         self.coverage[index] += weight
         self.steps_left[index] = self.steps_left[index].masked_fill(weight != 0, self.left - 1)
 
-    def advance(self, step: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """One step of the whole canvas: ``z = step(eps, z)``; starts the next level.
+    def advance(self, step: Step) -> None:
+        """One step of the whole canvas: ``z, memory = step(eps, z, memory, part)``; starts the next level.
 
         Parameters
         ----------
-        step : maps noise estimate and state, both (C, H, W), to the next state
+        step : pixel-wise; see `Step`
 
         Raises
         ------
@@ -98,7 +114,7 @@ class Canvas:
         """
         if self.left < 1:
             raise ValueError("the canvas is finished: no step is left to advance")
-        self.z = step(self.eps, self.z)
+        self.z, self.memory = step(self.eps, self.z, self.memory, Window(0, 0, *self.size))
         self.left -= 1
         self.eps = torch.zeros_like(self.z)
         self.coverage.zero_()

@@ -21,15 +21,18 @@ z_t is fixed, and the weights of eq. 2 sum to one.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 CONDITIONINGS = ("dense", "per-label")
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+WHOLE_MAP = -1  # stands for "all labels at once" in a list of labels
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Ledger:
     windows : crops denoised.
     labels : distinct labels, unknown included, summed over the crops.
     network_seconds : time spent in the network.
+    pixels : latent pixels that went through the network. Divided by the pixels of a patch this counts whole patches,
+        which DiffCollage's half windows are not.
+    depth : levels that needed the network: rounds that have to wait for each other however many machines there are.
+    canvas_seconds : time spent outside the network: plan, noise, reading, composing, adding, stepping, recording.
     """
 
     evaluations: int = 0
@@ -50,6 +57,9 @@ class Ledger:
     windows: int = 0
     labels: int = 0
     network_seconds: float = 0.0
+    pixels: int = 0
+    depth: int = 0
+    canvas_seconds: float = 0.0
 
     def __add__(self, other: Ledger) -> Ledger:
         return Ledger(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -69,6 +79,8 @@ class Denoiser:
     omega : guidance :math:`\omega` of eq. 2, at least 0
     conditioning : "dense" or "per-label"
     batch_size : evaluations per forward pass; no result depends on it
+    precision : "fp32", or "bf16" or "fp16" for the network's products where the hardware is faster at these; the
+        canvas stays in single precision
 
     Attributes
     ----------
@@ -76,7 +88,7 @@ class Denoiser:
 
     Raises
     ------
-    ValueError : omega negative or not a number, unknown conditioning or prediction type, batch size below 1.
+    ValueError : omega negative or not a number, unknown conditioning, prediction type or precision, batch size below 1.
     """
 
     def __init__(
@@ -87,6 +99,7 @@ class Denoiser:
         omega: float = 0.0,
         conditioning: str = "dense",
         batch_size: int = 8,
+        precision: str = "fp32",
     ) -> None:
         if not (math.isfinite(omega) and omega >= 0):
             raise ValueError(f"omega must be a number of at least 0, got {omega}")
@@ -96,12 +109,37 @@ class Denoiser:
             raise ValueError(f"prediction_type must be epsilon or v_prediction, got {unet.prediction_type!r}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
         self.unet = unet
         self.alphas_cumprod = alphas_cumprod
         self.omega = float(omega)
         self.conditioning = conditioning
         self.batch_size = batch_size
+        self.precision = precision
         self.ledger = Ledger()
+
+    @property
+    def settings(self) -> dict:
+        """All that a noise estimate depends on but its crop, JSON-able; the network as the SHA-256 of its state."""
+        network = hashlib.sha256(f"{type(self.unet).__qualname__} {self.unet.prediction_type}".encode())
+        state = self.unet.state_dict() if isinstance(self.unet, nn.Module) else {}
+        for name, tensor in [("alphas_cumprod", self.alphas_cumprod), *sorted(state.items())]:
+            network.update(name.encode() + tensor.detach().cpu().double().numpy().tobytes())
+        rest = {"omega": self.omega, "conditioning": self.conditioning, "precision": self.precision}
+        return {"network": network.hexdigest(), **rest}
+
+    def map(self, batches: Iterable[tuple[Tensor, int, Tensor]]) -> Iterator[Tensor]:
+        """Noise estimates of batches that do not depend on each other, in their order.
+
+        Parameters
+        ----------
+        batches : arguments of a call each, on any device; the estimates come back to it
+        """
+        weights = self.unet.parameters() if isinstance(self.unet, nn.Module) else ()
+        device = next((weight.device for weight in weights), None)
+        for z, t, mask in batches:
+            yield self(z.to(device or z.device), t, mask.to(device or z.device)).to(z.device)
 
     @torch.no_grad()
     def __call__(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
@@ -126,35 +164,32 @@ class Denoiser:
                 f"mask must have the shape (B, h, w) of the latents (B, C, h, w), "
                 f"got {tuple(mask.shape)} for {tuple(z.shape)}"
             )
-        rows, maps, owners = [], [], []  # of every call: crop number, label map, its pixels (None: null call)
-        null_row = {}  # crop number -> place of its null call
-        labels = [torch.unique(m).tolist() for m in mask]
-        for b, present in enumerate(labels):
-            known = [n for n in present if n]
-            if self.conditioning == "per-label":
-                owned = [mask[b] == n for n in known]
-            else:  # an unknown crop needs its null call only
-                owned = [torch.ones_like(mask[b], dtype=torch.bool)] if known else []
-            rows += [b] * len(owned)
-            maps += [mask[b] * pixels for pixels in owned]
-            owners += owned
-            if self.omega or not known or (self.conditioning == "per-label" and 0 in present):
-                null_row[b] = len(rows)
-                rows.append(b)
-                maps.append(torch.zeros_like(mask[b]))
-                owners.append(None)
-        output = self._predict(z[rows], t, torch.stack(maps))
-        self.ledger += Ledger(windows=len(z), labels=sum(map(len, labels)))
+        # Of every call: the crop, its label (0: the null call), and whether its output reaches the result by itself.
+        crops, labels, writes = [], [], []
+        null_call, present = {}, _labels(mask)
+        for b, there in enumerate(present):
+            known = [n for n in there if n]
+            own = known if self.conditioning == "per-label" else [WHOLE_MAP] * bool(known)
+            unknown = not known or (self.conditioning == "per-label" and 0 in there)
+            if self.omega or unknown:
+                null_call[b] = len(crops)
+                own = [0, *own]
+            crops += [b] * len(own)
+            labels += own
+            writes += [unknown if n == 0 else True for n in own]
+        self.ledger += Ledger(windows=len(z), labels=sum(map(len, present)))
 
-        prediction = torch.empty_like(z)
-        for b, place in null_row.items():
-            prediction[b] = output[place]
-        for b, owned, conditional in zip(rows, owners, output, strict=True):
-            if owned is None:
-                continue
-            if self.omega:
-                conditional = (1 + self.omega) * conditional - self.omega * output[null_row[b]]
-            prediction[b] = torch.where(owned, conditional, prediction[b])
+        rows, label, writes = (torch.tensor(x, device=z.device) for x in (crops, labels, writes))
+        cut = mask[rows]
+        owned = (cut == label[:, None, None]) | (label == WHOLE_MAP)[:, None, None]
+        output = self._predict(z[rows], t, cut * owned)
+        if self.omega:
+            null = torch.tensor([null_call[b] for b in crops], device=z.device)
+            guided = (1 + self.omega) * output - self.omega * output[null]
+            output = torch.where((label == 0)[:, None, None, None], output, guided)
+        # every pixel belongs to exactly one call that writes, so that adding is picking
+        owned &= writes[:, None, None]
+        prediction = torch.zeros_like(z).index_add_(0, rows, torch.where(owned[:, None], output, 0.0))
         if self.unet.prediction_type == "epsilon":
             return prediction
         alpha = self.alphas_cumprod[t]
@@ -163,10 +198,21 @@ class Denoiser:
     def _predict(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
         """All evaluations in forward passes of at most ``batch_size``."""
         start, output = time.perf_counter(), torch.empty_like(z)
-        for first in range(0, len(z), self.batch_size):
-            part = slice(first, first + self.batch_size)
-            times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
-            output[part] = self.unet(z[part], times, mask[part])
+        precision = PRECISIONS[self.precision]
+        with torch.autocast(z.device.type, precision, enabled=precision is not None):
+            for first in range(0, len(z), self.batch_size):
+                part = slice(first, first + self.batch_size)
+                times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
+                output[part] = self.unet(z[part], times, mask[part])
+        if z.is_cuda:
+            torch.cuda.synchronize(z.device)  # or the clock would measure how fast kernels are queued
         calls, seconds = math.ceil(len(z) / self.batch_size), time.perf_counter() - start
-        self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds)
+        self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds, pixels=mask.numel())
         return output
+
+
+def _labels(mask: Tensor) -> list[list[int]]:
+    """Labels that occur in each of the crops (B, h, w)."""
+    present = torch.zeros(len(mask), int(mask.max()) + 1, dtype=torch.bool, device=mask.device)
+    present.scatter_(1, mask.flatten(1), True)
+    return [[n for n, there in enumerate(row) if there] for row in present.tolist()]

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from diffinfinite_lite.windows import Window
@@ -31,13 +30,19 @@ BLOCK = 64  # side of the squares in which noise is drawn, latent pixels; part o
 
 
 def cosine_alphas(num_train_timesteps: int = 1000) -> Tensor:
-    r"""Noise schedule of training: diffusers' ``squaredcos_cap_v2``.
+    r"""Noise schedule of training: diffusers' ``squaredcos_cap_v2`` to the last bit (tested).
 
     Returns
     -------
     float32 (T,), :math:`\alpha_t` of eq. 1, falling from almost 1 to almost 0.
     """
-    return DDIMScheduler(num_train_timesteps, beta_schedule="squaredcos_cap_v2").alphas_cumprod
+
+    def kept(share: float) -> float:
+        return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    T = num_train_timesteps
+    betas = [min(1 - kept((t + 1) / T) / kept(t / T), 0.999) for t in range(T)]
+    return torch.cumprod(1 - torch.tensor(betas), 0)
 
 
 def trailing_timesteps(steps: int, num_train_timesteps: int = 1000) -> list[int]:
@@ -96,7 +101,10 @@ class Ddim:
     timesteps : the S levels, falling.
     alphas : float32 (S + 1,), one value per level and 1 at the end.
     eta : share of the ancestral noise.
+    memory : None, a step needs nothing of the levels before.
     """
+
+    memory: Tensor | None = None
 
     def __init__(self, steps: int, alphas_cumprod: Tensor, eta: float = 0.0) -> None:
         if not (math.isfinite(eta) and 0 <= eta <= 1):
@@ -110,17 +118,23 @@ class Ddim:
 
 
 class DpmSolver:
-    """diffusers' DPM-Solver++ 2M on one canvas; levels must come in order, since it keeps a history.
+    """diffusers' DPM-Solver++ 2M; levels must come in order, or with the memory of the level before.
 
     Attributes
     ----------
     timesteps, alphas : as in `Ddim`.
     eta : always 0, the solver is deterministic.
+    memory : float (...), what the last level's step leaves to the next one's, None before the first. Whoever steps a
+        canvas part by part keeps it for each part and puts it back here.
     """
+
+    memory: Tensor | None = None
 
     eta = 0.0
 
     def __init__(self, steps: int, alphas_cumprod: Tensor) -> None:
+        from diffusers import DPMSolverMultistepScheduler  # takes a second, and only this solver needs it
+
         self.timesteps, self.alphas = _levels(steps, alphas_cumprod)
         self._solver = DPMSolverMultistepScheduler(len(alphas_cumprod), prediction_type="epsilon")
         self._solver.alphas_cumprod = alphas_cumprod.cpu().float()
@@ -128,7 +142,12 @@ class DpmSolver:
 
     def step(self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None) -> Tensor:
         """State after a level: eps and z float (...), level 0..S-1; noise is not used."""
-        return self._solver.step(eps, self.timesteps[level], z).prev_sample
+        solver = self._solver
+        solver._step_index, solver.lower_order_nums = level, min(level, 2)
+        solver.model_outputs = [None, self.memory]
+        z = solver.step(eps, self.timesteps[level], z).prev_sample
+        self.memory = solver.model_outputs[-1]
+        return z
 
 
 Solver = Ddim | DpmSolver

@@ -19,15 +19,23 @@ flush with the border, and the far edge of those would be a seam at one fixed li
 window as periodic: every line is a seam equally often, and n windows an axis suffice.
 `samplers.sample(margin=...)` adds canvas that is cropped off again; with ``margin >= patch - 1`` no window
 sees two opposite borders. Everything here is integers: no network, no image.
+
+**What is exact.** With the perfect network of Gaussian data, a canvas of one window gets the right mean and
+covariance from every plan; a larger one gets the right mean, and the right covariance as far as correlations are short
+beside a window. Where windows move or overlap, a pixel's estimate is a mean, over levels or windows, of perfect
+estimates that each saw other surroundings; that mean is the perfect estimate of no distribution, shrinks too much,
+and loses contrast: up to 0.3 of the variance times correlation length / patch an axis, however many the steps. A
+grid that never moves loses nothing inside its windows and everything across (``docs/adr/0007``; tested).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -94,12 +102,16 @@ def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator
     """
     height, width = min(patch, size[0]), min(patch, size[1])
     free = torch.ones(size, dtype=torch.bool)
-    while len(candidates := free.flatten().nonzero()):
-        pixel = int(candidates[_randint(len(candidates), generator)])
-        row, column = divmod(pixel, size[1])
+    in_row = free.numpy().sum(1)  # rows first, then one row: a draw costs H + W, in time and in memory
+    while total := int(in_row.sum()):
+        number, up_to = _randint(total, generator), in_row.cumsum()
+        row = int(np.searchsorted(up_to, number, side="right"))
+        column = int(free[row].numpy().nonzero()[0][number - int(up_to[row])])  # counted from the row's end
         top = (row - height // 2) % size[0] if size[0] > patch else 0
         left = (column - width // 2) % size[1] if size[1] > patch else 0
-        yield _claim(free, Window(top, left, height, width))
+        window, weight = _claim(free, Window(top, left, height, width))
+        in_row[(top + np.arange(height)) % size[0]] -= weight.sum(1).long().numpy()
+        yield window, weight
 
 
 def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
@@ -156,21 +168,27 @@ def multidiffusion(
         for start in starts:
             count[start : start + patch] += 1
         counts.append(count)
-    weight = 1 / (counts[0][:, None] * counts[1])
     for top in axes[0]:
         for left in axes[1]:
-            window = Window(top, left, min(patch, size[0]), min(patch, size[1]))
-            yield window, weight[window.index(size)]
+            rows, columns = counts[0][top : top + patch], counts[1][left : left + patch]
+            yield Window(top, left, len(rows), len(columns)), 1 / (rows[:, None] * columns)
 
 
 def diffcollage(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """Grid factor graph of half-overlapping patches (DiffCollage, Zhang et al., 2023). Nothing is random.
 
-    Bethe approximation of a joint density: product of the factors' marginals over the marginals of what
-    neighbours share, so that scores add with +1 on patches and -1 on overlaps. The published code has
-    chains and circles only; that the grid is the product of two chains, with overlaps that cross counted +1
-    again, is our reading. The network is also called on half windows (h, w in {patch, patch // 2}); where
-    ``size - patch`` is no multiple of ``patch // 2`` the last overlap of an axis is longer than half.
+    *The paper's*: factor nodes are patches, variable nodes what patches share; Bethe's approximation of the joint
+    density is the product of the factors' marginals over the variables', each to the power of its factors less one,
+    so that scores add. A grid graph is among its figures. Its published code has chains and circles, whose patches
+    overlap by half: +1 on patches, -1 on overlaps.
+
+    *Our reading*: the grid is the product of two such chains. Overlaps of two neighbours count -1, and where these
+    cross, in a quarter that four patches share, +1 puts back what was taken once too often. (Bethe's power with the
+    quarters as variables would be -3, with no half windows.) For clean data whose rows and columns are Markov chains
+    that is exact, which -3 is not (tested); noise makes such data non-Markov, so that at t > 0 no such sum is exact.
+
+    The network is also called on half windows (h, w in {patch, patch // 2}); where ``size - patch`` is no multiple
+    of ``patch // 2`` the last overlap of an axis is longer than half.
 
     Parameters as in `random_patch`.
 
@@ -197,7 +215,7 @@ PLANS: dict[str, Plan] = {
 }
 
 
-def check_plan(views: list[View], size: Size) -> None:
+def check_plan(views: Iterable[View], size: Size) -> None:
     """Refuse a plan whose weights do not sum to one.
 
     Parameters
@@ -218,12 +236,22 @@ def check_plan(views: list[View], size: Size) -> None:
         if window.height > size[0] or window.width > size[1]:
             raise ValueError(f"a window must fit into the {size[0]} x {size[1]} canvas, got {window}")
         total[window.index(size)] += weight
+    check_weights(total)
+
+
+def check_weights(total: Tensor, top: int = 0, left: int = 0) -> None:
+    """Refuse sums of weights, float (h, w), that are not one; ``top`` and ``left`` say where on the canvas they begin.
+
+    Raises
+    ------
+    ValueError : some pixel is uncovered or over-counted.
+    """
     wrong = (~((total - 1).abs() <= 1e-4)).nonzero()  # NaN is wrong, too
     if len(wrong):
         row, column = wrong[0].tolist()
         raise ValueError(
             f"the plan's weights must sum to 1 at every pixel, but {len(wrong)} of {total.numel()} do not: "
-            f"at ({row}, {column}) they sum to {float(total[row, column]):g}"
+            f"at ({top + row}, {left + column}) they sum to {float(total[row, column]):g}"
         )
 
 

@@ -23,6 +23,12 @@ from diffinfinite_lite.windows import Window
 ALPHAS = cosine_alphas()
 
 
+@pytest.mark.parametrize("steps", [10, 50, 1000])
+def test_schedule_is_that_of_diffusers_to_the_last_bit(steps):
+    theirs = diffusers.DDIMScheduler(steps, beta_schedule="squaredcos_cap_v2")
+    assert torch.equal(cosine_alphas(steps), theirs.alphas_cumprod)
+
+
 def network(z, t):
     return 0.6 * z + 0.2 * z.flip(-1) + t / 2000
 

@@ -1,5 +1,6 @@
 """The one loop: exactness, invariance, statistics, inpainting, bad input."""
 
+import time
 from functools import partial
 from itertools import islice, pairwise
 
@@ -172,6 +173,78 @@ def test_ledger_counts_evaluations(conditioning, omega, per_window):
         assert level.ledger.calls == 5 * 2 * per_window
 
 
+TABLE = {  # patches a level where the canvas is 2, 4 and 8 patches wide (512 px on 1024, 2048 and 4096 px)
+    "torus-grid": (4, 16, 64),
+    "sliding-window": (9, 49, 225),
+    "multidiffusion 4": (9, 49, 225),
+    "multidiffusion 2": (25, 169, 841),
+    "multidiffusion 1": (81, 625, 3249),
+    "diffcollage": (16, 100, 484),
+}
+
+
+@pytest.mark.parametrize(("column", "side"), enumerate((16, 32, 64)))
+@pytest.mark.parametrize("method", TABLE)
+def test_ledger_of_a_run_is_the_table(method, column, side):
+    name, _, stride = method.partition(" ")
+    plan = partial(multidiffusion, stride=int(stride)) if stride else name
+    denoiser = Denoiser(Stub(), ALPHAS, omega=1.0, batch_size=256)
+    steps = 1 if side == 64 else 2
+    mask = torch.ones(side, side, dtype=torch.int64)
+    *_, level = sample(denoiser, mask, channels=1, patch=8, plan=plan, steps=steps)
+    ledger, whole = level.ledger, 2 * steps * TABLE[method][column]  # omega asks the null label as well
+    assert ledger.pixels == whole * 8**2 and ledger.depth == steps
+    assert ledger.evaluations == (2 * steps * (2 * (side // 4 - 1) - 1) ** 2 if name == "diffcollage" else whole)
+    assert ledger.labels == ledger.windows == ledger.evaluations / 2
+
+
+def test_ledger_divides_the_time_of_a_run():
+    class Slow(Stub):
+        def __call__(self, z, t, mask):
+            time.sleep(0.01)
+            return super().__call__(z, t, mask)
+
+    denoiser, began, elsewhere = Denoiser(Slow(), ALPHAS), time.perf_counter(), 0.0
+    for level in sample(denoiser, labels(), channels=1, patch=8, plan="torus-grid", steps=3):
+        ledger = level.ledger
+        time.sleep(0.02)  # the caller's time is not the run's
+        elsewhere += 0.02
+    spent = time.perf_counter() - began
+    assert ledger.network_seconds >= 3 * 0.01 and ledger.canvas_seconds > 0
+    assert ledger.network_seconds + ledger.canvas_seconds <= spent - elsewhere
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("steps", [2, 7])
+def test_all_steps_are_run_and_leave_no_noise(name, scheduler, steps):
+    """A network that knows the picture: after S steps it is the picture, after S - 1 noise would remain."""
+    picture, seen = 0.8, []
+
+    class Knows:
+        prediction_type = "epsilon"
+
+        def __call__(self, z, t, mask):
+            seen.append(int(t[0]))
+            return (z - ALPHAS[t[0]] ** 0.5 * picture) / (1 - ALPHAS[t[0]]) ** 0.5
+
+    result = final(Denoiser(Knows(), ALPHAS), labels(), plan=name, scheduler=scheduler, steps=steps)
+    assert sorted(set(seen), reverse=True) == trailing_timesteps(steps)
+    torch.testing.assert_close(result, torch.full_like(result, picture), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("record", [1, 3, 1000])
+def test_as_many_timestep_maps_as_asked_for(record):
+    every, some, none = (
+        list(sample(Denoiser(Stub(), ALPHAS), labels(), channels=1, patch=8, steps=2, record=wanted))
+        for wanted in (True, record, False)
+    )
+    for all_, few in zip(every, some, strict=True):
+        assert len(few.frames) == min(record, len(all_.frames))
+        assert torch.equal(few.frames[-1], all_.frames[-1])
+    assert all(level.frames is None for level in none)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 20), (5, 7), (8, 9), (17, 8)])
 @pytest.mark.parametrize("name", PLANS)
 def test_any_size(size, name):
@@ -288,7 +361,7 @@ def test_everything_known_needs_no_network():
     latents, denoiser = torch.randn(2, 20, 13), Denoiser(Stub(), ALPHAS)
     known = Known(latents, torch.ones(20, 13, dtype=torch.bool))
     assert torch.equal(final(denoiser, labels(), known=known), latents)
-    assert denoiser.ledger.evaluations == 0
+    assert denoiser.ledger.evaluations == denoiser.ledger.depth == 0
 
 
 def test_known_pixels_carry_the_noise_of_their_level():

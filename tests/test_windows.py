@@ -48,15 +48,39 @@ def test_no_line_is_a_seam_more_often_than_one_and_a_half_times_the_mean(name, s
         assert lines.min() >= 0.5 * lines.mean()
 
 
-def test_windows_per_level_are_those_of_the_table():
-    count = {name: [len(draw(name, (n, n), 64)) for n in (128, 256)] for name in PLANS}
-    assert count["torus-grid"] == [4, 16]
-    assert count["sliding-window"] == [9, 49]
-    assert len(list(multidiffusion((128, 128), 64, None, stride=32))) == 9
-    assert len(list(multidiffusion((256, 256), 64, None, stride=8))) == 625
-    area = sum(w.height * w.width for w, _ in draw("diffcollage", (256, 256), 64)) / 64**2
-    assert count["diffcollage"] == [25, 169] and area == 100
-    assert 4 < count["random-patch"][0] < 16 and 16 < count["random-patch"][1] < 49
+TABLE = {  # patches of 512 px a level on canvases of 1024, 2048 and 4096 px
+    "torus-grid": (4, 16, 64),
+    "sliding-window": (9, 49, 225),
+    "multidiffusion 32": (9, 49, 225),
+    "multidiffusion 16": (25, 169, 841),
+    "multidiffusion 8": (81, 625, 3249),
+    "diffcollage": (16, 100, 484),
+}
+
+
+@pytest.mark.parametrize(("column", "pixels"), enumerate((1024, 2048, 4096)))
+@pytest.mark.parametrize("method", TABLE)
+def test_patches_per_level_are_those_of_the_table(method, column, pixels):
+    name, _, stride = method.partition(" ")
+    plan = partial(PLANS[name], stride=int(stride)) if stride else PLANS[name]
+    views = list(plan((pixels // 8, pixels // 8), 64, torch.Generator().manual_seed(0)))
+    assert sum(w.height * w.width for w, _ in views) == TABLE[method][column] * 64**2
+    if name == "diffcollage":  # its overlaps are half and quarter patches, each an evaluation of its own
+        assert len(views) == (2 * (2 * pixels // 512 - 1) - 1) ** 2
+    else:
+        assert len(views) == TABLE[method][column]
+
+
+@pytest.mark.parametrize(("pixels", "authors"), [(1024, 8.1), (2048, 35.7), (4096, 142)])
+def test_random_patches_need_about_what_the_published_loop_needs(pixels, authors):
+    counts = [len(draw("random-patch", (pixels // 8, pixels // 8), 64, seed)) for seed in range(12)]
+    assert abs(sum(counts) / 12 / authors - 1) < 0.25
+
+
+def test_random_patches_start_anywhere_with_the_same_chance():
+    first = [draw("random-patch", (6, 4), 2, seed)[0][0] for seed in range(2400)]
+    counts = torch.tensor([sum((w.top, w.left) == (r, c) for w in first) for r in range(6) for c in range(4)])
+    assert counts.sum() == 2400 and ((counts - 100).abs() < 45).all()  # 4.6 standard deviations
 
 
 def test_random_patches_add_something_and_never_repeat():

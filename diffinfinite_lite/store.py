@@ -1,0 +1,134 @@
+"""The folder of a run that goes on after a kill: who holds it, what run it belongs to, how far that came.
+
+``progress.json`` holds the settings of the run, their hash, and how far it is. It is written under another name and
+renamed, which the file system does as a whole: whoever opens the folder finds the old progress or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor
+
+
+class Store:
+    """A folder and its ``progress.json``.
+
+    Parameters
+    ----------
+    path : folder, new or empty, or the one of an earlier run with the same settings
+    settings : all that the result depends on, JSON-able
+
+    Attributes
+    ----------
+    path : the folder.
+    progress : what was saved last, {} at first.
+
+    Raises
+    ------
+    ValueError : the folder holds the store of another run, or something else.
+    OSError : another process holds it, or it cannot be written to.
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> Store(folder.name, {"seed": 1}).save({"level": 3})
+    >>> Store(folder.name, {"seed": 1}).progress
+    {'level': 3}
+    >>> Store(folder.name, {"seed": 2})
+    Traceback (most recent call last):
+    ValueError: expected the store of this run, got that of another one at ...: seed is 1 there and 2 here
+    """
+
+    def __init__(self, path: str | Path, settings: dict) -> None:
+        self.path = Path(path)
+        self._settings = json.loads(json.dumps(settings))  # as it will be read again
+        self.progress: dict = {}
+        with self.room("nothing was done yet"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / "lock", "w")  # noqa: SIM115 (held until the process ends, however it ends)
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise OSError(f"expected a store that is not in use, but another process works on {self.path}") from error
+        self._read()
+
+    def save(self, progress: dict) -> None:
+        """Replace what is known about the progress, as a whole."""
+        partial = self.path / "progress.partial"
+        text = {"hash": digest(self._settings), "settings": self._settings, "progress": progress}
+        partial.write_text(json.dumps(text, indent=1) + "\n")
+        os.replace(partial, self.path / "progress.json")
+        self.progress = progress
+
+    @contextmanager
+    def room(self, safe: str) -> Iterator[None]:
+        """Where the disk is full, say what is safe and how to go on.
+
+        Raises
+        ------
+        OSError : the disk is full.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            full = OSError(
+                f"no space left for {self.path}: {safe}; free some and run the same command again to go on from there"
+            )
+            full.errno = error.errno
+            raise full from error
+
+    def _read(self) -> None:
+        if not (self.path / "progress.json").exists():
+            others = sorted(p.name for p in self.path.iterdir() if p.name not in ("lock", "progress.partial"))
+            if others:
+                raise ValueError(f"expected an empty folder or a store at {self.path}, found {others[0]}")
+            return
+        try:
+            found = json.loads((self.path / "progress.json").read_text())
+            theirs, hashed, self.progress = found["settings"], found["hash"], found["progress"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"expected a store at {self.path}, got a progress.json that cannot be read") from error
+        if hashed != digest(self._settings):
+            keys = [key for key in sorted({*theirs, *self._settings}) if theirs.get(key) != self._settings.get(key)]
+            key = keys[0] if keys else "hash"
+            there, here = (str(settings.get(key))[:40] for settings in (theirs, self._settings))
+            raise ValueError(
+                f"expected the store of this run, got that of another one at {self.path}: "
+                f"{key} is {there} there and {here} here"
+            )
+
+
+def describe(settings: dict) -> dict:
+    """Settings as JSON: tensors as their shape and SHA-256, functions by name, and this library's version.
+
+    >>> describe({"seed": 1, "plan": len})["plan"]
+    'len'
+    """
+
+    def text(value: object) -> object:
+        if isinstance(value, Tensor):
+            hashed = hashlib.sha256()
+            for rows in value.split(256, dim=-2):  # whole copies of large ones are not needed
+                hashed.update(rows.cpu().double().numpy().tobytes())
+            return f"{'x'.join(map(str, value.shape))} {hashed.hexdigest()}"
+        if isinstance(value, partial):
+            return f"{text(value.func)} {value.args} {value.keywords}"
+        return getattr(value, "__qualname__", type(value).__qualname__) if callable(value) else value
+
+    return {"version": version("diffinfinite_lite")} | {key: text(value) for key, value in settings.items()}
+
+
+def digest(settings: dict) -> str:
+    """SHA-256 of JSON-able settings, whatever their order."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
