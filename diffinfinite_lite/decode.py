@@ -1,6 +1,7 @@
 r"""Hann-blended decoding (paper Fig. 13): latents of any size to an image, tile by tile, without seams.
 
-Tiles overlap by half. With :math:`h_j` the Hann window of tile :math:`j` and :math:`\Psi` the decoder,
+Tiles overlap, by half if not told otherwise. With :math:`h_j` the Hann window of tile :math:`j` and
+:math:`\Psi` the decoder,
 
 .. math:: x_i = \frac{\sum_j h_j(i)\,\Psi(z[I_j])_i}{\sum_j h_j(i)},
 
@@ -19,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from diffinfinite_lite.outofcore import Plane
 from diffinfinite_lite.windows import hann
 
 
@@ -31,16 +33,26 @@ class Decoder(Protocol):
 
 @torch.no_grad()
 def decode_stream(
-    autoencoder: Decoder, z: Tensor, *, tile: int = 64, batch_size: int = 4
+    autoencoder: Decoder,
+    z: Tensor | Plane,
+    *,
+    tile: int = 64,
+    overlap: int | None = None,
+    batch_size: int = 4,
+    border: int = 0,
 ) -> Iterator[Tensor]:
     """Image of a latent canvas as bands of rows, from top to bottom.
 
     Parameters
     ----------
     autoencoder : see `Decoder`
-    z : float (C, h, w), latents
+    z : float (C, h, w), latents, or what slices to them: of a canvas on disk a row of tiles is in memory at a time
     tile : side of a tile in latent pixels; a smaller canvas is one tile
+    overlap : latent pixels that neighbouring tiles share at least; half a tile as in the paper by default. Twice the
+        decoder's reach suffices: then no pixel is within reach of the edges of both its tiles
     batch_size : tiles per call of the decoder
+    border : latents by which the canvas is continued on all sides, repeating its outermost ones, and cropped again;
+        without it the decoder's zero padding draws a frame
 
     Yields
     ------
@@ -48,35 +60,45 @@ def decode_stream(
 
     Raises
     ------
-    ValueError : z is not (C, h, w), tile below 2 or batch_size below 1.
+    ValueError : z is not (C, h, w), tile below 2, overlap not below it, batch_size below 1 or border below 0.
     """
     if z.ndim != 3 or 0 in z.shape:
         raise ValueError(f"latents must have the shape (C, h, w), got {tuple(z.shape)}")
-    if tile < 2 or batch_size < 1:
-        raise ValueError(f"tile must be at least 2 and batch_size at least 1, got {tile} and {batch_size}")
-    height, width = min(tile, z.shape[1]), min(tile, z.shape[2])
-    tops, lefts = _starts(z.shape[1], height, tile // 2), _starts(z.shape[2], width, tile // 2)
+    if tile < 2 or batch_size < 1 or border < 0:
+        got = f"{tile}, {batch_size} and {border}"
+        raise ValueError(f"tile must be at least 2, batch_size at least 1 and border at least 0, got {got}")
+    overlap = tile - tile // 2 if overlap is None else overlap
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be at least 0 and below the tile's {tile}, got {overlap}")
+    whole = [n + 2 * border for n in z.shape[1:]]
+    height, width = (min(tile, n) for n in whole)
+    tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))
     blend = total = None  # running sums over the rows of the current tiles, (3, F, f w) and (F, f w)
-    for top, following in zip(tops, [*tops[1:], z.shape[1]], strict=True):
-        crops = torch.stack([z[:, top : top + height, left : left + width] for left in lefts])
-        images = torch.cat([autoencoder.decode(part) for part in crops.split(batch_size)])
-        factor = images.shape[-1] // width
-        if blend is None:
-            blend = images.new_zeros(images.shape[1], factor * height, factor * z.shape[2])
-            total = torch.zeros_like(blend[0])
-        window = hann(*images.shape[-2:]).to(images)
-        for left, image in zip(lefts, images, strict=True):
-            columns = slice(factor * left, factor * (left + width))
-            blend[..., columns] += window * image
-            total[:, columns] += window
+    for top, following in zip(tops, [*tops[1:], whole[0]], strict=True):
+        for places in (lefts[k : k + batch_size] for k in range(0, len(lefts), batch_size)):
+            crops = [_crop(z, top - border, left - border, height, width) for left in places]
+            images = autoencoder.decode(torch.stack(crops)).float()  # sums of half precision would band
+            factor = images.shape[-1] // width
+            if blend is None:
+                blend = images.new_zeros(images.shape[1], factor * height, factor * whole[1])
+                total = torch.zeros_like(blend[0])
+                window = hann(*images.shape[-2:]).to(images)
+            for left, image in zip(places, images, strict=True):
+                columns = slice(factor * left, factor * (left + width))
+                blend[..., columns] += window * image
+                total[:, columns] += window
         done = factor * (following - top)
-        yield blend[:, :done] / total[:done]
-        blend, total = (
-            torch.cat([x[..., done:, :], torch.zeros_like(x[..., :done, :])], dim=-2) for x in (blend, total)
-        )
+        # of the band, what is not border; bands end where the next tiles begin, so that some are border only
+        first, last = (max(factor * (edge - top), 0) for edge in (border, border + z.shape[1]))
+        inside = slice(first, min(last, done)), slice(factor * border, factor * (border + z.shape[2]))
+        if first < min(last, done):
+            yield blend[(slice(None), *inside)] / total[inside]
+        for sums in (blend, total):
+            sums[..., :-done, :] = sums[..., done:, :].clone()
+            sums[..., -done:, :] = 0
 
 
-def decode(autoencoder: Decoder, z: Tensor, *, tile: int = 64, batch_size: int = 4) -> Tensor:
+def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:
     """Image of a latent canvas, Hann-blended; see `decode_stream` for parameters and errors.
 
     Returns
@@ -89,9 +111,19 @@ def decode(autoencoder: Decoder, z: Tensor, *, tile: int = 64, batch_size: int =
     >>> decode(Repeat(), torch.ones(3, 5, 9), tile=4).shape
     torch.Size([3, 10, 18])
     """
-    return torch.cat(list(decode_stream(autoencoder, z, tile=tile, batch_size=batch_size)), dim=1)
+    return torch.cat(list(decode_stream(autoencoder, z, **settings)), dim=1)
 
 
 def _starts(n: int, tile: int, stride: int) -> list[int]:
     """First pixels of tiles along an axis, the last one flush with the border."""
     return [*range(0, n - tile, stride), n - tile]
+
+
+def _crop(z: Tensor | Plane, top: int, left: int, height: int, width: int) -> Tensor:
+    """Crop of the canvas continued on all sides by its outermost latents, float (C, height, width)."""
+    rows, columns = (
+        torch.arange(start, start + extent).clamp(0, n - 1)
+        for start, extent, n in zip((top, left), (height, width), z.shape[1:], strict=True)
+    )
+    part = z[:, int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    return part[:, (rows - rows[0])[:, None], columns - columns[0]]

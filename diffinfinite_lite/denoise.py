@@ -198,8 +198,7 @@ class Denoiser:
     def _predict(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
         """All evaluations in forward passes of at most ``batch_size``."""
         start, output = time.perf_counter(), torch.empty_like(z)
-        precision = PRECISIONS[self.precision]
-        with torch.autocast(z.device.type, precision, enabled=precision is not None):
+        with lower_precision(z.device, self.precision):
             for first in range(0, len(z), self.batch_size):
                 part = slice(first, first + self.batch_size)
                 times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
@@ -209,6 +208,12 @@ class Denoiser:
         calls, seconds = math.ceil(len(z) / self.batch_size), time.perf_counter() - start
         self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds, pixels=mask.numel())
         return output
+
+
+def lower_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Context in which matrix products and convolutions use one of `PRECISIONS`."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def _labels(mask: Tensor) -> list[list[int]]:

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from .tiles import LABEL_COLOURS, LABELS
 
-RESULTS = ("image.png", "mask.png", "timesteps.webp", "run.json")
+RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Pair:
     mask : uint8 (H, W), labels 0..4
     timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
     run : what `run.json` holds: settings, versions, weight hashes, cost
+    latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them
     """
 
     image: np.ndarray
     mask: np.ndarray
     timesteps: list[np.ndarray]
     run: dict
+    latents: np.ndarray | None = None
 
     def show(self):
         """Picture and mask side by side with the legend, as a matplotlib figure."""
@@ -57,7 +59,7 @@ class Pair:
         return figure
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write image.png, mask.png, timesteps.webp and run.json, all or nothing.
+        """Write image.png, mask.png, timesteps.webp, latents.npy and run.json, all or nothing.
 
         Raises
         ------
@@ -68,10 +70,35 @@ class Pair:
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             Image.fromarray(self.image).save(Path(partial, "image.png"))
             _indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
-            _animate(self.timesteps, Path(partial, "timesteps.webp"))
+            if self.timesteps:
+                _animate(self.timesteps, Path(partial, "timesteps.webp"))
+            if self.latents is not None:
+                np.save(Path(partial, "latents.npy"), self.latents, allow_pickle=False)
             Path(partial, "run.json").write_text(json.dumps(self.run, indent=1) + "\n")
             for name in RESULTS:
-                os.replace(Path(partial, name), folder / name)
+                if Path(partial, name).exists():
+                    os.replace(Path(partial, name), folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)  # what an earlier result left would not belong here
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Pair:
+        """A pair that `save` wrote, without its timestep maps.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no complete result.
+        """
+        folder = Path(folder)
+        try:
+            with Image.open(folder / "image.png") as picture:
+                image = np.array(picture.convert("RGB"))
+            run = json.loads((folder / "run.json").read_text())
+            latents = np.load(folder / "latents.npy", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
+        return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
 
 
 def check_out(folder: str | Path, *, force: bool = False) -> Path:
@@ -133,7 +160,7 @@ def _animate(frames: list[np.ndarray], path: Path) -> None:
     top = max(int(frame.max()) for frame in frames) + 1
     zoom = max(1, min(4, 512 // max(frames[0].shape)))
     pictures = [
-        Image.fromarray(np.kron((frame * 255 // top).astype(np.uint8), np.ones((zoom, zoom), np.uint8)))
+        Image.fromarray(np.kron((frame.astype(int) * 255 // top).astype(np.uint8), np.ones((zoom, zoom), np.uint8)))
         for frame in frames
     ]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=83, loop=0, lossless=True)

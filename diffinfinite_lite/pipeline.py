@@ -22,7 +22,7 @@ import torch
 from . import checkpoint
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .decode import decode
-from .denoise import Denoiser, Ledger
+from .denoise import Denoiser, Ledger, lower_precision
 from .masks import generate_mask
 from .noise import cosine_alphas
 from .pair import Pair
@@ -34,7 +34,9 @@ from .unet import MaskUNet, condition_map
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
 SMALLEST = 64
-BORDER = 4  # latent pixels
+BORDER = 4  # latent pixels of the repeated rim, without which zero padding would draw a grey frame
+TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
+OVERLAP = 24  # of these tiles, twice the decoder's reach
 MAX_FRAMES = 150  # of the animated timestep map
 
 
@@ -72,7 +74,7 @@ def generate(
     solver : ddim, ddpm or dpm-solver++.
     conditioning : "dense" or "per-label".
     patch : side of a window in px, that of training by default.
-    precision : "fp32", or "bf16" or "fp16" for the network alone, where the hardware is faster at it.
+    precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
@@ -89,14 +91,14 @@ def generate(
             raise ValueError("expected a context or a mask, got neither")
         if known is not None:
             raise ValueError("expected a mask beside the latents to keep, got none")
-        size = _check_size(size or (1024, 1024))
+        size = check_size(size or (1024, 1024))
     else:
-        mask = _check_mask(mask, size)
+        mask = check_mask(mask, size)
         size = mask.shape
     clock: dict[str, float] = {}
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with _timed(clock, "weights"):
+    with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
     denoiser = Denoiser(
         unet,
@@ -107,14 +109,14 @@ def generate(
         precision=precision,
     )
     if mask is None:
-        with _timed(clock, "mask"):
+        with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, device=device)
     conditions = condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none").to(device)
     if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
         raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
     window = (patch or trained_patch(weights)) // FACTOR
     frames = []
-    with _timed(clock, "sampling"):
+    with timed(clock, "sampling"):
         levels = sample(
             denoiser,
             conditions,
@@ -126,14 +128,14 @@ def generate(
             eta=eta if solver == "ddim" else None,
             seed=seed,
             known=known and Known(known.latents.to(device), known.keep.to(device)),
-            record=max(1, MAX_FRAMES // steps),
+            record=max(1, MAX_FRAMES // max(steps, 1)),
         )
         for level in progress(levels, steps):
             maps = level.canvas.timestep_map[None] if level.frames is None else level.frames  # None: all was known
             frames += list(maps.short().cpu().numpy())
     latents = level.canvas.latents
-    with _timed(clock, "decoding"):
-        picture = _decode_with_border(autoencoder, latents)
+    with timed(clock, "decoding"), lower_precision(latents.device, precision):
+        picture = decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=BORDER)
     image = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     run = {
         "context": context,
@@ -149,16 +151,16 @@ def generate(
         "patch": window * FACTOR,
         "device": str(device),
         "labels": {name: round(float((mask == n).mean()), 4) for n, name in enumerate(LABELS)},
-        **_costs(level.ledger, window, steps, clock),
-        **_peak_memory(device),
-        "weights": {name: checkpoint.sha256(weights / f"{name}.safetensors") for name in expected_hashes(weights)},
+        **costs(level.ledger, window, steps, clock),
+        **peak_memory(device),
+        "weights": expected_hashes(weights),  # checked by `load_models`
         "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
         "python": platform.python_version(),
     }
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
 
 
-def _costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
+def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
     """The ledger as it is written to run.json; stages in `clock` follow each other, network and canvas are sampling."""
     windows = max(ledger.windows, 1)
     return {
@@ -177,7 +179,7 @@ def _costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> d
     }
 
 
-def _peak_memory(device: str) -> dict[str, int]:
+def peak_memory(device: str) -> dict[str, int]:
     """Most memory this process has held so far, MB, and most of the GPU's in this run."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
@@ -248,7 +250,8 @@ def load_models(weights: Path = WEIGHTS) -> tuple[Autoencoder, MaskUNet, MaskUNe
     )
 
 
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size in px, refused with a ValueError where latents cannot have it."""
     if len(size) != 2 or any(side % FACTOR or side < SMALLEST for side in size):
         raise ValueError(
             f"expected a height and width in multiples of {FACTOR} px from {SMALLEST}, got {'x'.join(map(str, size))}"
@@ -256,7 +259,8 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
     return tuple(size)
 
 
-def _check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """The mask as uint8 (H, W), refused with a ValueError where it is none, or not of the size asked for."""
     mask = np.asarray(mask)
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise ValueError(f"expected a mask of whole-number labels (H, W), got shape {mask.shape} of {mask.dtype}")
@@ -264,19 +268,13 @@ def _check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected labels 0 to {len(LABELS) - 1} in the mask, got {mask.min()} to {mask.max()}")
     if size is not None and tuple(size) != mask.shape:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
-    _check_size(mask.shape)
+    check_size(mask.shape)
     return mask.astype(np.uint8)
 
 
-def _decode_with_border(autoencoder: LiteAutoencoder, latents: torch.Tensor) -> torch.Tensor:
-    """Decode with the outermost latents repeated outwards: zero padding would draw a grey frame."""
-    padded = torch.nn.functional.pad(latents[None], (BORDER,) * 4, mode="replicate")[0]
-    frame = BORDER * FACTOR
-    return decode(autoencoder, padded)[:, frame:-frame, frame:-frame]
-
-
 @contextmanager
-def _timed(clock: dict[str, float], stage: str):
+def timed(clock: dict[str, float], stage: str):
+    """Put the seconds that a stage takes into the clock."""
     began = time.perf_counter()
     yield
     clock[stage] = time.perf_counter() - began

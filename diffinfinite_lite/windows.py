@@ -25,7 +25,7 @@ covariance from every plan; a larger one gets the right mean, and the right cova
 beside a window. Where windows move or overlap, a pixel's estimate is a mean, over levels or windows, of perfect
 estimates that each saw other surroundings; that mean is the perfect estimate of no distribution, shrinks too much,
 and loses contrast: up to 0.3 of the variance times correlation length / patch an axis, however many the steps. A
-grid that never moves loses nothing inside its windows and everything across (``docs/adr/0007``; tested).
+grid that never moves loses nothing inside its windows and everything across (``docs/adr/0008``; tested).
 """
 
 from __future__ import annotations

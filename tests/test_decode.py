@@ -27,10 +27,17 @@ class Blur:
 
 
 @settings(max_examples=40, deadline=None)
-@given(height=st.integers(1, 30), width=st.integers(1, 30), tile=st.integers(2, 9), batch=st.integers(1, 5))
-def test_any_size_equals_plain_decoding(height, width, tile, batch):
+@given(
+    height=st.integers(1, 30),
+    width=st.integers(1, 30),
+    tile=st.integers(2, 9),
+    overlap=st.none() | st.integers(0, 8),
+    batch=st.integers(1, 5),
+)
+def test_any_size_equals_plain_decoding(height, width, tile, overlap, batch):
     z = torch.randn(4, height, width)
-    image = decode(Repeat(), z, tile=tile, batch_size=batch)
+    overlap = None if overlap is None else min(overlap, tile - 1)
+    image = decode(Repeat(), z, tile=tile, overlap=overlap, batch_size=batch)
     torch.testing.assert_close(image, Repeat().decode(z[None])[0], rtol=1e-5, atol=1e-5)
 
 
@@ -46,6 +53,14 @@ def test_edges_of_tiles_are_blended_away():
     inside = image[:, 4:-4, 4:-4]
     assert (inside - 1).abs().max() < 0.05  # hard tiles are off by 0.4 at every line
     torch.testing.assert_close(image[:, 0, 40], Blur().decode(z[None])[0, :, 0, 40], rtol=0, atol=0.05)
+
+
+def test_overlap_of_twice_the_reach_suffices():
+    """`Blur` reaches two latents: tiles that share four give almost the whole, and tiles that share none do not."""
+    z = torch.randn(3, 40, 40, generator=torch.Generator().manual_seed(0))
+    whole = Blur().decode(z[None])[0]
+    error = {n: float((decode(Blur(), z, tile=16, overlap=n) - whole).abs().max()) for n in (0, 4, 8)}
+    assert error[4] < error[0] / 3 and error[8] < error[0] / 3
 
 
 def test_batches_do_not_matter_and_are_used():
@@ -64,7 +79,7 @@ def test_stream_hands_out_rows_as_they_are_finished():
 @pytest.mark.parametrize(
     ("z", "settings_"),
     [(torch.zeros(1, 3, 8, 8), {}), (torch.zeros(3, 0, 8), {}), (torch.zeros(3, 8, 8), {"tile": 1}),
-     (torch.zeros(3, 8, 8), {"batch_size": 0})],
+     (torch.zeros(3, 8, 8), {"batch_size": 0}), (torch.zeros(3, 8, 8), {"tile": 4, "overlap": 4})],
 )  # fmt: skip
 def test_bad_input(z, settings_):
     with pytest.raises(ValueError, match="must"):

@@ -42,6 +42,32 @@ def test_same_seed_same_image_whatever_the_batch_size(pair):
     assert not np.array_equal(generate("squamous", **SMALL, seed=4).image, pair.image)
 
 
+def test_run_holds_the_ledger(pair):
+    run, seconds = pair.run, pair.run["seconds"]
+    assert run["sequential_depth"] == run["steps"] == 2
+    assert run["windows"] == run["windows_per_level"] * 2
+    assert run["whole_patches"] == run["network_evaluations"] >= run["network_calls"] >= 2
+    assert 1 <= run["labels_per_window"] <= len(LABELS)
+    assert seconds["network"] + seconds["canvas"] == pytest.approx(seconds["sampling"], abs=0.1)
+    assert min(seconds[stage] for stage in ("mask", "decoding", "network")) > 0
+    assert run["peak_memory_mb"] > 100
+
+
+def test_windows_smaller_than_a_patch_are_counted_by_their_size():
+    mask = np.ones((64, 64), np.uint8)
+    run = generate(mask=mask, steps=1, patch=32, sampler="diffcollage").run
+    assert run["network_evaluations"] == 25 and run["whole_patches"] == 16
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpm-solver++"])
+def test_half_precision_is_recorded_and_near_single(solver):
+    settings = SMALL | {"solver": solver, "mask": np.full((64, 128), 3, np.uint8)}
+    single, half = (generate("normal", **settings, precision=precision) for precision in ("fp32", "bf16"))
+    assert (single.run["precision"], half.run["precision"]) == ("fp32", "bf16")
+    assert half.latents.dtype == np.float32
+    assert 0 < np.abs(single.image.astype(int) - half.image).mean() < 4
+
+
 def test_run_records_what_was_done(pair):
     run = pair.run
     assert run["steps"] == 2
@@ -89,6 +115,7 @@ def test_hand_made_mask_of_squares():
         ({"context": "normal", "solver": "magic"}, "'magic'"),
         ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
         ({"context": "normal", "patch": 100}, "got 100"),
+        ({"context": "normal", "precision": "int8"}, "fp32, bf16, fp16, got 'int8'"),
         ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
         ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
         ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
