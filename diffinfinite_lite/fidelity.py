@@ -133,13 +133,21 @@ def kernel_distance(real: np.ndarray, synthetic: np.ndarray) -> float:
 
 
 def distances(a: np.ndarray, b: np.ndarray, rows: int = 512) -> Iterator[np.ndarray]:
-    """Euclidean distances (N, M) in blocks of rows; exactly 0 between equal rows."""
+    """Euclidean distances (N, M) in blocks of rows; exactly 0 between equal rows.
+
+    >>> next(distances(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0]]))).tolist()
+    [[5.0, 0.0]]
+    """
     for start in range(0, len(a), rows):
         yield cdist(a[start : start + rows], b)
 
 
 def radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each sample to its k-th nearest other one, (N, D) to (N,)."""
+    """Distance of each sample to its k-th nearest other one, (N, D) to (N,).
+
+    >>> radii(np.array([[0.0], [1.0], [3.0]]), k=1).tolist()
+    [1.0, 1.0, 2.0]
+    """
     return np.concatenate([np.partition(block, k, axis=1)[:, k] for block in distances(features, features)])
 
 

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, pairwise_distances
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -77,6 +82,17 @@ def test_frechet_bias_of_small_samples(rng, n):
     assert found == pytest.approx(fidelity.frechet_bias(40, n, n), rel=0.15)
 
 
+def test_frechet_at_200_tiles_is_mostly_bias(rng):
+    """Two samples of one law on 152 features: 60 at N = 200, 6 at N = 2,000, though the distance of the laws is 0."""
+    few, many = (
+        np.mean([fidelity.frechet_distance(*rng.normal(size=(2, n, 152))) for _ in range(5)]) for n in (200, 2000)
+    )
+    assert few == pytest.approx(fidelity.frechet_bias(152, 200, 200), rel=0.1) and few > 50
+    assert many == pytest.approx(fidelity.frechet_bias(152, 2000, 2000), rel=0.1) and many < 7
+    shifted = fidelity.frechet_distance(*(rng.normal(size=(2, 200, 152)) + np.array([0, 0.2])[:, None, None]))
+    assert shifted - few < 0.3 * few  # a true distance of 152 * 0.04 = 6 drowns in it
+
+
 # Kernel distance
 
 
@@ -138,6 +154,15 @@ def test_density_and_coverage_of_one_law(rng):
     assert np.mean([f.density for f in found]) == pytest.approx(1, abs=0.06)
 
 
+@pytest.mark.parametrize("k", [1, 4])
+def test_distances_and_radii_against_scikit_learn(sets, k):
+    real, synthetic = sets
+    np.testing.assert_allclose(next(fidelity.distances(real, synthetic)), pairwise_distances(real, synthetic))
+    expected = NearestNeighbors(n_neighbors=k + 1).fit(real).kneighbors(real)[0][:, -1]
+    np.testing.assert_allclose(fidelity.radii(real, k), expected)
+    np.testing.assert_allclose(fidelity.radii(np.arange(9.0)[:, None], 2)[2:-2], 1)  # two neighbours 1 away
+
+
 def test_blocks_of_rows_change_nothing(rng):
     x = rng.normal(size=(700, 2))
     assert fidelity.precision_recall(x, x) == fidelity.PrecisionRecall(1.0, 1.0)
@@ -165,6 +190,26 @@ def test_inception_score_against_torchmetrics(rng):
     assert found == pytest.approx(float(metric.compute()[0]), rel=1e-6)
     with pytest.raises(ValueError, match="sum to 1"):
         fidelity.inception_score(logits.numpy() ** 2)
+
+
+def test_inception_score_in_closed_form():
+    """A classifier that gives its class p and shares the rest among the others, all classes alike: C e^(-H)."""
+    c, p = 5, 0.8
+    rest = (1 - p) / (c - 1)
+    rows = np.full((c, c), rest) + (p - rest) * np.eye(c)
+    entropy = -p * np.log(p) - (1 - p) * np.log(rest)
+    assert fidelity.inception_score(np.tile(rows, (4, 1))) == pytest.approx(c * np.exp(-entropy))
+
+
+def test_classifier_against_scikit_learn(rng):
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(90, 3)) + 0.5
+    seed = int(np.random.default_rng(5).integers(2**31))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced"))
+    truth = np.repeat([0, 1], [60, 90])
+    split = StratifiedKFold(5, shuffle=True, random_state=seed)
+    guess = cross_val_predict(model, np.concatenate([x, y]), truth, cv=split)
+    expected = balanced_accuracy_score(truth, guess)
+    assert fidelity.classifier_two_sample(x, y, np.random.default_rng(5)) == pytest.approx(expected)
 
 
 def test_classifier_reaches_bayes(rng):

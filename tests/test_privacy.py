@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu, norm
+from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from diffinfinite_lite import privacy
@@ -26,6 +27,20 @@ def test_neighbours_against_scikit_learn(sets):
     np.testing.assert_array_equal(found.index, index)
     np.testing.assert_allclose(found.distance, distance)
     np.testing.assert_array_equal(privacy.nearest_neighbours(train, train).index[:, 0], np.arange(300))
+
+
+def test_neighbours_in_closed_form():
+    found = privacy.nearest_neighbours([[2.2]], np.arange(5.0)[:, None], 3)
+    assert found.index.tolist() == [[2, 3, 1]]
+    np.testing.assert_allclose(found.distance, [[0.2, 0.8, 1.2]])
+
+
+def test_authenticity_against_scikit_learn(sets):
+    train, _, fresh = sets
+    distance, index = NearestNeighbors(n_neighbors=1).fit(train).kneighbors(fresh)
+    reach = NearestNeighbors(n_neighbors=2).fit(train).kneighbors(train)[0][:, 1]
+    expected = np.mean(distance[:, 0] > reach[index[:, 0]])
+    assert privacy.authenticity(train, fresh) == expected
 
 
 @pytest.mark.parametrize("noise", [0, 1e-3, 1e-2])
@@ -78,6 +93,45 @@ def test_mann_whitney_against_scipy(rng, ties):
     p = mannwhitneyu(synthetic, test, alternative="less", method="asymptotic", use_continuity=False).pvalue
     assert privacy.mann_whitney_z(test, synthetic) == pytest.approx(norm.ppf(p), rel=1e-9)
     assert privacy.mann_whitney_z(np.ones(4), np.ones(5)) == 0
+
+
+@pytest.mark.parametrize("n, m", [(5, 8), (40, 30)])
+def test_mann_whitney_in_closed_form(n, m):
+    """All synthetic numbers under all others: U = 0, z = -sqrt(3 n m / (n + m + 1))."""
+    expected = -np.sqrt(3 * n * m / (n + m + 1))
+    assert privacy.mann_whitney_z(np.arange(n) + 99.0, np.arange(float(m))) == pytest.approx(expected)
+
+
+def test_data_copying_of_one_cell_against_scipy(sets, rng):
+    """With one cell, C_T is the z of the distances to the nearest training sample."""
+    train, test, fresh = sets
+    reach = [NearestNeighbors(n_neighbors=1).fit(train).kneighbors(x)[0][:, 0] for x in (fresh - 0.1, test)]
+    p = mannwhitneyu(*reach, alternative="less", method="asymptotic", use_continuity=False).pvalue
+    found = privacy.data_copying_ct(train, test, fresh - 0.1, rng, cells=1)
+    assert found.score == pytest.approx(norm.ppf(p), rel=1e-9) and found.tau == 20 / 300
+
+
+def test_data_copying_cells_against_scikit_learn(sets):
+    train, test, fresh = sets
+    seed = int(np.random.default_rng(4).integers(2**31))
+    means = KMeans(3, n_init=4, random_state=seed).fit(train)
+    nearest = NearestNeighbors(n_neighbors=1).fit(train)
+    total = weight = 0
+    for cell in range(3):
+        parts = [x[means.predict(x) == cell] for x in (fresh, test)]
+        reach = [nearest.kneighbors(x)[0][:, 0] for x in parts]
+        p = mannwhitneyu(*reach, alternative="less", method="asymptotic", use_continuity=False).pvalue
+        total, weight = total + len(parts[1]) * norm.ppf(p), weight + len(parts[1])
+    found = privacy.data_copying_ct(train, test, fresh, np.random.default_rng(4), cells=3)
+    assert found.score == pytest.approx(total / weight, rel=1e-9)
+
+
+def test_copies_score_the_lowest_there_is(sets, rng):
+    """Exact copies are nearer than every held-out sample: z is the closed form, with the ties of m zeros."""
+    train, test, _ = sets
+    found, n = privacy.data_copying_ct(train, test, train, rng, cells=1).score, 300
+    spread = n * n / 12 * (2 * n + 1 - (n**3 - n) / (2 * n * (2 * n - 1)))
+    assert found == pytest.approx(-(n * n / 2) / np.sqrt(spread)) and found < -20
 
 
 def test_z_is_standard_normal_for_one_law(rng):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter
 from scipy.ndimage import label as connected
+from scipy.optimize import brentq
 from scipy.signal import correlate2d
+from scipy.stats import percentileofscore
 
 from diffinfinite_lite import spatial
 
@@ -34,6 +37,27 @@ def test_windows_pasted_beside_each_other(rng):
     lines = [32, 64, 96]
     assert spatial.seam_statistic(tiles, lines, lines).ratio > 3
     assert spatial.seam_statistic(smooth(rng, 128, 3), lines, lines).ratio == pytest.approx(1, abs=0.2)
+
+
+def test_steps_against_numpy_and_a_ramp(rng):
+    image = rng.normal(size=(3, 6, 5))
+    rows, columns = spatial.line_steps(image)
+    assert rows[2] == pytest.approx(np.abs(image[:, 3] - image[:, 2]).mean())
+    assert columns[0] == pytest.approx(np.abs(image[:, :, 1] - image[:, :, 0]).mean())
+    rows, columns = spatial.line_steps(np.add.outer(2.0 * np.arange(7), 5.0 * np.arange(4)))
+    np.testing.assert_allclose(rows, 2)
+    np.testing.assert_allclose(columns, 5)
+
+
+def test_seam_p_value_against_scipy(rng):
+    """The share of all cyclic shifts is scipy's permutation p-value when those shifts are the permutations."""
+    image = rng.normal(size=(13, 30)).cumsum(0)
+    image[5:] += 0.5
+    steps, lines = spatial.line_steps(image)[0], np.array([5, 9])
+    found = spatial.seam_statistic(image, rows=lines)
+    assert found.ratio == pytest.approx(steps[lines - 1].mean() / np.delete(steps, lines - 1).mean())
+    shifts = np.array([np.roll(steps, -i)[lines - 1].mean() for i in range(len(steps))])
+    assert found.p_value == pytest.approx(1 - percentileofscore(shifts, shifts[0], kind="strict") / 100)
 
 
 def test_no_seam_gives_uniform_p(rng):
@@ -91,6 +115,22 @@ def test_a_disc_and_a_square():
     assert [r.solidity for r in spatial.regions(np.array([[1, 1], [2, 2]]))] == [1, 1]
 
 
+def test_boundary_density_against_scipy(rng):
+    """Pairs that differ, counted by correlating each label's indicator with the pair."""
+    mask = rng.integers(0, 3, (9, 14))
+    pair = np.ones((1, 2), int)
+    same = sum((correlate2d(mask == k, p, "valid") == 2).sum() for k in range(3) for p in (pair, pair.T))
+    pairs = 9 * 13 + 8 * 14
+    assert spatial.boundary_density(mask) == pytest.approx(1 - same / pairs)
+
+
+def test_fractions_of_a_disc_in_closed_form():
+    y, x = np.mgrid[:400, :400] - 199.5
+    disc = (np.hypot(y, x) < 150).astype(int)
+    expected = np.pi * (150 / 400) ** 2
+    np.testing.assert_allclose(spatial.label_fractions([disc], 2)[0], [1 - expected, expected], atol=1e-3)
+
+
 # Long range
 
 
@@ -112,6 +152,22 @@ def test_autocorrelation_against_scipy(rng):
     radius = np.rint(np.hypot(y, x))
     expected = np.array([full[radius == r].mean() for r in range(7)])
     np.testing.assert_allclose(spatial.autocorrelation(image), expected / expected[0], atol=1e-9)
+
+
+def test_length_against_scipy(rng):
+    image = smooth(rng, 128, 4)
+    profile = spatial.autocorrelation(image)
+    root = brentq(interp1d(np.arange(len(profile)), profile - 0.5), 0, 16)
+    assert spatial.autocorrelation_length(image, level=0.5) == pytest.approx(root)
+
+
+def test_long_range_in_closed_form_and_against_numpy(rng):
+    """Of smoothed noise it is the mean of exp(-r² / 4s²) over the lags from one patch to two."""
+    images = [smooth(rng, 512, 12) for _ in range(6)]
+    lags = np.arange(16, 33)
+    found = np.mean([spatial.long_range_correlation(image, 16) for image in images])
+    assert found == pytest.approx(np.exp(-(lags**2) / (4 * 12**2)).mean(), abs=0.05)
+    assert spatial.long_range_correlation(images[0], 16) == spatial.autocorrelation(images[0])[lags].mean()
 
 
 def test_pasted_windows_have_no_long_range(rng):
