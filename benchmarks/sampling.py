@@ -1,95 +1,259 @@
-"""What a sample costs, by sampler and size, beside the bare network and beside a one-at-a-time loop.
+"""What sampling costs beside the bare network and beside the published way of looping; every figure is a ratio.
 
-`make bench` writes reports/bench.json and prints the table. All ratios come from one run on one machine.
+`make bench` writes reports/bench.json and reports/bench.md. All of it comes from one run on one machine:
 
-* bare: the same number of network evaluations and nothing else, in the same batches;
-* naive: one window, one label at a time, a null evaluation for every label (the published loop's way).
+* overhead: the share of a run that is not network, by plan and size; and the run over *bare*, the same number of
+  evaluations of the network and nothing else, in its best batch size;
+* published loop: Alg. 2 as it is coded, one window and one label at a time, two evaluations a label;
+* growth: the exponent of time over area, levels and decoding together;
+* pair: prompt to saved files with 20 steps of DPM-Solver++ over the bare evaluations of its two networks.
+
+Half windows (DiffCollage) count by their pixels. Run it on an idle machine: load at the start is in the file.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import typer
+from torch import Tensor, nn
 
+from diffinfinite_lite import generate
+from diffinfinite_lite.decode import decode
 from diffinfinite_lite.denoise import Denoiser
-from diffinfinite_lite.layouts import layout
-from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.pipeline import load_models, trained_patch
+from diffinfinite_lite.noise import coordinate_noise, cosine_alphas, ddim_step, level_generator, trailing_timesteps
+from diffinfinite_lite.pipeline import BORDER, OVERLAP, TILE, load_models, peak_memory, trained_patch
 from diffinfinite_lite.samplers import sample
-from diffinfinite_lite.unet import condition_map
-from diffinfinite_lite.windows import PLANS
+from diffinfinite_lite.unet import CONTEXTS, condition_map
+from diffinfinite_lite.windows import PLANS, Window, random_patch
+
+BARS = {"outside_network": 0.10, "evaluations_saved": 4.0, "time_saved": 6.0, "exponent": 1.05, "pair_over_bare": 1.2}
+ALPHAS = cosine_alphas()
 
 
-def measure(conditions: torch.Tensor, plan: str, steps: int, **denoising) -> dict:
-    """Cost of one run, split into network and the rest, beside the bare network."""
-    autoencoder, unet, _ = load_models()
-    denoiser = Denoiser(unet, cosine_alphas(), **denoising)
-    patch = trained_patch() // autoencoder.factor
+def mosaic(side: int, cell: int) -> Tensor:
+    """Condition map of random labels in squares: windows of that size hold 2.7 labels on average, as borders do."""
+    squares = np.random.default_rng(0).integers(1, 5, (-(-side // cell),) * 2)
+    labels = squares.repeat(cell, 0).repeat(cell, 1)[:side, :side]
+    return condition_map(torch.from_numpy(labels), CONTEXTS[1])
+
+
+@torch.no_grad()
+def bare(network: nn.Module, evaluations: float, batch: int, patch: int, channels: int) -> float:
+    """Seconds for so many evaluations and nothing else, measured on up to 256 of them."""
+    z, condition = torch.randn(batch, channels, patch, patch), torch.ones(batch, patch, patch, dtype=torch.int64)
+    times, calls = torch.full((batch,), 500), max(1, min(256, round(evaluations)) // batch)
+    network(z, times, condition)
     began = time.perf_counter()
-    for _level in sample(
-        denoiser, conditions, channels=autoencoder.latent_channels, patch=patch, plan=plan, steps=steps
-    ):
-        pass
-    total = time.perf_counter() - began
-    ledger = denoiser.ledger
-    size = denoiser.batch_size
-    z = torch.randn(size, autoencoder.latent_channels, patch, patch)
-    condition = torch.zeros(size, patch, patch, dtype=torch.int64)
+    for _ in range(calls):
+        network(z, times, condition)
+    return (time.perf_counter() - began) / (calls * batch) * evaluations
+
+
+def best_batch(network: nn.Module, patch: int, channels: int, candidates=(4, 8, 16, 32)) -> int:
+    """The batch size with the shortest time an evaluation."""
+    return min(candidates, key=lambda batch: bare(network, 64, batch, patch, channels))
+
+
+def overhead(network: nn.Module, channels: int, patch: int, batch: int, side: int, plan: str, steps: int) -> dict:
+    """One run and what of it is not network."""
+    conditions, denoiser = mosaic(side, patch), Denoiser(network, ALPHAS, batch_size=batch)
     began = time.perf_counter()
-    with torch.no_grad():
-        for _ in range(-(-ledger.evaluations // size)):
-            unet(z, torch.full((size,), 500), condition)
-    bare = time.perf_counter() - began
+    *_, level = sample(denoiser, conditions, channels=channels, patch=patch, plan=plan, steps=steps)
+    total, ledger = time.perf_counter() - began, level.ledger
+    alone = bare(network, ledger.pixels / patch**2, batch, patch, channels)
     return {
         "plan": plan,
-        "px": conditions.shape[0] * autoencoder.factor,
-        "steps": steps,
+        "px": 8 * side,
         "windows_per_level": ledger.windows / steps,
         "evaluations": ledger.evaluations,
-        "labels_per_window": ledger.labels / ledger.windows,
         "seconds": total,
-        "bare_seconds": bare,
         "outside_network": (total - ledger.network_seconds) / total,
+        "over_bare": total / alone,
     }
 
 
-def main(px: int = 1024, steps: int = 4, out: Path = Path("reports/bench.json")) -> None:
-    """Every plan at one size with dense conditioning, then the naive loop."""
-    labels = torch.from_numpy(layout("adenocarcinoma", (px // 8, px // 8), np.random.default_rng(0))).long()
-    conditions = condition_map(labels, "adenocarcinoma")
-    measure(conditions[:16, :16], "torus-grid", 2)  # warm-up
-    rows = [measure(conditions, plan, steps, omega=1.0, batch_size=16) for plan in PLANS]
-    naive = measure(conditions, "random-patch", steps, omega=1.0, conditioning="per-label", batch_size=1)
-    naive["plan"] = "random-patch, per label, one at a time"
-    rows.append(naive)
-    typer.echo(
-        f"{'sampler':40s}{'windows':>9s}{'NFE':>8s}{'seconds':>9s}{'x bare':>8s}{'x naive':>9s}{'outside net':>13s}"
-    )
-    for row in rows:
-        typer.echo(
-            f"{row['plan']:40s}{row['windows_per_level']:9.1f}{row['evaluations']:8d}{row['seconds']:9.1f}"
-            f"{row['seconds'] / row['bare_seconds']:8.2f}{naive['seconds'] / row['seconds']:9.1f}"
-            f"{row['outside_network']:12.1%}"
+@torch.no_grad()
+def published_loop(network: nn.Module, conditions: Tensor, channels: int, patch: int, steps: int) -> tuple[Tensor, int]:
+    """Alg. 2 as it is coded: each window, each of its labels, conditional and null call, step, first writer.
+
+    Returns
+    -------
+    Latents (C, H, W), the library's own where windows and noise are (tested), and evaluations made.
+    """
+    size, timesteps, evaluations = tuple(conditions.shape), trailing_timesteps(steps), 0
+    y = coordinate_noise(0, 0, channels, Window(0, 0, *size))
+    for m, t in enumerate(timesteps):
+        alpha, following = ALPHAS[t], ALPHAS[timesteps[m + 1]] if m + 1 < steps else torch.tensor(1.0)
+        replica = y.clone()
+        for window, weight in random_patch(size, patch, level_generator(0, m)):
+            at = (slice(None), *window.index(size))
+            crop, cut = replica[at], conditions[at[1:]]
+            for n in cut.unique():
+                calls = [network(crop[None], torch.tensor([t]), own[None])[0] for own in (cut * (cut == n), cut * 0)]
+                evaluations += len(calls)
+                velocity = 2 * calls[0] - calls[1]  # omega = 1
+                eps = alpha**0.5 * velocity + (1 - alpha) ** 0.5 * crop
+                y[at] = torch.where((cut == n) & (weight > 0), ddim_step(crop, eps, alpha, following), y[at])
+    return y, evaluations
+
+
+def against_published_loop(network: nn.Module, channels: int, patch: int, batch: int, side: int, steps: int) -> dict:
+    """Evaluations and seconds of the published loop over those of torus-grid with dense conditioning, omega = 1."""
+    conditions = mosaic(side, patch)
+    began = time.perf_counter()
+    _, theirs = published_loop(network, conditions, channels, patch, steps)
+    slow = time.perf_counter() - began
+    denoiser = Denoiser(network, ALPHAS, omega=1.0, batch_size=batch)
+    began = time.perf_counter()
+    *_, level = sample(denoiser, conditions, channels=channels, patch=patch, plan="torus-grid", steps=steps)
+    fast = time.perf_counter() - began
+    return {
+        "px": 8 * side,
+        "steps": steps,
+        "labels_per_window": level.ledger.labels / level.ledger.windows,
+        "evaluations": [theirs, level.ledger.evaluations],
+        "seconds": [slow, fast],
+        "evaluations_saved": theirs / level.ledger.evaluations,
+        "time_saved": slow / fast,
+    }
+
+
+def growth(network: nn.Module, autoencoder: nn.Module, patch: int, batch: int, sides: list[int]) -> dict:
+    """Seconds of 20 levels and decoding by size, from fewer levels on larger canvases, and the exponent over area."""
+    channels, rows = autoencoder.latent_channels, []
+    for side in sides:
+        steps = max(1, 8 * sides[0] // side)
+        denoiser = Denoiser(network, ALPHAS, batch_size=batch)
+        began = time.perf_counter()
+        settings = {"channels": channels, "patch": patch, "plan": "torus-grid", "steps": steps}
+        *_, level = sample(denoiser, mosaic(side, patch), **settings)
+        sampled = time.perf_counter() - began
+        decode(autoencoder, level.canvas.latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=BORDER)
+        decoding = time.perf_counter() - began - sampled
+        rows.append({"px": 8 * side, "level": sampled / steps, "decoding": decoding})
+    areas = np.log([row["px"] ** 2 for row in rows])
+
+    def exponent(seconds: list[float]) -> float:
+        return float(np.polyfit(areas, np.log(seconds), 1)[0])
+
+    return {
+        "rows": rows,
+        "exponent": exponent([20 * row["level"] + row["decoding"] for row in rows]),
+        "exponent_levels": exponent([row["level"] for row in rows]),
+        "exponent_decoding": exponent([row["decoding"] for row in rows]),
+    }
+
+
+def pair_end_to_end(px: int, steps: int) -> dict:
+    """A prompt to saved files, over the bare evaluations of the image and the mask network."""
+    networks, shapes = load_models()[1:], ([], [])
+    hooks = [
+        network.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(inputs[0].shape))
+        for network, seen in zip(networks, shapes, strict=True)
+    ]
+    settings = {"steps": steps, "solver": "dpm-solver++", "batch_size": 32}
+    generate("adenocarcinoma", size=(64, 64), **settings | {"steps": 1})  # imports are the process's, not the pair's
+    for seen in shapes:
+        seen.clear()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        pair = generate("adenocarcinoma", size=(px, px), **settings)
+        made = time.perf_counter() - began
+        pair.save(folder)
+        total = time.perf_counter() - began
+    for hook in hooks:
+        hook.remove()
+    alone = []
+    for network, seen in zip(networks, shapes, strict=True):
+        _, channels, patch, _ = seen[0]
+        batch = best_batch(network, patch, channels)
+        alone.append(bare(network, sum(shape[0] for shape in seen), batch, patch, channels))
+    return {
+        "px": px,
+        "steps": steps,
+        "seconds": {**pair.run["seconds"], "saving": total - made, "total": total},
+        "bare_seconds": {"image": alone[0], "mask": alone[1]},
+        "pair_over_bare": total / sum(alone),
+        "given_mask_over_bare": (total - pair.run["seconds"]["mask"]) / alone[0],
+    }
+
+
+def table(result: dict) -> str:
+    """The figures as Markdown, each beside its bar."""
+    lines = [
+        "# What sampling costs",
+        "",
+        f"`python benchmarks/sampling.py{' --quick' if result['quick'] else ''}` on {result['machine']}, "
+        f"{result['threads']} threads, load {result['load']:.1f} at the start, batches of {result['batch']}, patch "
+        f"{result['patch']} px, {result['minutes']:.1f} minutes, {result['peak_memory_mb']} MB at most.",
+        "",
+        "| plan | px | windows a level | evaluations | seconds | outside the network (at most 10%) | run / bare |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in result["overhead"]:
+        lines.append(
+            f"| {row['plan']} | {row['px']} | {row['windows_per_level']:.0f} | {row['evaluations']} "
+            f"| {row['seconds']:.1f} | {row['outside_network']:.1%} | {row['over_bare']:.2f} |"
         )
+    loop, grown, pair = result["published_loop"], result["growth"], result["pair"]
+    lines += [
+        "",
+        "| | measured | bar |",
+        "|---|---|---|",
+        f"| published loop at {loop['px']} px, {loop['labels_per_window']:.1f} labels a window: evaluations over ours "
+        f"| {loop['evaluations_saved']:.1f} | at least {BARS['evaluations_saved']:g} |",
+        f"| the same, seconds over ours | {loop['time_saved']:.1f} | at least {BARS['time_saved']:g} |",
+        f"| exponent of time over area, {grown['rows'][0]['px']} to {grown['rows'][-1]['px']} px (levels alone "
+        f"{grown['exponent_levels']:.2f}, decoding {grown['exponent_decoding']:.2f}) "
+        f"| {grown['exponent']:.2f} | at most {BARS['exponent']:g} |",
+        f"| pair of {pair['px']} px, {pair['steps']} steps, saved, over bare networks of mask and image "
+        f"| {pair['pair_over_bare']:.2f} | at most {BARS['pair_over_bare']:g} |",
+        f"| the same with a given mask, over the bare image network | {pair['given_mask_over_bare']:.2f} "
+        f"| at most {BARS['pair_over_bare']:g} |",
+        "",
+        "Seconds of the pair: " + ", ".join(f"{k} {v:.1f}" for k, v in pair["seconds"].items()) + "; bare "
+        + ", ".join(f"{k} {v:.1f}" for k, v in pair["bare_seconds"].items()) + ".",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main(quick: bool = False, out: Path = Path("reports/bench.json")) -> None:
+    """Measure everything, write the figures as JSON and beside it as Markdown; --quick tries it on small canvases."""
+    began, load = time.perf_counter(), os.getloadavg()[0]
+    autoencoder, network, _ = load_models()
+    channels, patch = autoencoder.latent_channels, trained_patch() // autoencoder.factor
+    batch = best_batch(network, patch, channels)
+    small, medium, sides = (32, 48, [32, 64]) if quick else (128, 256, [64, 128, 256, 512])
+    runs = [(small, plan, 1 if quick else 2) for plan in ("random-patch", "torus-grid", "sliding-window")]
+    runs += [(small, plan, 1) for plan in PLANS if plan not in [done for _, done, _ in runs]]
+    runs += [(medium, plan, 1 if quick else 2) for plan in ("random-patch", "torus-grid")]
+    result = {
+        "quick": quick,
+        "machine": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "load": load,
+        "torch": torch.__version__,
+        "batch": batch,
+        "patch": patch * autoencoder.factor,
+        "overhead": [overhead(network, channels, patch, batch, *run) for run in runs],
+        "published_loop": against_published_loop(network, channels, patch, batch, medium, 1),
+        "growth": growth(network, autoencoder, patch, batch, sides),
+        "pair": pair_end_to_end(*((128, 2) if quick else (1024, 20))),
+        "bars": BARS,
+    }
+    result |= peak_memory("cpu") | {"minutes": (time.perf_counter() - began) / 60}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(
-        json.dumps(
-            {
-                "machine": platform.machine(),
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "rows": rows,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    out.with_suffix(".md").write_text(table(result))
+    typer.echo(table(result))
 
 
 if __name__ == "__main__":

@@ -219,7 +219,6 @@ def trained_patch(weights: Path = WEIGHTS) -> int:
     return checkpoint.load(weights / "image.safetensors")[1]["patch"]
 
 
-@cache
 def load_models(weights: Path = WEIGHTS) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
     """Autoencoder, image model and mask model of a folder, hashes checked.
 
@@ -228,6 +227,11 @@ def load_models(weights: Path = WEIGHTS) -> tuple[Autoencoder, MaskUNet, MaskUNe
     ValueError
         If a file is missing, was changed or cut short.
     """
+    return _load_models(Path(weights))
+
+
+@cache  # by the folder alone, whether it was named or not
+def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
     for name, expected in expected_hashes(weights).items():
         path = weights / f"{name}.safetensors"
         if not path.is_file():

@@ -92,6 +92,10 @@ def test_saved_files_open_again_and_are_not_overwritten(pair, tmp_path):
     pair.save(tmp_path / "out", force=True)
 
 
+def test_models_are_loaded_once():
+    assert pipeline.load_models() is pipeline.load_models(pipeline.WEIGHTS)
+
+
 def test_hand_made_mask_of_squares():
     mask = np.zeros((64, 64), np.uint8)
     mask[:32, :32], mask[32:, 32:] = 1, 3
