@@ -45,6 +45,7 @@ def sample(
     conditioning: Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")] = "dense",
     patch: Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")] = 16,
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")] = "fp32",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
@@ -69,14 +70,73 @@ def sample(
         batch_size=batch_size,
         device=device,
         weights=weights or WEIGHTS,
-        progress=lambda levels, total: tqdm(levels, total=total, unit="level", desc="sampling"),
+        precision=precision,
+        progress=_bar,
     )
     pair.save(out, force=force)
-    seconds = pair.run["seconds"]
+    _cost(out, pair)
+
+
+@app.command()
+def edit(
+    run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
+    mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the result.")],
+    margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+) -> None:
+    """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
+    from .edit import resynthesise
+    from .pair import Pair, check_out, read_mask
+
+    check_out(out, force=force)
+    pair = resynthesise(Pair.read(run), read_mask(mask), margin=margin, device=device, progress=_bar)
+    pair.save(out, force=force)
+    _cost(out, pair)
+
+
+@app.command()
+def inpaint(
+    image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
+    keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
+    mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
+    out: Annotated[Path, typer.Option(help="Folder for the result.")],
+    context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    omega: Annotated[float, typer.Option(help="Guidance of eq. 2.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
+    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+) -> None:
+    """Fill the holes of a picture and keep its known pixels exactly."""
+    from .edit import inpaint as fill
+    from .pair import check_out, read_mask
+    from .tiles import read_rgb
+
+    check_out(out, force=force)
+    known, labels = read_mask(keep) != 0, read_mask(mask)
+    settings = {"steps": steps, "omega": omega, "seed": seed, "device": device, "progress": _bar}
+    pair = fill(read_rgb(image), known, labels, context, **settings)
+    pair.save(out, force=force)
+    _cost(out, pair)
+
+
+def _bar(levels, total):
+    return tqdm(levels, total=total, unit="level", desc="sampling")
+
+
+def _cost(out: Path, pair) -> None:
+    """What the run has cost, from its ledger."""
+    run, seconds = pair.run, pair.run["seconds"]
+    height, width = run["size"]
+    stages = [name for name in ("mask", "network", "canvas", "decoding") if name in seconds]
     typer.echo(
-        f"{out}: {pair.image.shape[0]} x {pair.image.shape[1]} px, {pair.run['network_evaluations']} network "
-        f"evaluations, {seconds['sampling']:.1f} s sampling, {seconds['decoding']:.1f} s decoding, "
-        f"{pair.run['peak_memory_mb']} MB at most"
+        f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in stages)}; "
+        f"{run['peak_memory_mb']} MB at most\n"
+        f"{run['network_evaluations']} network evaluations (as {run['whole_patches']:g} whole patches), "
+        f"{run['windows_per_level']:g} windows a level, {run['labels_per_window']:g} labels a window, "
+        f"{run['sequential_depth']} levels one after the other"
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffinfinite_lite import Pair, generate
+
 
 def run(*arguments, **kwargs):
     return subprocess.run(
@@ -25,8 +27,34 @@ def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
     done = run("sample", "--context", "normal", "--size", "64x64", "--steps", 2, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "64 x 64 px" in done.stdout
-    assert "network evaluations" in done.stdout
+    for part in ("network ", "canvas ", "decoding ", "MB at most", "network evaluations", "whole patches"):
+        assert part in done.stdout
+    assert "windows a level" in done.stdout and "2 levels one after the other" in done.stdout
     assert Image.open(tmp_path / "out/image.png").size == (64, 64)
+
+
+def test_edit_and_inpaint_keep_what_they_should(tmp_path):
+    one = generate("normal", size=(64, 320), steps=2)
+    one.save(tmp_path / "one")
+    labels = one.mask.copy()
+    labels[:, :32] = labels[:, :32] % 4 + 1
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    done = run("edit", "--run", "one", "--mask", "labels.png", "--margin", 0, "--out", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    two = Pair.read(tmp_path / "two")
+    assert np.array_equal(two.mask, labels) and np.array_equal(two.latents[..., 4:], one.latents[..., 4:])
+    assert np.array_equal(two.image[:, 136:], one.image[:, 136:]) and not np.array_equal(two.image, one.image)
+
+    keep = np.full((64, 320), 255, np.uint8)
+    keep[8:40, 8:40] = 0
+    Image.fromarray(keep).save(tmp_path / "keep.png")
+    files = ["--image", "one/image.png", "--keep", "keep.png", "--mask", "one/mask.png"]
+    done = run("inpaint", *files, "--steps", 2, "--out", "three", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    three = Pair.read(tmp_path / "three")
+    assert np.array_equal(three.image[keep > 0], one.image[keep > 0]) and not np.array_equal(three.image, one.image)
+    done = run("edit", "--run", "nowhere", "--mask", "labels.png", "--out", "four", cwd=tmp_path)
+    assert done.returncode != 0 and "expected a result of `diffinfinite sample` in nowhere" in done.stderr
 
 
 @pytest.mark.parametrize(
