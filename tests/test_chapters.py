@@ -13,6 +13,9 @@ SMALL = {
     "03_latent_diffusion": {"steps": 2, "points": 2000},
     "05_masks": {"steps": 2, "samples": 3},
     "06_random_patches": {"height": 128, "width": 192, "steps": 2, "device": "cpu", "levels": 40, "seeds": 4},
+    "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2, "device": "cpu"},
+    "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4, "device": "cpu"},
+    "12_bug_lab": {"steps": 2, "seeds": 1, "masks": 2, "levels": 5},
 }
 
 
