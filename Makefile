@@ -4,10 +4,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab bench eval clean
+.PHONY: help book check-site test lab bench eval clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 $(READY): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -21,6 +21,9 @@ book: $(READY) ## run every chapter and build the pages to _build/html
 	rm -rf _build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter-book build book --config _config.yml --path-output . -W -n --keep-going
 	@echo "Open _build/html/index.html in a browser."
+
+check-site: $(READY) ## open every built page in Chromium: links, weights, axe, console; pictures to _build/shots
+	$(BIN)/python tests/check_site.py _build/html --shots _build/shots
 
 test: $(READY) ## linters, then every test, chapters included
 	$(BIN)/ruff check .

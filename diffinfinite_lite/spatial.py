@@ -1,17 +1,15 @@
-r"""Spatial realism: what features of single patches cannot see. Images and masks in, numbers out; axes (row,
-column).
+r"""Spatial realism: what features of single patches cannot see. Images and masks in, numbers out; axes (row, column).
 
 - *Seams.* With :math:`s(r) = \operatorname{mean}_{c} |x_{r,c} - x_{r-1,c}|` the step across row line r (the
-line
-  before row r; columns alike), the seam statistic is the mean of s at the lines where windows met over the
-  mean of s elsewhere: 1 without seams. Random-patch sampling has no fixed lines; sliding windows and
+  line before row r; columns alike), the seam statistic is the mean of s at the lines where windows met over
+  the mean of s elsewhere: 1 without seams. Random-patch sampling has no fixed lines; sliding windows and
   decoders do.
 - *Masks.* Fractions of labels (Fig. 8), sizes of connected regions, boundary per area.
 - *Long range.* With :math:`\tilde x` the image less its mean, the radial autocorrelation is
   :math:`\rho(r) = \langle \tilde x(p)\,\tilde x(p + d) \rangle_{|d| = r} / \langle \tilde x^2 \rangle`; the
   length is where it first falls below 1/e. A sampler whose windows know nothing of each other cannot hold
-  :math:`\rho` up beyond its patch; the paper claims up to twice the patch for random patches (App. D, Fig.
-  11).
+  :math:`\rho` up beyond its patch; the paper claims up to twice the patch for random patches (App. D,
+  Fig. 11).
 """
 
 from __future__ import annotations

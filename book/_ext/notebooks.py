@@ -1,0 +1,258 @@
+"""Sphinx extension: every chapter as a plain notebook, and where to open it.
+
+Chapters are MyST text; Colab, Binder and most viewers want ``.ipynb`` with plain Markdown. `plain_notebook` makes one:
+directives become headings, quotations and unfolding answers, roles become links, cells that a page hides are
+collapsed. The build writes them, without outputs, to ``notebooks/`` beside the pages, and each chapter gets a line of
+links under its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the
+public repository. Colab reads the notebooks from the branch that the pages are published on (``notebooks_branch``),
+Binder from what ``.binder/postBuild`` makes with this file:
+
+    python book/_ext/notebooks.py book notebooks
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import jupytext
+import nbformat
+from pybtex.database import parse_file
+
+FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})\{([\w:+-]+)\}[ \t]*(.*)$")
+ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
+TARGET = re.compile(r"^(.*?)\s*<([^<>]+)>$", re.DOTALL)
+NAMED = {"note", "warning", "tip", "important", "hint", "caution", "attention", "danger", "seealso"}
+
+
+def citations(bibliography: Path | None) -> dict[str, str]:
+    """Key -> "Surname et al. 2023" of every entry."""
+    if bibliography is None or not bibliography.exists():
+        return {}
+    out = {}
+    for key, entry in parse_file(str(bibliography)).entries.items():
+        names = [" ".join(person.prelast_names + person.last_names) for person in entry.persons.get("author", [])]
+        more = " et al." if len(names) > 2 else "".join(f" and {name}" for name in names[1:])
+        who = names[0] + more if names else key
+        out[key] = f"{who} {entry.fields.get('year', '')}".strip()
+    return out
+
+
+def plain_roles(text: str, cited: dict[str, str]) -> str:
+    """Roles as Markdown: documents become links between notebooks, citations names and years.
+
+    >>> plain_roles("read the {doc}`tour <01_tour>` by {cite:t}`a2023`, a {term}`tile`", {"a2023": "Aversa 2023"})
+    'read the [tour](01_tour.ipynb) by Aversa 2023, a tile'
+    """
+
+    def one(match: re.Match) -> str:
+        role, body = match[1], match[2]
+        explicit = TARGET.match(body)
+        shown, target = (explicit[1], explicit[2]) if explicit else (body, body)
+        if role == "doc":
+            return f"[{shown}]({target}.ipynb)"
+        if role.startswith("cite"):
+            names = ", ".join(cited.get(key.strip(), key.strip()) for key in target.split(","))
+            return f"({names})" if role in ("cite", "cite:p") else names
+        if role == "math":
+            return f"${body}$"
+        return shown
+
+    return ROLE.sub(one, text)
+
+
+def unfold(summary: str, body: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{body.strip()}\n\n</details>\n"
+
+
+def _quote(title: str, body: str) -> str:
+    lines = [f"**{title}**", "", *body.strip().splitlines()]
+    return "\n".join(f"> {line}".rstrip() for line in lines) + "\n"
+
+
+def _quiz(body: str) -> str:
+    """Question and choices without the marks; right choices, remarks and explanation to unfold."""
+    if re.search(r"^\s*---\s*$", body, re.MULTILINE):
+        question, answer = re.split(r"^\s*---\s*$", body, maxsplit=1, flags=re.MULTILINE)
+        return f"**{question.strip()}**\n\n{unfold('Answer', answer)}"
+    question, choices, remarks, rest = [], [], [], []
+    right: list[str] = []
+    for line in body.strip().splitlines():
+        mark = re.match(r"^- \[( |x)\] (.*)$", line)
+        if mark:
+            choices.append(f"- {mark[2]}")
+            right += [mark[2]] if mark[1] == "x" else []
+        elif not choices:
+            question.append(line)
+        elif line.startswith("  "):
+            remarks.append((choices[-1][2:], line.strip()))
+        elif line.strip() or rest:
+            rest.append(line)
+    text = " ".join(f"**{choice}**" for choice in right) + "\n\n" + "\n".join(rest)
+    said: dict[str, list[str]] = {}
+    for choice, remark in remarks:
+        said.setdefault(choice, []).append(remark)
+    text += "".join(f"\n\n*{choice}* {' '.join(lines)}" for choice, lines in said.items())
+    asked = "\n".join(question)
+    return f"**Question.** {asked}\n\n" + "\n".join(choices) + "\n\n" + unfold("Answer", text)
+
+
+def plain_blocks(text: str) -> list[str]:
+    """MyST as Markdown blocks; ``<solution>`` and ``</solution>`` stand for the bounds of a solution."""
+    out, lines, prose = [], text.splitlines(), []
+    at = 0
+    while at < len(lines):
+        fence = FENCE.match(lines[at])
+        if not fence:
+            if not lines[at].startswith("% ") and not re.match(r"^\([\w-]+\)=$", lines[at]):
+                prose.append(lines[at])
+            at += 1
+            continue
+        marks, name, title = fence.groups()
+        end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() == marks), len(lines))
+        inner = lines[at + 1 : end]
+        while inner and re.match(r"^:[\w-]+:", inner[0]):
+            inner.pop(0)
+        out += ["\n".join(prose), *_directive(name, title, "\n".join(inner))]
+        prose, at = [], end + 1
+    return [block for block in [*out, "\n".join(prose)] if block.strip()]
+
+
+def _directive(name: str, title: str, body: str) -> list[str]:
+    if name == "solution-start":
+        return ["<solution>"]
+    if name == "solution-end":
+        return ["</solution>"]
+    if name == "quiz":
+        return [_quiz(body)]
+    inner = "\n\n".join(plain_blocks(body))
+    if name == "exercise":
+        return [f"### Exercise{': ' + title if title else ''}\n\n{inner}"]
+    if name == "solution":
+        return [unfold("Solution", inner)]
+    if name == "dropdown":
+        return [unfold(title or "More", inner)]
+    if name == "admonition" or name in NAMED:
+        return [_quote(title or name.capitalize(), inner)]
+    if name == "figure" or name == "image":
+        return [f"![{inner}]({title})"]
+    if name == "math":
+        return [f"$$\n{body}\n$$"]
+    return [inner]
+
+
+def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: str | None = None):
+    """A chapter as a notebook without outputs, in Markdown that every viewer knows.
+
+    Parameters
+    ----------
+    chapter : a MyST text notebook.
+    bibliography : BibTeX file of the citations.
+    install : command of a first cell that installs the library, or none.
+    """
+    source, cited, cells, solving = jupytext.read(chapter), citations(bibliography), [], False
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            tags = cell.metadata.get("tags", [])
+            hidden = solving or bool({"hide-input", "hide-cell", "remove-input"} & set(tags))
+            metadata = {"tags": tags} if tags else {}
+            if hidden:
+                metadata["jupyter"] = {"source_hidden": True}
+            cells.append(nbformat.v4.new_code_cell(cell.source, metadata=metadata))
+            continue
+        blocks = []
+        for block in plain_blocks(cell.source):
+            if block in ("<solution>", "</solution>"):
+                solving = block == "<solution>"
+                if solving:
+                    blocks.append("#### Solution\n\nTry first, then unfold the code.")
+                continue
+            block = plain_roles(block, cited)
+            blocks.append(unfold("What it shows", block) if solving else block)
+        if blocks:
+            cells.append(nbformat.v4.new_markdown_cell("\n\n".join(block.strip() for block in blocks)))
+    if install:
+        note = "# On Colab: installs the library; the model comes with it.\n"
+        cells.insert(0, nbformat.v4.new_code_cell(f"{note}%pip install -q {install}"))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"      # the same file for the same chapter
+    metadata = {"kernelspec": dict(source.metadata["kernelspec"]), "language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+
+
+def is_notebook(path: Path) -> bool:
+    return path.suffix == ".md" and "format_name: myst" in path.read_text("utf8")[:400]
+
+
+def write_all(book: Path, out: Path, install: str | None = None) -> list[Path]:
+    """Write every chapter of a book to a folder; returns the files."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = []
+    for chapter in sorted(book.glob("*.md")):
+        if is_notebook(chapter):
+            notebook = plain_notebook(chapter, bibliography=book / "references.bib", install=install)
+            nbformat.validate(notebook)
+            made.append(out / f"{chapter.stem}.ipynb")
+            nbformat.write(notebook, made[-1])
+    return made
+
+
+def links(page: str, url: str, branch: str, pages_branch: str) -> list[tuple[str, str]]:
+    """Names and addresses to open a chapter elsewhere; none without a repository on GitHub.
+
+    >>> links("01_tour", "", "main", "gh-pages")
+    []
+    >>> links("01_tour", "https://github.com/you/book/", "main", "gh-pages")[0]
+    ('Colab', 'https://colab.research.google.com/github/you/book/blob/gh-pages/notebooks/01_tour.ipynb')
+    """
+    found = re.match(r"^https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?$", url)
+    if not found:
+        return []
+    where = f"{found[1]}/{found[2]}"
+    path = quote(f"lab/tree/notebooks/{page}.ipynb", safe="")
+    return [
+        ("Colab", f"https://colab.research.google.com/github/{where}/blob/{pages_branch}/notebooks/{page}.ipynb"),
+        ("Binder", f"https://mybinder.org/v2/gh/{where}/{quote(branch, safe='')}?urlpath={path}"),
+    ]
+
+
+def _repository(app) -> tuple[str, str]:
+    options = app.config.html_theme_options
+    return options.get("repository_url", ""), options.get("repository_branch", "main")
+
+
+def _bar(app, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    source = Path(app.srcdir) / f"{pagename}.md"
+    if not context.get("body") or not source.exists() or not is_notebook(source):
+        return
+    here = context["pathto"](f"notebooks/{pagename}.ipynb", 1)
+    items = [f'<a href="{here}" download>Download as notebook (.ipynb)</a>']
+    items += [f'<a href="{escape(address)}">Open in {name}</a>'
+              for name, address in links(pagename, *_repository(app), app.config.notebooks_branch)]
+    if "running" in app.env.all_docs:
+        items.append(f'<a href="{context["pathto"]("running")}">How to run it</a>')
+    bar = '<p class="run-page">' + " <span aria-hidden=\"true\">·</span> ".join(items) + "</p>"
+    context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
+
+
+def _write(app, error: Exception | None) -> None:
+    if error or app.builder.format != "html":
+        return
+    url, branch = _repository(app)
+    install = f'"diffinfinite_lite @ git+{url}@{branch}"' if url else None
+    write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install)
+
+
+def setup(app) -> dict[str, object]:
+    app.add_config_value("notebooks_branch", "gh-pages", "html")
+    app.connect("html-page-context", _bar, priority=600)
+    app.connect("build-finished", _write)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    for made in write_all(Path(sys.argv[1]), Path(sys.argv[2])):
+        print(made)

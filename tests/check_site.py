@@ -1,0 +1,216 @@
+"""Opens every page of a built site in a browser and checks it: `make check-site`, or
+
+    python tests/check_site.py _build/html --shots _build/shots
+
+For each page: no error on the console, no request to another host, every link to another page or place of the site
+leads somewhere, no violation of WCAG 2 A and AA that axe finds (light, dark, and at a phone's width), nothing wider
+than a phone, no more than 3 MB without zoom tiles. The site: no more than 150 MB. Screenshots (desktop, phone, dark)
+are for people to look at. Exits with 1 and one line per problem. `test_site.py` uses the same functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+MB = 1_000_000
+PAGE, SITE = 3 * MB, 150 * MB
+DESKTOP, PHONE = (1280, 900), (390, 844)
+TALLEST = 14_000  # px of a screenshot
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+
+
+def chromium() -> str | None:
+    """A Chromium of this machine, or none."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class _Addresses(HTMLParser):
+    """Places of a page, addresses it links to and files it shows."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.files: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {key: value or "" for key, value in attrs}
+        self.ids |= {values.get("id", ""), values.get("name", "")} - {""}
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        if tag in ("img", "script", "source", "iframe") and values.get("src"):
+            self.files.append(values["src"])
+        if tag == "link" and "stylesheet" in values.get("rel", ""):
+            self.files.append(values.get("href", ""))
+
+
+def addresses(page: Path) -> _Addresses:
+    parser = _Addresses()
+    parser.feed(page.read_text("utf8"))
+    return parser
+
+
+def _inside(page: Path, address: str) -> tuple[Path, str] | None:
+    """File and place that an address of the site means; None where it leads outside."""
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc:
+        return None
+    target = page if not parts.path else (page.parent / unquote(parts.path)).resolve()
+    return target, unquote(parts.fragment)
+
+
+def broken_links(site: Path) -> list[str]:
+    """Links and files of the site that lead nowhere.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()).resolve()
+    >>> _ = (folder / "a.html").write_text('<a href="b.html">b</a> <a href="#here">here</a> <p id="there">')
+    >>> broken_links(folder)
+    ['a.html: b.html', 'a.html: #here']
+    """
+    site = site.resolve()
+    parsed = {page: addresses(page) for page in pages(site)}
+    found = []
+    for page, read in parsed.items():
+        for address in dict.fromkeys([*read.links, *read.files]):
+            inside = _inside(page, address)
+            if inside is None or not address:
+                continue
+            target, place = inside
+            missing = not target.exists()
+            lost = place and target in parsed and place not in parsed[target].ids
+            if missing or lost:
+                found.append(f"{page.relative_to(site)}: {address}")
+    return found
+
+
+def pages(site: Path) -> list[Path]:
+    """Pages of the site, those that Sphinx made for itself and sources aside."""
+    return [page for page in sorted(site.rglob("*.html"))
+            if not {"_static", "_sources", "_assets"} & set(page.relative_to(site).parts)]  # fmt: skip
+
+
+def weight(page: Path) -> int:
+    """Bytes of a page and its own pictures; what all pages share (scripts, styles, fonts) is not counted."""
+    own = {target for address in addresses(page).files if (inside := _inside(page, address))
+           for target in [inside[0]] if "_static" not in target.parts and target.exists()}  # fmt: skip
+    return page.stat().st_size + sum(file.stat().st_size for file in own)
+
+
+@dataclass
+class Watch:
+    """A browser page, its errors and its requests to other hosts."""
+
+    page: object
+    errors: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", lambda request: self.errors.append(f"failed: {request.url[-120:]}"))
+
+    def _request(self, request) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:", "about:")):
+            self.outside.append(request.url)
+
+    def open(self, path: Path, mode: str = "light") -> None:
+        """Show a file of the site with the theme's light or dark colours."""
+        self.page.add_init_script(f"try {{ localStorage.setItem('mode', '{mode}'); "
+                                  f"localStorage.setItem('theme', '{mode}'); }} catch {{}}")
+        self.page.goto(path.resolve().as_uri(), wait_until="load")
+        self.page.add_style_tag(content="*, *::before, *::after { animation: none !important; "
+                                        "transition: none !important; }")  # axe would measure colours half-way
+
+    def axe(self, rules: tuple[str, ...] = ()) -> list[str]:
+        """What axe finds against WCAG 2 A and AA, or against some rules: the rule and the first element."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        only = {"type": "rule", "values": list(rules)} if rules else {"type": "tag", "values": list(WCAG)}
+        options = {"resultTypes": ["violations"], "runOnly": only, "preload": False}  # preloading asks for style sheets
+        found = Axe().run(self.page, options=options).response["violations"]
+        return [f"{v['id']}: {v['help']}; {len(v['nodes'])} x, {_element(v['nodes'][0])}" for v in found]
+
+    def too_wide(self) -> int:
+        """Pixels by which the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def _element(node: dict) -> str:
+    why = re.sub(r"\s+", " ", node.get("failureSummary", ""))
+    return f"{' '.join(map(str, node['target']))} ({node['html'][:110]}) {why[:220]}"
+
+
+@contextmanager
+def browser(size: tuple[int, int] = DESKTOP, scale: float = 1) -> Iterator[Watch]:
+    """A Chromium window without network."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            context = chrome.new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
+            yield Watch(context.new_page())
+        finally:
+            chrome.close()
+
+
+def look(watch: Watch, page: Path, shots: Path | None) -> list[str]:
+    """Everything a browser can say about one page."""
+    problems = []
+    for name, size, mode in (("desktop", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")):
+        watch.errors.clear()
+        watch.outside.clear()
+        watch.page.set_viewport_size({"width": size[0], "height": size[1]})
+        watch.open(page, mode)
+        if shots:
+            shots.mkdir(parents=True, exist_ok=True)
+            tall = min(watch.page.evaluate("document.documentElement.scrollHeight"), TALLEST)
+            watch.page.screenshot(path=str(shots / f"{page.stem}-{name}.png"), full_page=True,
+                                  clip={"x": 0, "y": 0, "width": size[0], "height": tall})  # fmt: skip
+        watch.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        problems += [f"{name}: console: {error}" for error in watch.errors]
+        problems += [f"{name}: asks outside: {url}" for url in watch.outside]
+        problems += [f"{name}: {found}" for found in watch.axe(("color-contrast",) if name == "dark" else ())]
+        if name == "phone" and watch.too_wide() > 0:
+            problems.append(f"phone: {watch.too_wide()} px wider than the window")
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check every page of a built site in a browser.")
+    parser.add_argument("site", type=Path)
+    parser.add_argument("--shots", type=Path, help="folder for screenshots")
+    arguments = parser.parse_args()
+    if not (arguments.site / "index.html").exists():
+        parser.error(f"expected a built site in {arguments.site}, got none: run make book first")
+    if chromium() is None:
+        parser.error("expected Chromium on this machine, got none: apt-get install chromium")
+    problems = [f"broken link: {link}" for link in broken_links(arguments.site)]
+    total = sum(file.stat().st_size for file in arguments.site.rglob("*") if file.is_file())
+    if total > SITE:
+        problems.append(f"the site weighs {total / MB:.0f} MB, more than {SITE / MB:.0f}")
+    with browser() as watch:
+        for page in pages(arguments.site):
+            found = look(watch, page, arguments.shots)
+            if weight(page) > PAGE:
+                found.append(f"weighs more than {PAGE / MB:.0f} MB")
+            name = page.relative_to(arguments.site).as_posix()
+            print(f"{name:<32} {weight(page) / MB:5.2f} MB  {len(found)} problems", flush=True)
+            problems += [f"{name}: {problem}" for problem in found]
+    print(f"{total / MB:.0f} MB in all, {len(problems)} problems", *problems, sep="\n")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""The pages in a browser: a copy of the book whose chapters are not run, and one page that is.
+
+Building it checks with warnings as errors every reference, term, citation, docstring and quiz of the book. Then
+Chromium opens the pages from files and drives player and quiz. `check_site.py` looks at a site with everything in it.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
+
+ROOT = Path(__file__).parents[1]
+needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
+
+
+def build(folder: Path) -> Path:
+    """Pages of the book in ``folder``, with its own configuration and extensions; only the test page is run."""
+    for name in ("book", "docs", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "CHANGELOG.md", folder)
+    shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    config["execute"]["execute_notebooks"] = "off"
+    config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
+    extensions = config["sphinx"]["local_extensions"]
+    extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
+    (folder / "_config.yml").write_text(yaml.safe_dump(config))
+    contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text("utf8"))
+    contents["parts"][-1]["chapters"].append({"file": "site_page"})
+    (folder / "book/_toc.yml").write_text(yaml.safe_dump(contents))
+    bin_ = str(Path(sys.executable).parent)
+    command = [f"{bin_}/jupyter-book", "build", "book", "--config", "_config.yml", "--path-output", ".",
+               "-W", "-n", "--keep-going", "-q"]  # fmt: skip
+    environment = os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "_build/html"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Built once, also where several processes share the tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build(tmp_path_factory.mktemp("site"))
+    folder = tmp_path_factory.getbasetemp().parent / "site"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            build(folder)
+    return folder / "_build/html"
+
+
+@pytest.fixture
+def window():
+    with browser() as watch:
+        yield watch
+
+
+def test_links_lead_somewhere(site):
+    assert len(pages(site)) > 10
+    assert broken_links(site) == []
+
+
+def test_chapters_are_there_as_plain_notebooks(site):
+    made = sorted((site / "notebooks").glob("*.ipynb"))
+    assert {path.stem for path in made} >= {"01_tour", "03_latent_diffusion", "05_masks", "06_random_patches"}
+    for path in made:
+        notebook = nbformat.read(path, 4)
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        for leftover in ("```{", ":class:", "{doc}", "{cite", "{term}", "- [x]"):
+            assert leftover not in text, f"{path.name} holds {leftover}"
+        assert notebook.cells[0].source.splitlines()[-1].startswith("%pip install")
+
+
+def test_launch_links_follow_the_setting(site):
+    text = (site / "01_tour.html").read_text("utf8")
+    assert 'href="notebooks/01_tour.ipynb" download' in text
+    assert "colab.research.google.com/github/you/copy/blob/gh-pages/notebooks/01_tour.ipynb" in text
+    assert "mybinder.org/v2/gh/you/copy/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_tour.ipynb" in text
+
+
+def test_every_answer_is_in_the_instructor_guide(site):
+    guide = (site / "instructor.html").read_text("utf8")
+    for page in pages(site):
+        for part in page.read_text("utf8").split('<form class="quiz" id="')[1:]:
+            assert f'{page.name}#{part.split(chr(34))[0]}"' in guide
+
+
+def test_quizzes_are_readable_without_javascript(site):
+    html = (site / "site_page.html").read_text("utf8")
+    answers = html.split('<details class="quiz-answer">')[1:]
+    assert len(answers) == 3
+    assert "Because of" in answers[0].split("</details>")[0]
+
+
+@needs_chromium
+def test_every_page_is_accessible_and_quiet(site, window):
+    problems = []
+    long = {"api_0_tools.html", "api_1_pairs.html", "api_2_models.html", "api_3_parts.html", "genindex.html"}
+    for page in [page for page in pages(site) if page.name not in long]:      # one page of docstrings stands for all
+        window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        window.open(page, "light")
+        problems += [f"{page.name}: {window.too_wide()} px too wide"] if window.too_wide() > 0 else []
+        window.page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
+        for mode, rules in (("light", ()), ("dark", ("color-contrast",))):
+            window.page.evaluate(f"document.documentElement.dataset.theme = '{mode}'")
+            problems += [f"{page.name}, {mode}: {found}" for found in window.axe(rules)]
+    assert problems == []
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_figures_stand_on_white_in_the_dark(site, window):
+    window.open(site / "site_page.html", "dark")
+    figure = window.page.locator(".cell_output img").first
+    assert window.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert figure.get_attribute("alt") == "A line that rises."
+    style = figure.evaluate("e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).filter]")
+    assert style == ["rgb(255, 255, 255)", "none"]
+
+
+@needs_chromium
+def test_player_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    root = window.page.locator("#p")
+    words, slider = root.locator("p"), root.locator("input")
+    assert words.inner_text().startswith("Frame 1 of 3: all pixels have 2 steps")
+    slider.press("ArrowRight")
+    assert words.inner_text().startswith("Frame 2 of 3")
+    root.get_by_role("button", name="Next frame").press("Enter")
+    assert words.inner_text().startswith("Frame 3 of 3: all pixels have 0 steps")
+    root.get_by_role("button", name="Play").press("Space")
+    window.page.wait_for_function("document.querySelector('#p p').textContent.startsWith('Frame 3')"
+                                  " && document.querySelector('#p [data-do=play]').textContent === 'Play'")
+    assert window.errors == []
+
+
+@needs_chromium
+def test_quiz_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-one")
+    says, answer = quiz.get_by_role("status"), quiz.locator("details")
+    check = quiz.get_by_role("button", name="Check")
+    assert quiz.get_by_role("group", name="1. Which is two?").count() == 1
+    check.press("Enter")
+    assert says.inner_text() == "Choose one first."
+
+    quiz.get_by_role("radio", name="1", exact=True).press("Space")
+    assert says.inner_text() == ""                      # choosing does not mark: arrow keys choose as they move
+    check.press("Enter")
+    assert says.inner_text() == "Not quite."
+    assert quiz.get_by_text("One is too few.").is_visible()
+    assert answer.get_attribute("open") is None         # its own reason is enough, try again
+
+    window.page.keyboard.press("Shift+Tab")
+    window.page.keyboard.press("ArrowDown")
+    check.press("Enter")
+    assert says.inner_text() == "Not quite."
+    assert answer.get_attribute("open") is not None     # no reason of its own: the explanation unfolds
+
+    quiz.locator("input").nth(2).press("Space")
+    assert answer.get_attribute("open") is None
+    check.press("Enter")
+    assert says.inner_text() == "Right."
+    assert window.axe() == []
+    assert window.errors == []
+
+
+@needs_chromium
+def test_quiz_with_several_right_choices_and_what_the_browser_keeps(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-many")
+    quiz.get_by_role("checkbox", name="2").check()
+    quiz.get_by_role("button", name="Check").click()
+    assert quiz.get_by_role("status").inner_text() == "So far right, but not all."
+    quiz.get_by_role("checkbox", name="4").check()
+    quiz.get_by_role("button", name="Check").click()
+    assert window.page.get_by_text("1 of 2 right on this page.").is_visible()
+
+    window.page.reload()
+    assert quiz.get_by_role("status").inner_text() == "Right."
+    assert [box.is_checked() for box in quiz.get_by_role("checkbox").all()] == [True, False, True]
+    window.page.get_by_role("button", name="Clear my answers").click()
+    assert not any(box.is_checked() for box in quiz.get_by_role("checkbox").all())
+    window.page.reload()
+    assert quiz.get_by_role("status").inner_text() == ""
+
+
+@needs_chromium
+def test_quiz_without_choices_unfolds(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-think")
+    assert quiz.get_by_role("button").count() == 0
+    assert not quiz.get_by_text("Because. A").is_visible()
+    quiz.locator("summary").press("Enter")
+    assert quiz.get_by_text("Because. A").is_visible()
