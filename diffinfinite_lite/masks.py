@@ -116,7 +116,7 @@ def generate_mask(
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cells = [max(4, min(LARGEST, -(-side // CELL))) for side in size]
-    denoiser = Denoiser(model, cosine_alphas(), batch_size=4)
+    denoiser = Denoiser(model, cosine_alphas(), batch_size=16)
     for level in sample(
         denoiser,
         prompt(context, tuple(cells)).to(device),
