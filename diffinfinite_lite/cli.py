@@ -142,27 +142,32 @@ def _cost(out: Path, pair) -> None:
 
 @app.command("evaluate")
 def evaluate_folders(
-    real: Annotated[Path, typer.Option(help="Folder of held-out real tiles.")],
-    synthetic: Annotated[Path, typer.Option(help="Folder of synthetic tiles of the same size.")],
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    real: Annotated[Path | None, typer.Option(help="Folder of held-out real tiles.")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="Folder of synthetic tiles of the same size.")] = None,
+    run: Annotated[Path | None, typer.Option(help="run.json of a generated canvas, instead of --synthetic.")] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
+    features: Annotated[
+        str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16, inception-v3 or FILE.py:FUNCTION.")
+    ] = "efficientnet-lite0",
+    weights: Annotated[Path | None, typer.Option(help="File of weights for --features.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of --features to read off.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder that keeps features by content hash.")] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(help="NAME:LOWEST:HIGHEST, a side may be empty; outside it exit code 1."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of splits and resampling.")] = 0,
 ) -> None:
-    """Report card on two folders of tiles."""
-    import numpy as np
-
-    from .report import evaluate, failures, write_report
-    from .tiles import read_folder
+    """Report card on two folders of tiles, or on a generated canvas."""
+    from .report import failures, measure_files, write_report
 
     limits = dict(_limit(text) for text in limit or ())
-    sets = [[tile.image for tile in read_folder(folder)] if folder else None for folder in (real, synthetic, train)]
-    result = evaluate(*sets, generator=np.random.default_rng(seed))
+    result, shown = measure_files(real, synthetic, run, train, features, weights, layer, cache, seed)
     broken = failures(result, limits)
-    typer.echo(write_report(result, out, *sets))
+    typer.echo(write_report(result, out, **shown))
+    for note in result["notes"]:
+        typer.echo(note, err=True)
     if broken:
         raise ValueError("; ".join(broken))
 

@@ -7,32 +7,30 @@ size n,
 
 means over random halves A, B of R. `real` is what a perfect model would score, `matched` what this one
 scores under the same conditions; only these two compare. Features are standardised on R. A second extractor,
-which the model was not trained on, is reported beside the first. `evaluate` computes, `write_report` writes
-JSON and one HTML page.
+which the model was not trained on, is reported beside the first. Rows of `report_spatial` follow. `evaluate` measures
+tiles, `evaluate_run` a generated canvas, `write_report` writes JSON and one HTML page.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from . import fidelity, privacy
-from .features import FeatureExtractor, HandcraftedFeatures, Standardiser, efficientnet_features
+from .extractors import extractor as named_extractor
+from .features import Cached, FeatureExtractor, HandcraftedFeatures, Standardiser, efficientnet_features
+from .pair import Pair
+from .report_input import cut_canvas, read_run, read_tiles
 from .report_page import page
+from .report_rows import fidelity_rows, nearest, privacy_rows, sketch
+from .report_spatial import canvas_rows, mask_rows, tile_rows
+from .tiles import to_tensor
 
-# name, equation or source, which way is better, metric
-_METRICS: list[tuple[str, str, str, fidelity.Metric]] = [
-    ("FD", "Fréchet distance", "low", fidelity.frechet_distance),
-    ("KD", "kernel distance (KID)", "low", fidelity.kernel_distance),
-    ("precision", "eq. 11", "high", lambda r, s: fidelity.precision_recall(r, s).precision),
-    ("recall", "eq. 12", "high", lambda r, s: fidelity.precision_recall(r, s).recall),
-    ("density", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).density),
-    ("coverage", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).coverage),
-]
+FEWEST = 12
 
 
 def evaluate(
@@ -45,6 +43,8 @@ def evaluate(
     control: FeatureExtractor | None = None,
     real_clusters: Sequence[str] | None = None,
     train_clusters: Sequence[str] | None = None,
+    real_masks: Sequence[np.ndarray] | None = None,
+    synthetic_masks: Sequence[np.ndarray] | None = None,
     repeats: int = 50,
 ) -> dict:
     """Measure synthetic tiles against real ones.
@@ -57,6 +57,7 @@ def evaluate(
     extractor, control : EfficientNet-Lite0 and handcrafted features by default
     generator : for splits, resampling and k-means
     real_clusters, train_clusters : cluster or patient of each tile, to refuse a leak
+    real_masks, synthetic_masks : integer masks (H, W) of labels 0 to 4, where there are some
     repeats : of the resampling behind the intervals
 
     Returns
@@ -70,41 +71,39 @@ def evaluate(
     ValueError : too few images, bad or mixed ones, train and real sharing a cluster or a picture.
     """
     for name, images in (("real", real), ("synthetic", synthetic)):
-        if len(images) < 12:
-            raise ValueError(f"expected at least 12 {name} images, got {len(images)}")
+        if len(images) < FEWEST:
+            raise ValueError(f"expected at least {FEWEST} {name} images, got {len(images)}")
+    if train is not None and len(train) == 1:
+        raise ValueError("expected at least 2 train images, got 1")
     shared = set(real_clusters or ()) & set(train_clusters or ())
     if shared:
-        raise ValueError(
-            f"expected real tiles of other clusters than train, got {len(shared)} in both: a leak"
-        )
+        raise ValueError(f"expected real tiles of other clusters than train, got {len(shared)} in both: a leak")
     sizes = {
-        tuple(images[0].shape[-2:])
-        for images in (real, synthetic, train)
-        if images is not None and len(images)
+        tuple(images[0].shape[-2:]) for images in (real, synthetic, train) if images is not None and len(images)
     }
     if len(sizes) > 1:
         raise ValueError(f"expected real, synthetic and train images of one size, got {sorted(sizes)}")
-    counts = {"real": len(real), "synthetic": len(synthetic), "train": len(train) if train is not None else 0}
+    counts = _counts(real, synthetic, train)
     result = {"counts": counts, "size": list(sizes.pop()), "rows": [], "nearest": [], "notes": []}
     first, second = extractor or efficientnet_features(), control or HandcraftedFeatures()
     for each in [first] if first.name == second.name else [first, second]:
         sets = [each(images) for images in (real, synthetic)]
-        sets += [each(train)] if train is not None and len(train) else []
+        sets += [each(train)] if counts["train"] else []
         fidelity.check(1, real=sets[0], synthetic=sets[1])
         sets = [Standardiser.fit(sets[0])(x) for x in sets]
+        _say_identical(each.name, sets, result["notes"])
         if len(sets) == 3 and (privacy.nearest_neighbours(sets[0], sets[2]).distance < 1e-6).any():
             copies = int((privacy.nearest_neighbours(sets[0], sets[2]).distance < 1e-6).sum())
             raise ValueError(f"expected real tiles that are not in train, got {copies} that are: a leak")
-        result["rows"] += _fidelity_rows(each.name, *sets[:2], generator, repeats)
+        result["rows"] += fidelity_rows(each.name, *sets[:2], generator, repeats)
         if len(sets) == 3:
-            result["rows"] += _privacy_rows(each.name, *sets, generator, repeats, result["notes"])
+            result["rows"] += privacy_rows(each.name, *sets, generator, repeats, result["notes"])
         if each is first:
-            result["sketch"] = _sketch(*sets[:2])
-            result["nearest"] = _nearest(sets[1], sets[2]) if len(sets) == 3 else []
-            if not np.ptp(sets[0], axis=0).any():
-                result["notes"].append(
-                    "All real tiles have the same features: no distance means anything here."
-                )
+            result["sketch"] = sketch(*sets[:2])
+            result["nearest"] = nearest(sets[1], sets[2]) if len(sets) == 3 else []
+    result["rows"] += tile_rows(real, synthetic, result["notes"])
+    if synthetic_masks:
+        result["rows"] += mask_rows(real_masks, synthetic_masks, generator, repeats)
     if not counts["train"]:
         result["notes"].append("No training tiles were given: memorisation (A, C_T) was not measured.")
     if min(counts["real"], counts["synthetic"]) < 1000:
@@ -112,6 +111,96 @@ def evaluate(
             "Under 1,000 tiles FD is biased upward: compare Matched with Real, and equal counts only."
         )
     return result
+
+
+def evaluate_run(
+    pair: Pair,
+    real: Sequence[Tensor] | None = None,
+    train: Sequence[Tensor] | None = None,
+    extractor: FeatureExtractor | None = None,
+    *,
+    generator: np.random.Generator,
+    real_masks: Sequence[np.ndarray] | None = None,
+    **options,
+) -> tuple[dict, list[Tensor]]:
+    """Measure one generated canvas: its seams and its long range always, its tiles where there are real ones.
+
+    Parameters
+    ----------
+    pair : of `report_input.read_run`
+    real : held-out tiles; the canvas is cut to tiles of their size
+    train, extractor, generator, real_masks, options : as in `evaluate`
+
+    Returns
+    -------
+    result as of `evaluate`, with ``run``, and without ``sketch`` where fidelity was not measured; the cut tiles
+    """
+    tiles = []
+    if real is not None:
+        tiles = [to_tensor(tile) for tile in cut_canvas(pair.image, tuple(real[0].shape[-2:]))]
+    if len(tiles) >= FEWEST:
+        result = evaluate(real, tiles, train, extractor, generator=generator, **options)
+    else:
+        need = "no real tiles were given"
+        if real is not None:
+            need = f"the canvas gives {len(tiles)} tiles of their size, at least {FEWEST} are needed"
+        notes = [f"Fidelity and memorisation were not measured: {need}."]
+        size, tiles = list(pair.image.shape[:2]), []
+        result = {"counts": _counts(real, tiles, train), "size": size, "rows": [], "nearest": [], "notes": notes}
+    result["rows"] += canvas_rows(pair, result["notes"]) + mask_rows(real_masks, [pair.mask], generator)
+    keys = ("context", "size", "sampler", "solver", "steps", "omega", "seed", "patch")
+    result["run"] = {key: pair.run[key] for key in keys if key in pair.run}
+    return result, tiles
+
+
+def measure_files(
+    real: Path | None,
+    synthetic: Path | None,
+    run: Path | None = None,
+    train: Path | None = None,
+    features: str = "efficientnet-lite0",
+    weights: Path | None = None,
+    layer: str | None = None,
+    cache: Path | None = None,
+    seed: int = 0,
+) -> tuple[dict, dict]:
+    """Measure two folders of tiles, or the canvas that a ``run.json`` belongs to.
+
+    Parameters
+    ----------
+    real, synthetic, train : folders, see `report_input.read_tiles`; of a run, `real` and `train` may be missing
+    run : file, instead of `synthetic`
+    features, weights, layer : see `extractors.extractor`
+    cache : folder that keeps features by content hash
+
+    Returns
+    -------
+    result of `evaluate` or `evaluate_run`; what `write_report` shows beside it, by name
+
+    Raises
+    ------
+    ValueError : neither or both of `synthetic` and `run`, folders as in `read_tiles`, images as in `evaluate`.
+    """
+    if (run is None) == (synthetic is None) or (run is None and real is None):
+        given = [k for k, v in (("real", real), ("synthetic", synthetic), ("run", run)) if v is not None]
+        raise ValueError(f"expected real and synthetic folders, or a run, got {', '.join(given) or 'none of them'}")
+    pair = read_run(run) if run is not None else None
+    first, second = named_extractor(features, weights, layer), HandcraftedFeatures()
+    if cache is not None:
+        first, second = Cached(first, cache), Cached(second, cache)
+    roles = {"real": real, "synthetic": synthetic, "train": train}
+    read = {role: read_tiles(folder, role) for role, folder in roles.items() if folder is not None}
+    shown = {role: read[role].images if role in read else None for role in roles}
+    clusters = {f"{role}_clusters": read[role].clusters for role in ("real", "train") if role in read}
+    masks = {f"{role}_masks": read[role].masks for role in ("real", "synthetic") if role in read}
+    options = {"generator": np.random.default_rng(seed), "control": second, **clusters, **masks}
+    if pair is None:
+        result = evaluate(*shown.values(), first, **options)
+    else:
+        result, shown["synthetic"] = evaluate_run(pair, shown["real"], shown["train"], first, **options)
+        shown["pair"] = pair
+    result["notes"] = [note for folder in read.values() for note in folder.notes] + result["notes"]
+    return result, shown
 
 
 def failures(result: Mapping, limits: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
@@ -139,8 +228,7 @@ def failures(result: Mapping, limits: Mapping[str, tuple[float | None, float | N
         for bound, word, broken in ((low, "least", np.less), (high, "most", np.greater)):
             if bound is not None and broken(row["value"], bound):
                 found.append(
-                    f"{row['name']} on {row['features']} is {row['value']:.3g}, "
-                    f"expected at {word} {bound:.3g}"
+                    f"{row['name']} on {row['features']} is {row['value']:.3g}, expected at {word} {bound:.3g}"
                 )
     return found
 
@@ -152,115 +240,31 @@ def write_report(
     synthetic: Sequence[Tensor],
     train: Sequence[Tensor] | None = None,
     title: str = "Report card",
+    pair: Pair | None = None,
 ) -> Path:
     """Write ``report.json`` and ``report.html``, one page with its pictures inside; returns the page's path.
 
     Parameters
     ----------
-    result : of `evaluate` on these images
+    result : of `evaluate` or `evaluate_run` on these images
     folder : made if it is missing; an earlier report in it is replaced
+    pair : the canvas of `evaluate_run`
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(
-        json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    )
+    text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
     path = folder / "report.html"
-    path.write_text(page(result, real, synthetic, train, title), encoding="utf-8")
+    path.write_text(page(result, real, synthetic, train, title, pair), encoding="utf-8")
     return path
 
 
-def _row(name: str, features: str, about: str, better: str, value: float, **others: float | None) -> dict:
-    row = {
-        "name": name,
-        "features": features,
-        "about": about,
-        "better": better,
-        "value": round(float(value), 6),
-    }
-    keys = ("low", "high", "matched", "real")
-    if others.get("low") is not None and name != "KD":  # resampling knows no bounds, these numbers do
-        top = 1.0 if name in ("precision", "recall", "coverage", "A") else np.inf
-        others |= {bound: np.clip(others[bound], 0, top) for bound in ("low", "high")}
-    return row | {k: None if others.get(k) is None else round(float(others[k]), 6) for k in keys}
+def _counts(*sets: Sequence | None) -> dict[str, int]:
+    names = ("real", "synthetic", "train")
+    return {name: 0 if images is None else len(images) for name, images in zip(names, sets, strict=True)}
 
 
-def _halves(metric: fidelity.Metric, real: np.ndarray, synthetic: np.ndarray, generator, splits=10) -> dict:
-    """Means of metric(A, synthetic) and metric(A, B) over random halves of real, all sets of one size."""
-    size, values = min(len(real) // 2, len(synthetic)), []
-    for _ in range(splits):
-        order = generator.permutation(len(real))
-        a, b = real[order[:size]], real[order[size : 2 * size]]
-        values.append((metric(a, synthetic[generator.permutation(len(synthetic))[:size]]), metric(a, b)))
-    return dict(zip(("matched", "real"), np.mean(values, axis=0), strict=True))
-
-
-def _fidelity_rows(name: str, real: np.ndarray, synthetic: np.ndarray, generator, repeats: int) -> list[dict]:
-    rows = []
-    for metric_name, about, better, metric in _METRICS:
-        found = fidelity.bootstrap(metric, real, synthetic, generator=generator, repeats=repeats)
-        both = _halves(metric, real, synthetic, generator)
-        rows.append(
-            _row(metric_name, name, about, better, found.value, low=found.low, high=found.high, **both)
-        )
-
-    def tell(a: np.ndarray, b: np.ndarray) -> float:
-        return fidelity.classifier_two_sample(a, b, generator)
-
-    both = _halves(tell, real, synthetic, generator, splits=3)
-    about = "logistic regression, balanced accuracy"
-    return [*rows, _row("told apart", name, about, "half", tell(real, synthetic), **both)]
-
-
-def _privacy_rows(name, real, synthetic, train, generator, repeats: int, notes: list[str]) -> list[dict]:
-    found = fidelity.bootstrap(
-        lambda s: privacy.authenticity(train, s), synthetic, generator=generator, repeats=repeats
-    )
-    fresh = privacy.authenticity(train, real)
-    rows = [
-        _row(
-            "A", name, "authenticity, eq. 13", "real", found.value, low=found.low, high=found.high, real=fresh
-        )
-    ]
-    cells = max(1, min(5, len(real) // 40, len(synthetic) // 40, len(train) // 2))
-    half = generator.permutation(len(real))
-    a, b = real[half[: len(real) // 2]], real[half[len(real) // 2 :]]
-
-    def score(test: np.ndarray, others: np.ndarray) -> float:
-        return privacy.data_copying_ct(train, test, others, generator, cells=cells).score
-
-    def copying() -> dict:
-        about = f"data copying, eq. 14, {cells} cells"
-        return _row("C_T", name, about, "zero", score(real, synthetic), real=score(a, b))
-
-    return [*rows, *_attempt(f"C_T on {name}", notes, copying)]
-
-
-def _attempt(what: str, notes: list[str], compute: Callable[[], dict]) -> list[dict]:
-    try:
-        return [compute()]
-    except ValueError as error:
-        notes.append(f"{what} was not measured: {error}.")
-        return []
-
-
-def _nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[dict]:
-    found = privacy.nearest_neighbours(synthetic, train)
-    order = np.argsort(found.distance[:, 0], kind="stable")[:count]
-    return [
-        {
-            "synthetic": int(i),
-            "train": int(found.index[i, 0]),
-            "distance": round(float(found.distance[i, 0]), 4),
-        }
-        for i in order
-    ]
-
-
-def _sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400) -> dict:
-    """First two principal components of real, at most so many points of each set."""
-    axes = np.linalg.svd(real - real.mean(0), full_matrices=False)[2][:2]
-    return {
-        name: np.round((x[:most] - real.mean(0)) @ axes.T, 3).tolist()
-        for name, x in (("real", real), ("synthetic", synthetic))
-    }
+def _say_identical(name: str, sets: Sequence[np.ndarray], notes: list[str]) -> None:
+    for which, features in zip(("real", "synthetic", "training"), sets, strict=False):
+        if not np.ptp(features, axis=0).any():
+            notes.append(f"All {which} tiles have the same features on {name}: no distance means anything here.")

@@ -1,0 +1,272 @@
+"""The paper's tables, filled by the shipped model: `make eval` writes reports/tables.json and reports/tables.md.
+
+Rows are the paper's: (a) a mask, then a picture, of the size of one tile; (b) large pictures under real masks; (c) a
+large mask, then the picture; (b) & (c) half of each; DiffCollage on the network, masks and seeds of (c); beside them
+the patches that the authors published and real training tiles. Large pictures are cut to tiles. Everything counts
+--tiles tiles a row, so that rows compare; more tiles take longer in proportion. One tile per cluster is real.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+from tqdm import tqdm
+
+from diffinfinite_lite import catalog, fidelity, generate, privacy, public_sets, spatial, tables
+from diffinfinite_lite.annotate import annotate
+from diffinfinite_lite.downstream import SEEDS, Maps, compare_classifiers, compare_segmenters, dense_features
+from diffinfinite_lite.downstream import is_carcinoma as carcinoma
+from diffinfinite_lite.efficientnet import EfficientNetLite0
+from diffinfinite_lite.features import Standardiser, batches, efficientnet_features
+from diffinfinite_lite.pair import Pair
+from diffinfinite_lite.pipeline import trained_patch
+from diffinfinite_lite.report_input import cut_canvas
+from diffinfinite_lite.report_spatial import CELL, tissue, window_lines
+from diffinfinite_lite.stain import normalise, profiles
+from diffinfinite_lite.tiles import LABELS, Tile, read_rgb, to_rgb, to_tensor
+from diffinfinite_lite.unet import CONTEXTS
+
+OUT = Path("reports")
+TILE, SIDE = 224, 4  # px; tiles along a large picture, as 2048 px are four of the paper's patches
+Pairs = tuple[list[Tensor], list[np.ndarray]]
+
+
+def first_of_each_cluster(split: str, limit: int | None = None) -> list[Tile]:
+    """One real tile per cluster, stain-normalised, in a random order that is always the same."""
+    name, first = "lc25000-lung", {}
+    for entry in catalog.select(name, split):
+        first.setdefault(entry.cluster, entry)
+    order = np.random.default_rng(0).permutation(len(first))[:limit]
+    found, root, stains = [], catalog.locate(name), profiles()
+    for entry in (list(first.values())[i] for i in order):
+        rgb = normalise(read_rgb(root / entry.file), stains[entry.profile])
+        blank = torch.zeros(rgb.shape[:2], dtype=torch.uint8)
+        found.append(Tile(to_tensor(rgb), blank, cluster=entry.cluster, context=catalog.CONTEXTS[entry.label]))
+    return found
+
+
+def cut(pairs: Sequence[Pair]) -> Pairs:
+    """Tiles of generated pairs and their masks."""
+    images = [to_tensor(np.ascontiguousarray(tile)) for pair in pairs for tile in cut_canvas(pair.image, (TILE, TILE))]
+    return images, [tile.copy() for pair in pairs for tile in cut_canvas(pair.mask, (TILE, TILE))]
+
+
+def make(count: int, side: int, masks: Sequence[tuple[str, np.ndarray]] | None, name: str, **settings) -> list[Pair]:
+    """Generated pairs, contexts in turn, seeds 0, 1, ...; under given masks where there are some."""
+    made = []
+    for seed, context in tqdm(zip(range(count), cycle(CONTEXTS[1:]), strict=False), total=count, desc=name):
+        if masks is None:
+            made.append(generate(context, size=(side, side), seed=seed, **settings))
+        else:
+            context, mask = masks[seed]
+            made.append(generate(context, mask, seed=seed, **settings))
+    return made
+
+
+def real_masks(test: Sequence[Tile], count: int, rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
+    """Large masks of pseudo-annotations: tiles of one context side by side, no tile twice in a mask while they last."""
+    found = []
+    for _, context in zip(range(count), cycle(CONTEXTS[1:]), strict=False):
+        pool = [tile for tile in test if tile.context == context]
+        order = [i for _ in range(-(-SIDE * SIDE // len(pool))) for i in rng.permutation(len(pool))]
+        masks = iter([annotate(to_rgb(pool[i].image), context) for i in order[: SIDE * SIDE]])
+        found.append((context, np.block([[next(masks) for _ in range(SIDE)] for _ in range(SIDE)])))
+    return found
+
+
+def fidelity_of(real: np.ndarray, made: np.ndarray) -> dict:
+    """IP, IR and FD on standardised features."""
+    both = fidelity.precision_recall(real, made)
+    return {"IP": both.precision, "IR": both.recall, "FD": fidelity.frechet_distance(real, made)}
+
+
+def inception(images: Sequence[Tensor]) -> float:
+    """Inception score with EfficientNet-Lite0 as the classifier."""
+    network = EfficientNetLite0.pretrained()
+    with torch.inference_mode():
+        return fidelity.inception_score(torch.cat([network(b).softmax(1) for b in batches(images, 16)]).numpy())
+
+
+def memorisation_of(train: np.ndarray, real: np.ndarray, made: np.ndarray, rng: np.random.Generator) -> dict:
+    """A and C_T; cells so large that each holds about 20 test and 20 synthetic tiles."""
+    cells = max(1, min(5, len(real) // 20, len(made) // 20))
+    score = privacy.data_copying_ct(train, real, made, rng, cells=cells).score
+    return {"A": privacy.authenticity(train, made), "C_T": score}
+
+
+def long_range(pairs: Sequence[Pair]) -> dict:
+    """Means over canvases: seam ratio, its p-value, correlation length and correlation beyond a window."""
+    found: dict[str, list[float]] = {"seams": [], "p": [], "length": [], "far": []}
+    for pair in pairs:
+        lines = window_lines(pair.run["sampler"], pair.image.shape[:2], pair.run["patch"])
+        seam, cells = spatial.seam_statistic(to_tensor(pair.image).numpy(), *lines), tissue(to_tensor(pair.image))
+        length = spatial.autocorrelation_length(cells) * CELL
+        patch = pair.run["patch"] // CELL
+        found["seams"].append(seam.ratio)
+        found["p"].append(seam.p_value)
+        found["length"] += [length] if np.isfinite(length) else []
+        found["far"] += [spatial.long_range_correlation(cells, patch)] if 4 * patch <= min(cells.shape) else []
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
+
+
+def out_of_domain(nct: Path | None, crc: Path | None, pcam: Path | None) -> dict[str, tuple[list[Maps], list[bool]]]:
+    """Test sets of other organs: osteosarcoma (its central 512 px) and the CRC-VAL sample; full sets where given."""
+    viable = [t for t in catalog.load("osteosarcoma", normalised=True) if not t.name.startswith("Non-Viable")]
+    middle = [tile.image[:, 256:768, 256:768] for tile in viable]
+    sample = list(catalog.load("crc-val-he-7k-sample", normalised=True))
+    sets = {
+        "osteosarcoma": (dense_features(middle), [t.name.startswith("Viable") for t in viable]),
+        "CRC-7K sample": (dense_features([t.image for t in sample]), [t.name.startswith("TUM") for t in sample]),
+    }
+    stain = profiles()["crc-val-he-7k-sample"]
+    for name, folder, load in (
+        ("NCT-100K", nct, public_sets.nct_crc_he_100k),
+        ("CRC-7K", crc, public_sets.crc_val_he_7k),
+        ("PCam", pcam, public_sets.pcam),
+    ):
+        if folder is not None:
+            tiles = list(load(folder, limit=2000 if name == "PCam" else 200))
+            images = (t.tile.image for t in tiles)
+            if name != "PCam":  # one laboratory's stain, as in the sample
+                images = (to_tensor(normalise(to_rgb(image), stain)) for image in images)
+            sets[name] = (dense_features(images), [t.carcinoma for t in tiles])
+    return sets
+
+
+def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, others: dict) -> list[tables.Table]:
+    """Classifier and segmenter on real, synthetic and both."""
+    masks = [annotate(to_rgb(t.image), t.context) for t in train]
+    real, made = dense_features([t.image for t in train]), dense_features(synthetic[0])
+    truth = [t.context != "normal" for t in train]  # LC25000 names the whole tile
+    drawn = [carcinoma(mask) for mask in synthetic[1]]
+    held_out = dense_features([t.image for t in test])
+    sets = {"real": (real, truth), "synthetic": (made, drawn), "augmented": (real + made, truth + drawn)}
+    tests = {"test clusters": (held_out, [t.context != "normal" for t in test]), **others}
+    classes = compare_classifiers(sets, tests)
+    expert = list(catalog.load("diffinfinite-lung", "test", kind="real image", normalised=True))
+    sets = {"real": (real, masks), "synthetic": (made, synthetic[1]), "augmented": (real + made, masks + synthetic[1])}
+    tests = {
+        "test clusters, pseudo-annotated": (held_out, [annotate(to_rgb(t.image), t.context) for t in test]),
+        f"{len(expert)} expert patches": (dense_features([t.image for t in expert]), [t.mask.numpy() for t in expert]),
+    }
+    regions = compare_segmenters(sets, tests)
+    settings = {"train_real": len(train), "train_synthetic": len(made), "seeds": len(SEEDS)}
+    plain = [{row: {k: vars(v) for k, v in cells.items()} for row, cells in t.items()} for t in (classes, regions)]
+    return tables.table2(*plain, settings)
+
+
+def main(
+    tiles: int = 32,
+    steps: int = 20,
+    solver: str = "dpm-solver++",
+    train_tiles: int = 520,
+    peers: int = 1,
+    nct: Path | None = None,
+    crc: Path | None = None,
+    pcam: Path | None = None,
+) -> None:
+    """Generate, measure, write; about ten minutes on two cores, most of them for the peers.
+
+    --tiles a row, a multiple of 16; --train-tiles real ones at most; --peers canvases of the slow samplers of Fig. 11;
+    --nct, --crc, --pcam: folders of the full public sets.
+    """
+    if tiles < SIDE * SIDE or tiles % (SIDE * SIDE):
+        raise typer.BadParameter(f"expected a multiple of {SIDE * SIDE} tiles, got {tiles}")
+    OUT.mkdir(exist_ok=True)
+    rng, extractor = np.random.default_rng(0), efficientnet_features()
+    test, train = first_of_each_cluster("test"), first_of_each_cluster("train", train_tiles)
+    options = {"steps": steps, "solver": solver}
+    large, canvases = TILE * SIDE, tiles // (SIDE * SIDE)
+    a = cut(make(tiles, TILE, None, "(a)", **options))
+    b_pairs = make(canvases, large, real_masks(test, canvases, rng), "(b)", **options)
+    c_pairs = make(canvases, large, None, "(c)", **options)
+    prompts = [(pair.run["context"], pair.mask) for pair in c_pairs]
+    collage = make(canvases, large, prompts, "DiffCollage", sampler="diffcollage", **options)
+    b, c, d = cut(b_pairs), cut(c_pairs), cut(collage)
+    authors = [
+        tile
+        for patch in catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True)
+        for tile in cut_canvas(to_rgb(patch.image), (TILE, TILE))
+    ]
+    authors = [to_tensor(np.ascontiguousarray(authors[i])) for i in rng.permutation(len(authors))[:tiles]]
+    images = {
+        "DiffInfinite (a)": a[0],
+        "DiffCollage": d[0],
+        "DiffInfinite (b)": b[0],
+        "DiffInfinite (c)": c[0],
+        "DiffInfinite (b) & (c)": b[0][::2] + c[0][1::2],
+        tables.PUBLISHED: authors,
+        tables.REAL: [tile.image for tile in train[:tiles]],
+    }
+    real = extractor([tile.image for tile in test])
+    standardise = Standardiser.fit(real)
+    real, known = standardise(real), standardise(extractor([tile.image for tile in train]))
+    seen = {name: standardise(extractor(x)) for name, x in images.items()}
+    quality = {name: fidelity_of(real, x) for name, x in seen.items()}
+    left = ("DiffInfinite (a)", tables.PUBLISHED, tables.REAL)
+    for name in left:
+        quality[name]["IS"] = inception(images[name])
+    memory = {name: memorisation_of(known, real, x, rng) for name, x in seen.items() if name.startswith("Diff")}
+    half = len(real) // 2
+    memory[tables.REAL] = {
+        "A": privacy.authenticity(known, real),
+        "C_T": memorisation_of(known, real[:half], real[half:], rng)["C_T"],
+    }
+    slow = {
+        sampler: make(min(peers, canvases), large, prompts, sampler, sampler=sampler, **options)
+        for sampler in ("sliding-window", "multidiffusion")
+    }
+    slow = {"random-patch": c_pairs, **slow, "diffcollage": collage}
+    reach = {name: long_range(pairs) for name, pairs in slow.items()}
+    shares = {
+        "real tiles": [annotate(to_rgb(t.image), t.context) for t in test],
+        "generated tiles": a[1],
+        "generated large": [pair.mask for pair in c_pairs],
+    }
+    settings = {
+        "tiles": tiles,
+        "px": TILE,
+        "side": SIDE,
+        "real": len(test),
+        "train": len(train),
+        "features": extractor.name,
+        "weights": c_pairs[0].run["weights"],
+        "peers": peers,
+        **options,
+    }
+    both = (a[0] + c[0], a[1] + c[1])
+    right = [name for name in images if name not in left[:2]]
+    found = [
+        tables.table1_left({name: quality[name] for name in left}, settings),
+        tables.table1_right({name: quality[name] for name in right}, settings),
+        *table_2(train, test, both, out_of_domain(nct, crc, pcam)),
+        tables.table5(memory, settings),
+        tables.figure3(),
+        tables.figure8({n: spatial.label_fractions(m, len(LABELS)).mean(0).tolist() for n, m in shares.items()}),
+        tables.figure11(reach),
+    ]
+    command = f"python benchmarks/tables.py --tiles {tiles} --steps {steps} --solver {solver}"
+    command += f" --train-tiles {train_tiles} --peers {peers}"
+    text = "\n".join(
+        [
+            "# The paper's tables, filled by the shipped model\n",
+            f"`{command}`, image weights `{settings['weights']['image'][:12]}`, windows of {trained_patch()} px.\n",
+            *(table.markdown() for table in found),
+        ]
+    )
+    result = {"settings": settings, "command": command, "tables": [vars(table) for table in found]}
+    result |= {"fidelity": quality, "memorisation": memory, "long_range": reach}
+    (OUT / "tables.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (OUT / "tables.md").write_text(text, encoding="utf-8")
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)

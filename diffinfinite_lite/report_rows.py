@@ -1,0 +1,129 @@
+"""Rows of the report card: one number of fidelity or privacy each, with its interval and the same for real tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from . import fidelity, privacy
+
+# name, equation or source, which way is better, metric
+METRICS: list[tuple[str, str, str, fidelity.Metric]] = [
+    ("FD", "Fréchet distance", "low", fidelity.frechet_distance),
+    ("KD", "kernel distance (KID)", "low", fidelity.kernel_distance),
+    ("precision", "eq. 11", "high", lambda r, s: fidelity.precision_recall(r, s).precision),
+    ("recall", "eq. 12", "high", lambda r, s: fidelity.precision_recall(r, s).recall),
+    ("density", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).density),
+    ("coverage", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).coverage),
+]
+
+
+def row(name: str, features: str, about: str, better: str, value: float, **others: float | None) -> dict:
+    """One line of the card: `others` are low, high, matched and real, None or missing where not measured.
+
+    >>> row("A", "Handcrafted", "eq. 13", "real", 0.5, low=-0.1, high=1.2)["high"]
+    1.0
+    """
+    keys = ("low", "high", "matched", "real")
+    if others.get("low") is not None and name != "KD":  # resampling knows no bounds, these numbers do
+        top = 1.0 if name in ("precision", "recall", "coverage", "A") or name.startswith("share of") else np.inf
+        others |= {bound: np.clip(others[bound], 0, top) for bound in ("low", "high")}
+    found = {"name": name, "features": features, "about": about, "better": better, "value": round(float(value), 6)}
+    return found | {k: None if others.get(k) is None else round(float(others[k]), 6) for k in keys}
+
+
+def halves(metric: fidelity.Metric, real: np.ndarray, synthetic: np.ndarray, generator, splits=10) -> dict:
+    """Means of metric(A, synthetic) and metric(A, B) over random halves A, B of real, all sets of one size."""
+    size, values = min(len(real) // 2, len(synthetic)), []
+    for _ in range(splits):
+        order = generator.permutation(len(real))
+        a, b = real[order[:size]], real[order[size : 2 * size]]
+        values.append((metric(a, synthetic[generator.permutation(len(synthetic))[:size]]), metric(a, b)))
+    return dict(zip(("matched", "real"), np.mean(values, axis=0), strict=True))
+
+
+def fidelity_rows(name: str, real: np.ndarray, synthetic: np.ndarray, generator, repeats: int) -> list[dict]:
+    """All rows that compare synthetic features (M, D) with real ones (N, D)."""
+    rows = []
+    for metric_name, about, better, metric in METRICS:
+        found = fidelity.bootstrap(metric, real, synthetic, generator=generator, repeats=repeats)
+        both = halves(metric, real, synthetic, generator)
+        rows.append(row(metric_name, name, about, better, found.value, low=found.low, high=found.high, **both))
+
+    def tell(a: np.ndarray, b: np.ndarray) -> float:
+        return fidelity.classifier_two_sample(a, b, generator)
+
+    both = halves(tell, real, synthetic, generator, splits=3)
+    about = "logistic regression, balanced accuracy"
+    return [*rows, row("told apart", name, about, "half", tell(real, synthetic), **both)]
+
+
+def privacy_rows(
+    name: str,
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    train: np.ndarray,
+    generator: np.random.Generator,
+    repeats: int,
+    notes: list[str],
+) -> list[dict]:
+    """Authenticity and C_T; a C_T that cannot be measured becomes a sentence in `notes`."""
+    found = fidelity.bootstrap(
+        lambda s: privacy.authenticity(train, s), synthetic, generator=generator, repeats=repeats
+    )
+    fresh = privacy.authenticity(train, real)
+    rows = [row("A", name, "authenticity, eq. 13", "real", found.value, low=found.low, high=found.high, real=fresh)]
+    cells = max(1, min(5, len(real) // 40, len(synthetic) // 40, len(train) // 2))
+    half = generator.permutation(len(real))
+    a, b = real[half[: len(real) // 2]], real[half[len(real) // 2 :]]
+
+    def score(test: np.ndarray, others: np.ndarray) -> float:
+        return privacy.data_copying_ct(train, test, others, generator, cells=cells).score
+
+    def copying() -> dict:
+        about = f"data copying, eq. 14, {cells} {'cell' if cells == 1 else 'cells'}"
+        return row("C_T", name, about, "zero", score(real, synthetic), real=score(a, b))
+
+    return [*rows, *attempt(f"C_T on {name}", notes, copying)]
+
+
+def attempt(what: str, notes: list[str], compute: Callable[[], dict]) -> list[dict]:
+    """The row, or none and a sentence on why it could not be measured."""
+    try:
+        return [compute()]
+    except ValueError as error:
+        notes.append(f"{what} was not measured: {error}.")
+        return []
+
+
+def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[dict]:
+    """The synthetic tiles nearest to a training tile, closest first."""
+    found = privacy.nearest_neighbours(synthetic, train)
+    order = np.argsort(found.distance[:, 0], kind="stable")[:count]
+    return [
+        {"synthetic": int(i), "train": int(found.index[i, 0]), "distance": round(float(found.distance[i, 0]), 4)}
+        for i in order
+    ]
+
+
+def sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400, k: int = 3) -> dict:
+    """First two principal components of real, and who lies on the other's manifold (eq. 10) in all dimensions.
+
+    Returns
+    -------
+    ``real``, ``synthetic``: at most so many points of each set; ``on_synthetic``, ``on_real``: a truth value for each
+    of them; ``k`` and ``dimensions``
+    """
+    axes = np.linalg.svd(real - real.mean(0), full_matrices=False)[2][:2]
+    shown = {"k": k, "dimensions": real.shape[1]}
+    for name, other, points, centres in (
+        ("real", "on_synthetic", real, synthetic),
+        ("synthetic", "on_real", synthetic, real),
+    ):
+        points = points[:most]
+        radius = fidelity.radii(centres, k)
+        inside = [(block <= radius).any(1) for block in fidelity.distances(points, centres)]
+        shown[name] = np.round((points - real.mean(0)) @ axes.T, 3).tolist()
+        shown[other] = np.concatenate(inside).tolist()
+    return shown

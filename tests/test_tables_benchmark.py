@@ -1,0 +1,54 @@
+"""Helpers of benchmarks/tables.py: what it cuts, lays side by side and measures."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffinfinite_lite.annotate import annotate
+from diffinfinite_lite.pair import Pair
+from diffinfinite_lite.tiles import Tile, to_rgb
+
+SPEC = importlib.util.spec_from_file_location("tables_benchmark", Path(__file__).parents[1] / "benchmarks/tables.py")
+benchmark = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(benchmark)
+
+
+def test_large_masks_are_annotated_tiles_side_by_side(monkeypatch):
+    """Every block of a large mask is the pseudo-annotation of one tile of that context, and none comes twice."""
+    monkeypatch.setattr(benchmark, "SIDE", 2)
+    generator = torch.Generator().manual_seed(0)
+    tiles = []
+    for context in ("adenocarcinoma", "squamous", "normal"):
+        for _ in range(4):
+            field = torch.rand(1, 3, 4, 4, generator=generator) * 2 - 1
+            image = torch.nn.functional.interpolate(field, (64, 64), mode="bilinear")[0]
+            tiles.append(Tile(image, torch.zeros(64, 64, dtype=torch.uint8), context=context))
+    for context, mask in benchmark.real_masks(tiles, 3, np.random.default_rng(0)):
+        known = [annotate(to_rgb(t.image), context) for t in tiles if t.context == context]
+        found = [
+            next(i for i, k in enumerate(known) if (k == mask[y : y + 64, x : x + 64]).all())
+            for y in (0, 64)
+            for x in (0, 64)
+        ]
+        assert mask.shape == (128, 128)
+        assert len({known[i].tobytes() for i in found}) == len({k.tobytes() for k in known})
+
+
+def test_tiles_and_masks_are_cut_at_the_same_places():
+    image = np.arange(448 * 448 * 3).reshape(448, 448, 3) % 251
+    pair = Pair(image.astype(np.uint8), (image[..., 0] % 5).astype(np.uint8), [], {})
+    images, masks = benchmark.cut([pair, pair])
+    assert len(images) == len(masks) == 8
+    np.testing.assert_array_equal(to_rgb(images[5]), pair.image[:224, 224:])
+    np.testing.assert_array_equal(masks[6], pair.mask[224:, :224])
+
+
+def test_copies_and_fresh_tiles_in_the_rows_of_table_5():
+    rng = np.random.default_rng(0)
+    train, real, fresh = rng.normal(size=(3, 100, 6))
+    copies, honest = (benchmark.memorisation_of(train, real, x, rng) for x in (train[:40], fresh[:40]))
+    assert copies["A"] == 0 and copies["C_T"] < -5 < -3 < honest["C_T"] < 3
+    assert benchmark.fidelity_of(real, real) == {"IP": 1.0, "IR": 1.0, "FD": pytest.approx(0, abs=1e-9)}
