@@ -1,4 +1,4 @@
-"""The command line: `diffinfinite sample`, `train`, `data`. No logic of its own, one sentence per error."""
+"""The command line: `diffinfinite sample`, `slide`, `train`, `data`. No logic of its own, one sentence per error."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from .slide_command import slide
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -20,6 +22,7 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+app.command()(slide)
 
 
 @app.callback()
@@ -58,7 +61,7 @@ def sample(
     pair = generate(
         context,
         read_mask(mask) if mask else None,
-        _size(size),
+        read_size(size),
         steps=steps,
         omega=omega,
         seed=seed,
@@ -181,7 +184,8 @@ def _limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     return parts[0], (low, high)
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """(H, W) of an option such as 1024x1024."""
     if text is None:
         return None
     parts = text.lower().split("x")

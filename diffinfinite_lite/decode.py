@@ -93,9 +93,9 @@ def decode_stream(
         inside = slice(first, min(last, done)), slice(factor * border, factor * (border + z.shape[2]))
         if first < min(last, done):
             yield blend[(slice(None), *inside)] / total[inside]
-        for sums in (blend, total):
-            sums[..., :-done, :] = sums[..., done:, :].clone()
-            sums[..., -done:, :] = 0
+        for sums in (*blend, total):  # one by one, which needs less memory
+            sums[:-done] = sums[done:].clone()
+            sums[-done:] = 0
 
 
 def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:

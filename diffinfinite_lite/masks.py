@@ -70,21 +70,29 @@ def clean(scores: np.ndarray) -> np.ndarray:
     return labels[tuple(nearest)]
 
 
-def upsample(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
     """Labels at any larger size: each label's indicator is interpolated linearly and the largest wins.
 
     Parameters
     ----------
     labels : uint8 array (h, w)
     size : (H, W)
+    rows : which of the H rows, where all of them would be too many to hold
+
+    Returns
+    -------
+    uint8 array (H, W), or those rows of it
 
     >>> upsample(np.array([[1, 3]], np.uint8), (1, 4)).tolist()
     [[1, 1, 3, 3]]
     """
-    shares = F.interpolate(
-        one_hot(torch.from_numpy(labels.astype(np.int64)))[None], size=size, mode="bilinear"
-    )
-    return shares[0].argmax(dim=0).numpy().astype(np.uint8)
+    place = ((torch.arange(size[0])[rows] + 0.5) * (len(labels) / size[0]) - 0.5).clamp(min=0)
+    above = place.long().clamp(max=len(labels) - 1)
+    below, share = (above + 1).clamp(max=len(labels) - 1), (place - above)[:, None]
+    used = one_hot(torch.from_numpy(labels[above[0] : below[-1] + 1].astype(np.int64)))
+    wide = F.interpolate(used[None], size=(used.shape[1], size[1]), mode="bilinear")[0]
+    above, below = above - above[0], below - above[0]
+    return ((1 - share) * wide[:, above] + share * wide[:, below]).argmax(dim=0).numpy().astype(np.uint8)
 
 
 def generate_mask(
@@ -113,6 +121,13 @@ def generate_mask(
     ValueError
         If the context is not known.
     """
+    return upsample(generate_cells(model, context, size, seed=seed, steps=steps, device=device), size)
+
+
+def generate_cells(
+    model: nn.Module, context: str, size: tuple[int, int], *, seed: int = 0, steps: int = 25, device: str = "cpu"
+) -> np.ndarray:
+    """`generate_mask` before upsampling: uint8 array (h, w), at most `LARGEST` a side."""
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cells = [max(4, min(LARGEST, -(-side // CELL))) for side in size]
@@ -128,4 +143,4 @@ def generate_mask(
         margin=0,
     ):
         scores = level.canvas.latents
-    return upsample(clean(scores.cpu().numpy()), size)
+    return clean(scores.cpu().numpy())

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from diffinfinite_lite.canvas import Step
-from diffinfinite_lite.store import Store
+from diffinfinite_lite.store import Store, room
 from diffinfinite_lite.windows import Size, Window
 
 if TYPE_CHECKING:
@@ -284,4 +284,4 @@ class ZarrCanvas:
         self._store.save({"left": left, "chunk": self._chunk, "note": self.note})
 
     def _room(self) -> AbstractContextManager[None]:
-        return self._store.room(f"{self.steps - self.left} of {self.steps} levels are safe")
+        return room(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")

@@ -52,7 +52,7 @@ class Store:
         self.path = Path(path)
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
-        with self.room("nothing was done yet"):
+        with room(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / "lock", "w")  # noqa: SIM115 (held until the process ends, however it ends)
         try:
@@ -68,25 +68,6 @@ class Store:
         partial.write_text(json.dumps(text, indent=1) + "\n")
         os.replace(partial, self.path / "progress.json")
         self.progress = progress
-
-    @contextmanager
-    def room(self, safe: str) -> Iterator[None]:
-        """Where the disk is full, say what is safe and how to go on.
-
-        Raises
-        ------
-        OSError : the disk is full.
-        """
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            full = OSError(
-                f"no space left for {self.path}: {safe}; free some and run the same command again to go on from there"
-            )
-            full.errno = error.errno
-            raise full from error
 
     def _read(self) -> None:
         if not (self.path / "progress.json").exists():
@@ -107,6 +88,25 @@ class Store:
                 f"expected the store of this run, got that of another one at {self.path}: "
                 f"{key} is {there} there and {here} here"
             )
+
+
+@contextmanager
+def room(path: Path, safe: str) -> Iterator[None]:
+    """Where the disk is full, say what is safe and how to go on.
+
+    Raises
+    ------
+    OSError : the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        go_on = "free some and run the same command again to go on from there"
+        full = OSError(f"no space left for {path}: {safe}; {go_on}")
+        full.errno = error.errno
+        raise full from error
 
 
 def describe(settings: dict) -> dict:

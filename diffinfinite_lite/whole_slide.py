@@ -1,0 +1,247 @@
+r"""A slide of any size: a context or a mask becomes a pyramidal OME-TIFF, its mask as another, and tiles for a browser.
+
+The stages are those of `pipeline.generate`, but nothing is ever held as a whole:
+
+    labels (few cells, or rows of a file) -> conditions, 1 byte a latent pixel
+    -> samplers.sample on a canvas on disk (`outofcore`), on one machine or many (`distribute`)
+    -> decode.decode_stream, bands of rows -> slides
+
+The same call goes on where an earlier one stopped, however that ended: sampling from its last finished level, writing
+from the start. Results take their names when all of them are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from . import checkpoint, pipeline
+from .decode import decode_stream
+from .denoise import Denoiser, lower_precision
+from .distribute import Workers
+from .masks import generate_cells, upsample
+from .noise import cosine_alphas
+from .outofcore import Plane
+from .pair import read_mask
+from .pipeline import BORDER, FACTOR, OVERLAP, WEIGHTS, timed
+from .samplers import sample
+from .slides import to_bytes, write_deep_zoom, write_image, write_mask
+from .store import room
+from .tiles import LABELS
+from .train import pool_mask
+from .unet import condition_map
+
+RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
+UNFINISHED = ".unfinished"  # folder in which results wait for each other
+MPP = 0.5  # um/px of what the shipped model was trained on
+BAND = 32  # rows of px of the mask at a time
+TILE = 64  # of the decoder, latent pixels: smaller than those of `pipeline`, since a row of them is in memory
+
+Progress = Callable[[Iterable, int, str], Iterable]
+
+
+def generate_slide(
+    context: str | None = None,
+    mask: np.ndarray | str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    *,
+    store: str | Path,
+    out: str | Path,
+    steps: int = 50,
+    omega: float = 0.0,
+    seed: int = 0,
+    sampler: str = "random-patch",
+    solver: str = "ddim",
+    eta: float = 0.0,
+    conditioning: str = "dense",
+    patch: int | None = None,
+    batch_size: int = 16,
+    precision: str = "fp32",
+    device: str | None = None,
+    weights: Path = WEIGHTS,
+    mpp: float = MPP,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    force: bool = False,
+    progress: Progress = lambda items, total, stage: items,
+) -> dict:
+    """Generate a slide of any size, resumably, and write it to files.
+
+    Parameters
+    ----------
+    context, size, steps, omega, seed, sampler, solver, eta, conditioning, patch, batch_size, precision, weights : as in
+        `pipeline.generate`
+    mask : labels (H, W), or the path of a picture of labels, which is read as it is needed
+    store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
+    out : folder for `RESULTS`
+    mpp : micrometres per pixel, written to the files
+    device : of every machine; where there are several GPUs, local workers take turns
+    scheduler, workers : see `distribute.Workers`; by default this process does everything
+    force : overwrite results in ``out``
+    progress : wraps the levels of the stage "sampling" and the bands of the stage "writing"
+
+    Returns
+    -------
+    What run.json holds: settings, versions, weight hashes, cost; all of it for the whole run, but the seconds of
+    stages, other than network and canvas, for this call.
+
+    Raises
+    ------
+    ValueError : wrong argument, or the store of another run.
+    FileExistsError : results are in ``out`` and ``force`` is not set.
+    OSError : a full disk, a store in use, a scheduler that does not answer; says how to go on.
+    """
+    out, store = Path(out), Path(store)
+    asked, device = device, pipeline.choose_device(device)
+    if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
+        raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
+    if mask is None and context is None:
+        raise ValueError("expected a context or a mask, got neither")
+    labels = None if mask is None else pipeline.check_mask(_read(mask), size)
+    size = pipeline.check_size(size or (1024, 1024)) if labels is None else labels.shape
+    _check_out(out, force)
+    clock: dict[str, float] = {}
+    with timed(clock, "weights"):
+        autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))
+    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
+    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, choice)
+    with timed(clock, "mask"):
+        if labels is None:
+            labels = generate_cells(mask_model, context, size, seed=seed, device=device)
+        conditions, shares = _conditions(labels, size, context or "none")
+    window = (patch or pipeline.trained_patch(weights)) // FACTOR
+    with timed(clock, "sampling"), ExitStack() as stack:
+        denoiser = build()
+        if scheduler is not None or workers is not None:
+            denoiser = stack.enter_context(Workers(denoiser, build, scheduler=scheduler, workers=workers))
+        levels = sample(
+            denoiser,
+            conditions,
+            channels=autoencoder.latent_channels,
+            patch=window,
+            plan=sampler,
+            scheduler=solver,
+            steps=steps,
+            eta=eta if solver == "ddim" else None,
+            seed=seed,
+            store=store,
+        )
+        if mask is not None:
+            labels = _Rows(store / "labels.raw", labels)
+        for level in progress(levels, steps, "sampling"):
+            latents, ledger = level.canvas.latents, level.ledger
+    run = {
+        "context": context,
+        "size": list(size),
+        "mpp": mpp,
+        "steps": steps,
+        "omega": omega,
+        "seed": seed,
+        "sampler": sampler,
+        "solver": solver,
+        "eta": eta,
+        "conditioning": conditioning,
+        "precision": precision,
+        "patch": window * FACTOR,
+        "device": str(device),
+        "scheduler": scheduler,
+        "workers": workers,
+        "labels": dict(zip(LABELS, shares, strict=True)),
+        "weights": {
+            name: checkpoint.sha256(weights / f"{name}.safetensors") for name in pipeline.expected_hashes(weights)
+        },
+        "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
+        "python": platform.python_version(),
+    }
+    there = Plane(lambda *at: latents[at].to(device), latents.shape)
+    with room(out, f"all {steps} levels are safe in {store}"):
+        place = out / UNFINISHED
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        with timed(clock, "decoding"), lower_precision(torch.device(device), precision):
+            bands = decode_stream(autoencoder, there, tile=TILE, overlap=OVERLAP, border=BORDER)
+            below = max(latents.shape[1] + 2 * BORDER - TILE, 0)
+            bands = progress(bands, 1 - below // (OVERLAP - TILE), "writing")
+            pixels = (to_bytes(band.cpu().numpy()) for band in bands)
+            write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
+        with timed(clock, "pyramids"):
+            write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
+            write_deep_zoom(place / "image.ome.tif", place, "image")
+        run |= pipeline.costs(ledger, window, steps, clock) | pipeline.peak_memory(device)
+        (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+        for name in RESULTS:
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            os.replace(place / name, out / name)
+        place.rmdir()
+    return run
+
+
+def _denoiser(device: str | None, weights: Path | None, choice: dict, number: int = 0) -> Denoiser:
+    """The denoiser of this machine, here or in worker ``number``: each of several GPUs gets its turn."""
+    device = pipeline.choose_device(device)
+    if device == "cuda":
+        device = f"cuda:{number % torch.cuda.device_count()}"
+    return Denoiser(pipeline.load_models(weights or WEIGHTS)[1].to(device), cosine_alphas().to(device), **choice)
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """Refuse a folder with results before any work, unless they are what a killed call was just giving their names."""
+    existing = [name for name in RESULTS if (out / name).exists()]
+    if existing and not force and not (out / UNFINISHED).exists():
+        raise FileExistsError(f"expected no earlier result in {out}, found {existing[0]} (--force overwrites)")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass
+
+
+def _read(mask: np.ndarray | str | Path) -> np.ndarray:
+    if isinstance(mask, np.ndarray):
+        return mask
+    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are meant to be large
+    try:
+        return read_mask(mask)
+    finally:
+        Image.MAX_IMAGE_PIXELS = largest
+
+
+class _Rows:
+    """Labels (H, W) put into a file, of which only the rows asked for are in memory."""
+
+    def __init__(self, path: Path, labels: np.ndarray) -> None:
+        self._path, (self._height, self._width) = path, labels.shape
+        path.write_bytes(np.ascontiguousarray(labels))
+
+    def __len__(self) -> int:
+        return self._height
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, last, _ = rows.indices(self._height)
+        found = np.fromfile(self._path, np.uint8, (last - first) * self._width, offset=first * self._width)
+        return found.reshape(-1, self._width)
+
+
+def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Labels of every pixel, uint8 (rows, W), from top to bottom."""
+    return (upsample(labels, size, slice(top, top + BAND)) for top in range(0, size[0], BAND))
+
+
+def _conditions(labels: np.ndarray, size: tuple[int, int], context: str) -> tuple[torch.Tensor, list[float]]:
+    """What the image model is told, uint8 (H/8, W/8), and the share of each label."""
+    cells, counts = [], np.zeros(len(LABELS))
+    for band in _bands(labels, size):
+        counts += np.bincount(band.ravel(), minlength=len(LABELS))
+        cells.append(condition_map(pool_mask(torch.from_numpy(band)[None].long(), FACTOR)[0], context).byte())
+    return torch.cat(cells), [round(float(share), 4) for share in counts / counts.sum()]
