@@ -1,8 +1,8 @@
 r"""From a context prompt to a label mask (paper 4.3, App. E and F).
 
 The mask model is the image model's network on one-hot label maps: five channels of +1 (this label) and -1 (not this
-label) at 16 px a cell, diffused like any latent and conditioned on the context prompt alone. Because it is sampled by
-the same random patches, masks up to twice its 32-cell training size (1024 px) come in one go; larger ones are
+label) at 8 px a cell, diffused like any latent and conditioned on the context prompt alone. Because it is sampled by
+the same random patches, masks of up to 2048 px come in one go, five times its 48-cell training size; larger ones are
 generated at that size and upsampled, as in the paper.
 
     prompt -> sample -> argmax -> clean -> upsample (linear, per label) -> labels of every pixel
@@ -27,10 +27,10 @@ from .noise import cosine_alphas
 from .samplers import sample
 from .unet import CONTEXTS, LABELS, condition_map
 
-CELL = 16  # px a mask cell
-PATCH = 32  # cells the mask model was trained on
-LARGEST = 2 * PATCH
-MIN_REGION = 4  # cells, 32 x 32 px
+CELL = 8  # px a mask cell: at 16 px, alveolar walls and thin stroma are lost
+PATCH = 48  # cells the mask model was trained on
+LARGEST = 256  # cells a side that are sampled in one go
+MIN_REGION = 8  # cells, 512 square px
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
 
 
