@@ -10,11 +10,16 @@ BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
 SMALL = {
     "01_tour": {"height": 128, "width": 192, "steps": 2, "device": "cpu"},
+    "02_tissue_as_data": {"tiles": 48, "shown": 8, "draws": 20},
     "03_latent_diffusion": {"steps": 2, "points": 2000},
+    "04_guidance": {"training": 60, "seeds": 3, "size": 64, "steps": 2, "omegas": [0, 2]},
     "05_masks": {"steps": 2, "samples": 3},
     "06_random_patches": {"height": 128, "width": 192, "steps": 2, "device": "cpu", "levels": 40, "seeds": 4},
+    "07_whole_slide": {"height": 256, "width": 320, "steps": 4, "device": "cpu"},
+    "08_inpainting": {"field": 128, "steps": 2, "omegas": [0, 1], "device": "cpu"},
     "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2, "device": "cpu"},
     "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4, "device": "cpu"},
+    "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6, "device": "cpu"},
     "12_bug_lab": {"steps": 2, "seeds": 1, "masks": 2, "levels": 5},
 }
 
