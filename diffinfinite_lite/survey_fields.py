@@ -28,7 +28,7 @@ from .pipeline import generate
 from .survey_items import SIDES, Field, equally_sharp, numbers
 from .tiles import read_mask, read_rgb, to_rgb
 
-MARGIN = 32  # px that a painted canvas is larger: its borders are cut off
+MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
 MODEL = "the model of this course"
 SLIDE = "the embedded slide"
 MATCHED = slice(0, 4)  # of `survey_items.NUMBERS`
@@ -218,7 +218,8 @@ def _painted(
             mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
         pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
                         sampler="torus-grid", solver="dpm-solver++")  # fmt: skip
-        yield Field(_cut(pair.image, size, rng), False, MODEL, context or "")
+        inner = pair.image[EDGE:-EDGE, EDGE:-EDGE]
+        yield Field(_cut(inner, size, rng), False, MODEL, context or "")
 
 
 def _cut(rgb: np.ndarray, size: str, rng: np.random.Generator) -> np.ndarray:

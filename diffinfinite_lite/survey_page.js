@@ -255,7 +255,7 @@
           (95% interval ${percent(low)} to ${percent(high)}).</p>
         <p>That is ${verdict}: ${settings.chance[0]} to ${settings.chance[1]} of ${total}, in 95 of 100 people who toss a coin.</p>
         ${chart([["You", right.length / total, [low, high]], [`${paper.raters} pathologists`, paper.accuracy, [paper.low, paper.high]]])}
-        <p class="soft">Share of right answers with its 95% interval; dashed: guessing.</p>
+        <p class="soft">Share of right answers with its 95% interval; dashed: guessing. The pathologists' interval takes all their answers as independent.</p>
         <h3>Beside the paper's ten pathologists</h3>
         <div class="wide" tabindex="0" role="group" aria-label="You and the paper"><table>
           <thead><tr><td></td><th scope="col">You</th><th scope="col">Ten pathologists</th></tr></thead>
@@ -270,7 +270,7 @@
         <h3>By size and truth</h3>
         <div class="wide" tabindex="0" role="group" aria-label="By size and truth"><table>
           <thead><tr><th scope="col">pictures</th><th scope="col">you said real</th><th scope="col">you said synthetic</th>
-            <th scope="col">right</th><th scope="col">confidence</th></tr></thead><tbody>${table}</tbody></table></div>
+            <th scope="col">right</th><th scope="col">sure</th></tr></thead><tbody>${table}</tbody></table></div>
         <p>Your mean confidence was ${sure(right)} where you were right and ${sure(rows.filter((row) => !row.right))} where you were wrong.</p>
         <h3>Keep or hand in</h3>
         <p>Nothing has left this browser. A file holds your code, experience, answers and seconds.</p>

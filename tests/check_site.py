@@ -94,9 +94,10 @@ def broken_links(site: Path) -> list[str]:
 
 
 def pages(site: Path) -> list[Path]:
-    """Pages of the site, those that Sphinx made for itself and sources aside."""
-    return [page for page in sorted(site.rglob("*.html"))
-            if not {"_static", "_sources", "_assets"} & set(page.relative_to(site).parts)]  # fmt: skip
+    """Pages of the site; redirections and what other pages load are left out."""
+    found = [page for page in sorted(site.rglob("*.html"))
+             if not {"_static", "_sources"} & set(page.relative_to(site).parts)]  # fmt: skip
+    return [page for page in found if 'http-equiv="refresh"' not in page.read_text("utf8")[:300].lower()]
 
 
 def weight(page: Path) -> int:

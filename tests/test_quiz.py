@@ -38,6 +38,10 @@ def test_choices_split_question_from_explanation():
     assert "".join(node.astext() for node in quiz.Quiz._text(choices[0])) == "a b"
 
 
+def test_reasons_in_the_choices_are_explanation_enough():
+    assert quiz.split(parse("Why?\n\n- [x] a\n- [ ] b\n\n  no"))[2] == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -46,8 +50,8 @@ def test_choices_split_question_from_explanation():
         ("Why?\n\n- [x] a\n- [x] b\n\nBecause.", "at least one of each"),
         ("Why?\n\n- [ ] a\n- [ ] b\n\nBecause.", "at least one of each"),
         ("Why?\n\n- [x] a\n- b\n\nBecause.", "every choice"),
-        ("- [x] a\n- [ ] b\n\nBecause.", "got one alone"),
-        ("Why?\n\n- [x] a\n- [ ] b", "got one alone"),
+        ("- [x] a\n- [ ] b\n\nBecause.", "a question"),
+        ("Why?\n\n- [x] a\n\n  yes\n- [ ] b", "an explanation"),
     ],
 )
 def test_bad_questions_are_one_sentence(text, message):

@@ -12,8 +12,9 @@
     ```
 
 The argument names the question, once in the whole book. The list holds the choices, ``[x]`` the right ones (several:
-boxes to tick); a paragraph inside a choice says what is wrong with it. Text after the list is the explanation. Without
-a list the text before a line ``---`` is the question and the text after it the answer.
+boxes to tick); a paragraph inside a choice says what is wrong with it. Text after the list is the explanation, which
+may be missing where every wrong choice has its paragraph. Without a list, the text before a line ``---`` is the
+question and the text after it the answer.
 
 The page is a form with the answer in a ``<details>``, readable without JavaScript; ``_static/quiz.js`` marks the
 choices and keeps them in the browser. ``{quiz-answers}`` lists the right answers of all chapters, for instructors.
@@ -77,7 +78,7 @@ def split(children: list[nodes.Node]) -> tuple[list[nodes.Node], list[nodes.list
 
     Raises
     ------
-    ValueError : neither a list of choices nor a line ``---``, no right or no wrong choice, no explanation.
+    ValueError : no question, neither a list of choices nor a line ``---``, no right or no wrong choice, no explanation.
     """
     for number, child in enumerate(children):
         if isinstance(child, nodes.bullet_list) and any(_mark(item) is not None for item in child):
@@ -91,8 +92,11 @@ def split(children: list[nodes.Node]) -> tuple[list[nodes.Node], list[nodes.list
             break
     else:
         raise ValueError("expected a list of choices, - [ ] and - [x], or a line --- before the answer, got neither")
-    if not parts[0] or not isinstance(parts[0][0], nodes.paragraph) or not parts[2]:
-        raise ValueError("expected a question before the choices and an explanation after them, got one alone")
+    reasons = parts[1] and all(len(item.children) > 1 for item in parts[1] if not _mark(item))
+    if not parts[0] or not isinstance(parts[0][0], nodes.paragraph):
+        raise ValueError("expected a question before the answer, got none")
+    if not parts[2] and not reasons:
+        raise ValueError("expected an explanation after the choices or in every wrong one, got neither")
     return parts
 
 
@@ -152,8 +156,13 @@ class Quiz(SphinxDirective):
         return [nodes.Text(first.astext().lstrip()) if isinstance(first, nodes.Text) else first, *rest]
 
     def _right(self, choices: list[nodes.list_item]) -> list[nodes.Node]:
-        right = [self._text(item) for item in choices if _mark(item)]
-        return [nodes.paragraph("", "", nodes.strong("", "", *text)) for text in right]
+        """The right choices, with what is said in them."""
+        out: list[nodes.Node] = []
+        for item in choices:
+            if _mark(item):
+                out.append(nodes.paragraph("", "", nodes.strong("", "", *self._text(item))))
+                out += [child.deepcopy() for child in item.children[1:]]
+        return out
 
     def _option(self, item: nodes.list_item, name: str, place: int, many: bool) -> quiz_option:
         option = quiz_option("", right=bool(_mark(item)), field=f"quiz-{name}", place=place, many=many)
