@@ -5,8 +5,8 @@ r"""Privacy: does a model make tissue, or hand out its training tiles? Arrays (N
 noise. A synthetic y is called a copy when it lies closer to its nearest training point x* than any other
 training point does; A is the share that is not. *It is not 1 for honest data*: a fresh real sample is "a
 copy" whenever it and x* are mutual nearest neighbours, which gives A = 1/3 in one dimension, 0.38 in two and
-more in many (chapter 10 measures it). And garbage, far from everything, scores 1. Read A beside the A of held-out real tiles,
-and beside precision.
+more in many (chapter 10 measures it). And garbage, far from everything, scores 1. Read A beside the A of
+held-out real tiles, and beside precision.
 
 **Data copying** C_T (eq. 14; Meehan et al., 2020) makes that comparison itself. With d(y) the distance to the
 nearest training point, each k-means cell of the training set compares d of synthetic with d of held-out real

@@ -74,7 +74,7 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
     light = values.mean(axis=2)
     brightest = values[light >= 0.93 * np.percentile(light, 99)]
     white = np.clip(np.median(brightest, axis=0), 160, 255)
-    return np.clip(-np.log(np.maximum(values, 1) / white), 0, MAX_DENSITY)
+    return np.clip(np.log(white / np.maximum(values, 1)), 0, MAX_DENSITY)
 
 
 def fit_profile(pictures: Iterable[np.ndarray]) -> StainProfile:

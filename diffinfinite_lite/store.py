@@ -82,11 +82,12 @@ class Store:
             raise ValueError(f"expected a store at {self.path}, got a progress.json that cannot be read") from error
         if hashed != digest(self._settings):
             keys = [key for key in sorted({*theirs, *self._settings}) if theirs.get(key) != self._settings.get(key)]
-            key = keys[0] if keys else "hash"
-            there, here = (str(settings.get(key))[:40] for settings in (theirs, self._settings))
+            differ = [
+                f"{key} is {str(theirs.get(key))[:40]} there and {str(self._settings.get(key))[:40]} here"
+                for key in keys or ["hash"]
+            ]
             raise ValueError(
-                f"expected the store of this run, got that of another one at {self.path}: "
-                f"{key} is {there} there and {here} here"
+                f"expected the store of this run, got that of another one at {self.path}: {', '.join(differ)}"
             )
 
 

@@ -131,7 +131,7 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
         masks[pair.run["context"], pair.run["seed"]] = pair.mask
         image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
         mask.value = picture(colours(pair.mask), "Its label mask", pixels=160)
-        spent = sum(pair.run["seconds"][stage] for stage in ("mask", "sampling", "decoding"))
+        spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
         words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
 
     def fail(sentence: str) -> None:

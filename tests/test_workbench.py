@@ -21,6 +21,7 @@ def test_a_turned_slider_gives_another_picture_under_the_same_mask(box):
     box.worker.wait(60)
     assert box.children[1].value != before
     assert box.children[2].value == mask
+    assert "network evaluations" in box.children[0].children[-1].value
     box.controls["omega"].value = 0.0
     box.worker.wait(60)
     assert box.children[1].value == before
