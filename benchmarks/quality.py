@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +29,13 @@ from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou
 from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
 from diffinfinite_lite.pipeline import load_models
 from diffinfinite_lite.report import evaluate, write_report
+from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.unet import CONTEXTS
 
 OUT = Path("reports")
 TILE, ACROSS = 224, 5
 DRAWS = 20  # of each random subset; means and 95% intervals over them
-
-
-def first_of_each_cluster(tiles: list[Tile]) -> list[Tile]:
-    """One tile per cluster: the others are rotated copies."""
-    first: dict[str, Tile] = {}
-    for tile in tiles:
-        first.setdefault(tile.cluster, tile)
-    return list(first.values())
 
 
 @torch.no_grad()
@@ -62,12 +56,6 @@ def similarity(images: list[Tensor], others: list[Tensor]) -> dict:
     }
 
 
-def cut(picture: np.ndarray) -> list[np.ndarray]:
-    """Tiles of a canvas, row by row."""
-    starts = range(0, picture.shape[0] - TILE + 1, TILE), range(0, picture.shape[1] - TILE + 1, TILE)
-    return [picture[y : y + TILE, x : x + TILE] for y in starts[0] for x in starts[1]]
-
-
 def make_tiles(context: str, count: int, **settings) -> tuple[list[Tensor], list[np.ndarray], dict]:
     """Images (3, TILE, TILE), masks (TILE, TILE) and the weights' hashes; cut from canvases with seeds 0, 1, ..."""
     images: list[Tensor] = []
@@ -78,11 +66,23 @@ def make_tiles(context: str, count: int, **settings) -> tuple[list[Tensor], list
         if len(images) >= count:
             break
         pair = generate(context, size=(side, side), seed=seed, **settings)
-        images += [to_tensor(np.ascontiguousarray(tile)) for tile in cut(pair.image)]
-        masks += cut(pair.mask)
+        images += [to_tensor(np.ascontiguousarray(tile)) for tile in cut_canvas(pair.image, (TILE, TILE))]
+        masks += cut_canvas(pair.mask, (TILE, TILE))
         bar.update(min(len(images), count) - bar.n)
     bar.close()
     return images[:count], masks[:count], pair.run["weights"]
+
+
+def read_real(rng: np.random.Generator) -> dict[str, list[Tile]]:
+    """Stain-normalised LC25000: all test tiles, twice as many of train, and one tile per cluster of both."""
+    read = partial(catalog.load, "lc25000-lung", normalised=True)
+    test = list(read(split="test"))
+    return {
+        "test": test,
+        "train": list(read(split="train", limit=2 * len(test), generator=rng)),
+        "test clusters": list(read(split="test", one_per_cluster=True)),
+        "train clusters": list(read(split="train", one_per_cluster=True)),
+    }
 
 
 def beside_real(
@@ -111,29 +111,25 @@ def beside_real(
     }
 
 
-def compare(test: list[Tile], train: list[Tile], sets: dict[str, list[Tensor]], rng: np.random.Generator) -> list[dict]:
-    """All fidelity figures, one row for each pair of extractor and number; see `beside_real`."""
-    single_test, single_train = first_of_each_cluster(test), first_of_each_cluster(train)
-    pool = [train[i] for i in rng.permutation(len(train))[: 2 * len(test)]]  # features of all would take minutes
+def compare(real: dict[str, list[Tile]], sets: dict[str, list[Tensor]], rng: np.random.Generator) -> list[dict]:
+    """All fidelity figures, one row for each pair of extractor and number; see `beside_real` and `read_real`."""
+    metrics = {  # name -> metric, and which real tiles it needs
+        "Fréchet distance": (fidelity.frechet_distance, "test", "train"),
+        "kernel distance (KID)": (fidelity.kernel_distance, "test", "train"),
+        "precision": (lambda r, s: fidelity.precision_recall(r, s).precision, "test clusters", "train clusters"),
+        "recall": (lambda r, s: fidelity.precision_recall(r, s).recall, "test clusters", "train clusters"),
+        "told apart": (lambda r, s: fidelity.classifier_two_sample(r, s, rng), "test clusters", "train clusters"),
+    }
     rows = []
     for extractor in (efficientnet_features(), HandcraftedFeatures()):
-        reference = extractor([t.image for t in test])
-        standardise = Standardiser.fit(reference)
-        all_test, all_train, few_test, few_train = (
-            standardise(extractor([t.image for t in tiles])) for tiles in (test, pool, single_test, single_train)
-        )
-        for set_name, images in sets.items():
+        seen = {name: extractor([tile.image for tile in tiles]) for name, tiles in real.items()}
+        standardise = Standardiser.fit(seen["test"])
+        seen = {name: standardise(features) for name, features in seen.items()}
+        for tiles, images in sets.items():
             made = standardise(extractor(images))
-
-            def add(name, metric, test, train, made=made, set_name=set_name, features=extractor.name):
-                row = beside_real(metric, test, train, made, rng)
-                rows.append({"features": features, "tiles": set_name, "number": name, **row})
-
-            add("Fréchet distance", fidelity.frechet_distance, all_test, all_train)
-            add("kernel distance (KID)", fidelity.kernel_distance, all_test, all_train)
-            add("precision", lambda r, s: fidelity.precision_recall(r, s).precision, few_test, few_train)
-            add("recall", lambda r, s: fidelity.precision_recall(r, s).recall, few_test, few_train)
-            add("told apart", lambda r, s: fidelity.classifier_two_sample(r, s, rng), few_test, few_train)
+            for number, (metric, test, train) in metrics.items():
+                row = beside_real(metric, seen[test], seen[train], made, rng)
+                rows.append({"features": extractor.name, "tiles": tiles, "number": number, **row})
     return rows
 
 
@@ -246,9 +242,10 @@ def main(
     OUT.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega, "precision": precision}
-    test, train = (list(catalog.load("lc25000-lung", split, normalised=True)) for split in ("test", "train"))
+    tiles = read_real(rng)
+    single_test, single_train = tiles["test clusters"], tiles["train clusters"]
     patches = [tile.image for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True)]
-    real = [tile.image for tile in test]
+    real = [tile.image for tile in tiles["test"]]
     reconstructed = reconstruct(real)
     result = {
         "autoencoder": {
@@ -261,15 +258,14 @@ def main(
     for context in CONTEXTS[1:]:
         images, labels, weights = make_tiles(context, per_context, **sampling)
         shown = [images[i] for i in rng.permutation(len(images))[:16]]
-        sheet(context, shown, [t.image for t in first_of_each_cluster(test) if t.context == context])
+        sheet(context, shown, [t.image for t in single_test if t.context == context])
         made += images
         masks += labels
     order = rng.permutation(len(made))
     made, masks = [made[i] for i in order], [masks[i] for i in order]
     result["settings"] = {"options": {"per_context": per_context, **sampling}, "weights": weights}
-    result["fidelity"] = compare(test, train, {"reconstructed": reconstructed, "generated": made}, rng)
+    result["fidelity"] = compare(tiles, {"reconstructed": reconstructed, "generated": made}, rng)
     result["sensitivity"] = sensitivity(steps)
-    single_test, single_train = first_of_each_cluster(test), first_of_each_cluster(train)
     shown = len(single_test)
     result["faithfulness"] = faithfulness(single_train, single_test, made[:shown], masks[:shown])
     sets = ([t.image for t in single_test], made, [t.image for t in single_train])

@@ -30,7 +30,7 @@ from diffinfinite_lite.pipeline import trained_patch
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.report_spatial import CELL, tissue, window_lines
 from diffinfinite_lite.stain import normalise, profiles
-from diffinfinite_lite.tiles import LABELS, Tile, read_rgb, to_rgb, to_tensor
+from diffinfinite_lite.tiles import LABELS, Tile, to_rgb, to_tensor
 from diffinfinite_lite.unet import CONTEXTS
 
 OUT = Path("reports")
@@ -38,18 +38,12 @@ TILE, SIDE = 224, 4  # px; tiles along a large picture, as 2048 px are four of t
 Pairs = tuple[list[Tensor], list[np.ndarray]]
 
 
-def first_of_each_cluster(split: str, limit: int | None = None) -> list[Tile]:
+def real_tiles(split: str, limit: int | None = None) -> list[Tile]:
     """One real tile per cluster, stain-normalised, in a random order that is always the same."""
-    name, first = "lc25000-lung", {}
-    for entry in catalog.select(name, split):
-        first.setdefault(entry.cluster, entry)
-    order = np.random.default_rng(0).permutation(len(first))[:limit]
-    found, root, stains = [], catalog.locate(name), profiles()
-    for entry in (list(first.values())[i] for i in order):
-        rgb = normalise(read_rgb(root / entry.file), stains[entry.profile])
-        blank = torch.zeros(rgb.shape[:2], dtype=torch.uint8)
-        found.append(Tile(to_tensor(rgb), blank, cluster=entry.cluster, context=catalog.CONTEXTS[entry.label]))
-    return found
+    order = np.random.default_rng(0)
+    return list(
+        catalog.load("lc25000-lung", split, normalised=True, one_per_cluster=True, limit=limit, generator=order)
+    )
 
 
 def cut(pairs: Sequence[Pair]) -> Pairs:
@@ -181,7 +175,7 @@ def main(
         raise typer.BadParameter(f"expected a multiple of {SIDE * SIDE} tiles, got {tiles}")
     OUT.mkdir(exist_ok=True)
     rng, extractor = np.random.default_rng(0), efficientnet_features()
-    test, train = first_of_each_cluster("test"), first_of_each_cluster("train", train_tiles)
+    test, train = real_tiles("test"), real_tiles("train", train_tiles)
     options = {"steps": steps, "solver": solver}
     large, canvases = TILE * SIDE, tiles // (SIDE * SIDE)
     a = cut(make(tiles, TILE, None, "(a)", **options))

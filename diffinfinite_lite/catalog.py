@@ -152,7 +152,9 @@ def load(
     *,
     kind: str = "image",
     normalised: bool = False,
+    one_per_cluster: bool = False,
     limit: int | None = None,
+    generator: np.random.Generator | None = None,
 ) -> Iterator[Tile]:
     """Tiles of a set, read one at a time in the order of its registry.
 
@@ -163,7 +165,9 @@ def load(
     label : such as "lung_aca"; None for all.
     kind : "real image", "synthetic image", or "image" for both.
     normalised : bring the stain to the committed target.
+    one_per_cluster : the first tile of each cluster alone; the others are rotated copies of it, or of one patient.
     limit : at most so many tiles.
+    generator : draws the order at random, before the limit.
 
     Returns
     -------
@@ -178,7 +182,15 @@ def load(
     ValueError
         If there is no such set, split, label or kind.
     """
-    rows, root, known = select(name, split, label, kind)[:limit], locate(name), SETS[name]
+    rows, root, known = select(name, split, label, kind), locate(name), SETS[name]
+    if one_per_cluster:
+        first: dict[str, Entry] = {}
+        for entry in rows:
+            first.setdefault(entry.cluster, entry)
+        rows = list(first.values())
+    if generator is not None:
+        rows = [rows[i] for i in generator.permutation(len(rows))]
+    rows = rows[:limit]
     _complete(root, rows)
     stains = profiles() if normalised else {}
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from . import options
 from .slide_command import slide
 
 app = typer.Typer(
@@ -34,24 +35,22 @@ def _settings(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = Fa
 @app.command()
 def sample(
     out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
-    context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")] = None,
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    omega: Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
-    sampler: Annotated[
-        str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")
-    ] = "random-patch",
-    solver: Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")] = "ddim",
-    eta: Annotated[float, typer.Option(help="Share of fresh noise of DDIM, 0 to 1.")] = 0.0,
-    conditioning: Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")] = "dense",
-    patch: Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")] = 16,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")] = "fp32",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+    context: options.Context = None,
+    mask: options.Mask = None,
+    size: options.Size = None,
+    steps: options.Steps = 50,
+    omega: options.Omega = 0.0,
+    seed: options.Seed = 0,
+    sampler: options.Sampler = "random-patch",
+    solver: options.Solver = "ddim",
+    eta: options.Eta = 0.0,
+    conditioning: options.Conditioning = "dense",
+    patch: options.Patch = None,
+    batch_size: options.BatchSize = 16,
+    precision: options.Precision = "fp32",
+    device: options.Device = None,
+    weights: options.Weights = None,
+    force: options.Force = False,
 ) -> None:
     """Generate a mask-image pair."""
     from .pair import check_out, read_mask
@@ -61,7 +60,7 @@ def sample(
     pair = generate(
         context,
         read_mask(mask) if mask else None,
-        read_size(size),
+        options.read_size(size),
         steps=steps,
         omega=omega,
         seed=seed,
@@ -84,10 +83,10 @@ def sample(
 def edit(
     run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
     mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
-    out: Annotated[Path, typer.Option(help="Folder for the result.")],
+    out: options.Out,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+    device: options.Device = None,
+    force: options.Force = False,
 ) -> None:
     """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
     from .edit import resynthesise
@@ -104,13 +103,13 @@ def inpaint(
     image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
     keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
     mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
-    out: Annotated[Path, typer.Option(help="Folder for the result.")],
-    context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    omega: Annotated[float, typer.Option(help="Guidance of eq. 2.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+    out: options.Out,
+    context: options.Context = None,
+    steps: options.Steps = 50,
+    omega: options.Omega = 0.0,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    force: options.Force = False,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
     from .edit import inpaint as fill
@@ -184,16 +183,6 @@ def _limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     return parts[0], (low, high)
 
 
-def read_size(text: str | None) -> tuple[int, int] | None:
-    """(H, W) of an option such as 1024x1024."""
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
-    return int(parts[0]), int(parts[1])
-
-
 def _train(name: str, steps: int | None, runs: Path, device: str | None = None, **settings) -> None:
     from accelerate import PartialState
 
@@ -208,17 +197,16 @@ def _train(name: str, steps: int | None, runs: Path, device: str | None = None, 
         bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
 
 
-_OUT = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
-_STEPS = Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")]
-_DATA = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]
-_MPP = Annotated[float, typer.Option(help="Micrometres per pixel of the pictures in --data.")]
-_DEVICE = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 _RUNS = Path("runs")
 
 
 @train_app.command()
 def autoencoder(
-    out: _OUT = _RUNS, steps: _STEPS = None, data: _DATA = None, mpp: _MPP = 0.5, device: _DEVICE = None
+    out: options.Runs = _RUNS,
+    steps: options.TotalSteps = None,
+    data: options.Data = None,
+    mpp: options.Mpp = 0.5,
+    device: options.Device = None,
 ) -> None:
     """Pictures to latents and back."""
     _train("autoencoder", steps, out, device, data=data, mpp=mpp)
@@ -226,7 +214,11 @@ def autoencoder(
 
 @train_app.command()
 def decoder(
-    out: _OUT = _RUNS, steps: _STEPS = None, data: _DATA = None, mpp: _MPP = 0.5, device: _DEVICE = None
+    out: options.Runs = _RUNS,
+    steps: options.TotalSteps = None,
+    data: options.Data = None,
+    mpp: options.Mpp = 0.5,
+    device: options.Device = None,
 ) -> None:
     """Sharpen the decoder against a critic; the latents stay."""
     _train("decoder", steps, out, device, data=data, mpp=mpp)
@@ -234,28 +226,28 @@ def decoder(
 
 @train_app.command()
 def image(
-    out: _OUT = _RUNS,
-    steps: _STEPS = None,
-    data: _DATA = None,
-    mpp: _MPP = 0.5,
+    out: options.Runs = _RUNS,
+    steps: options.TotalSteps = None,
+    data: options.Data = None,
+    mpp: options.Mpp = 0.5,
     vae: Annotated[
         str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
     ] = None,
-    device: _DEVICE = None,
+    device: options.Device = None,
 ) -> None:
     """Latents under a label map (Alg. 1)."""
     _train("image", steps, out, device, data=data, mpp=mpp, vae=vae)
 
 
 @train_app.command()
-def mask(out: _OUT = _RUNS, steps: _STEPS = None, device: _DEVICE = None) -> None:
+def mask(out: options.Runs = _RUNS, steps: options.TotalSteps = None, device: options.Device = None) -> None:
     """Label maps under a context prompt."""
     _train("mask", steps, out, device)
 
 
 @train_app.command()
 def export(
-    out: _OUT = _RUNS,
+    out: options.Runs = _RUNS,
     weights: Annotated[Path | None, typer.Option(help="Folder for the model; the package itself by default.")] = None,
 ) -> None:
     """Write the trained weights in half precision, with their hashes."""

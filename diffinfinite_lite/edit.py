@@ -27,8 +27,6 @@ from . import pipeline
 from .pair import Pair
 from .samplers import Known
 from .tiles import to_tensor
-from .train import pool_mask
-from .unet import condition_map
 
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
 SETTINGS = ("context", "steps", "omega", "seed", "sampler", "solver", "eta", "conditioning", "precision", "patch")
@@ -59,13 +57,12 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
     settings = {key: pair.run[key] for key in SETTINGS} | settings
-    needed, found = (
-        hashes["autoencoder"] for hashes in (pair.run["weights"], pipeline.expected_hashes(*_weights(settings)))
-    )
+    needed = pair.run["weights"]["autoencoder"]
+    found = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))["autoencoder"]
     if found != needed:
         raise ValueError(f"expected the autoencoder {needed[:12]}... that made the pair, got {found[:12]}...")
-    before, after = _conditions(pair.mask, pair.run["context"]), _conditions(mask, settings["context"])
-    open_ = _grown(before != after, cells)
+    before, after = pipeline.conditions(pair.mask, pair.run["context"]), pipeline.conditions(mask, settings["context"])
+    open_ = _grown((before != after).numpy(), cells)
     known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))
     made = pipeline.generate(mask=mask, known=known, **settings)
     return _put_back(made, pair.image, ~_pixels(_grown(open_, REACH)), open_)
@@ -112,7 +109,7 @@ def inpaint(
     mask = pipeline.check_mask(mask, image.shape[:2])
     cells = _latents(margin)
     device = pipeline.choose_device(settings.get("device"))
-    autoencoder = pipeline.load_models(*_weights(settings))[0].to(device)
+    autoencoder = pipeline.load_models(settings.get("weights", pipeline.WEIGHTS))[0].to(device)
     with torch.no_grad():
         latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()
     height, width = latents.shape[1:]
@@ -125,12 +122,6 @@ def inpaint(
 def _put_back(made: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:
     kept = np.where(keep[..., None], image, made.image)
     return replace(made, image=kept, run=made.run | {"recomputed": round(float(open_.mean()), 4)})
-
-
-def _conditions(mask: np.ndarray, context: str | None) -> np.ndarray:
-    """What the image model is told, (H/8, W/8)."""
-    cells = pool_mask(torch.from_numpy(mask)[None].long(), pipeline.FACTOR)[0]
-    return condition_map(cells, context or "none").numpy()
 
 
 def _grown(open_: np.ndarray, by: int) -> np.ndarray:
@@ -154,11 +145,6 @@ def _latents(margin: int) -> int:
     if margin < 0 or margin % pipeline.FACTOR:
         raise ValueError(f"expected a margin that is a multiple of {pipeline.FACTOR} px from 0, got {margin}")
     return margin // pipeline.FACTOR
-
-
-def _weights(settings: dict) -> list:
-    """The folder of the model, if one is named."""
-    return [settings["weights"]] if "weights" in settings else []
 
 
 def _size(array: np.ndarray) -> str:

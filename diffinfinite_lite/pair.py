@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +102,12 @@ class Pair:
         return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
 
 
-def check_out(folder: str | Path, *, force: bool = False) -> Path:
+def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> Path:
     """The folder for a result, made if needed, refused before any work if it cannot take it.
+
+    Parameters
+    ----------
+    results : names that an earlier result would have.
 
     Raises
     ------
@@ -112,7 +117,7 @@ def check_out(folder: str | Path, *, force: bool = False) -> Path:
         If it cannot be written to.
     """
     folder = Path(folder)
-    existing = [name for name in RESULTS if (folder / name).exists()]
+    existing = [name for name in results if (folder / name).exists()]
     if existing and not force:
         raise FileExistsError(f"expected no earlier result in {folder}, found {existing[0]} (--force overwrites)")
     folder.mkdir(parents=True, exist_ok=True)

@@ -111,15 +111,13 @@ def generate(
     if mask is None:
         with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, device=device)
-    conditions = condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none").to(device)
-    if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
-        raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
-    window = (patch or trained_patch(weights)) // FACTOR
+    told = conditions(mask, context).to(device)
+    window = window_side(patch, weights)
     frames = []
     with timed(clock, "sampling"):
         levels = sample(
             denoiser,
-            conditions,
+            told,
             channels=autoencoder.latent_channels,
             patch=window,
             plan=sampler,
@@ -153,11 +151,36 @@ def generate(
         "labels": {name: round(float((mask == n).mean()), 4) for n, name in enumerate(LABELS)},
         **costs(level.ledger, window, steps, clock),
         **peak_memory(device),
-        "weights": expected_hashes(weights),  # checked by `load_models`
+        **provenance(weights),
+    }
+    return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
+
+
+def conditions(mask: np.ndarray, context: str | None) -> torch.Tensor:
+    """What the image model is told of labels (H, W) and a context: int64 (H/8, W/8), see `condition_map`."""
+    return condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none")
+
+
+def window_side(patch: int | None, weights: Path = WEIGHTS) -> int:
+    """Side of a window in latent pixels, from px; that of training by default.
+
+    Raises
+    ------
+    ValueError
+        If it is no multiple of 8 px, or under 32.
+    """
+    if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
+        raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
+    return (patch or trained_patch(weights)) // FACTOR
+
+
+def provenance(weights: Path) -> dict:
+    """What a result was made with: hashes of the weights (checked by `load_models`) and versions."""
+    return {
+        "weights": expected_hashes(weights),
         "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
         "python": platform.python_version(),
     }
-    return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
 
 
 def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
@@ -235,7 +258,7 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
     for name, expected in expected_hashes(weights).items():
         path = weights / f"{name}.safetensors"
         if not path.is_file():
-            raise ValueError(f"expected weights at {path}, found none: reinstall the package")
+            raise ValueError(f"expected weights at {path}, found none: install or export the model again")
         found = checkpoint.sha256(path)
         if found != expected:
             raise ValueError(

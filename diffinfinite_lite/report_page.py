@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .fidelity import radii
 from .pair import Pair
-from .tiles import LABEL_COLOURS, LABELS, to_rgb, to_tensor
+from .tiles import LABEL_COLOURS, LABELS, colour_mask, to_rgb, to_tensor
 
 REAL, SYNTHETIC = "#0072b2", "#d55e00"  # Okabe and Ito
 _STYLE = f"""
@@ -194,13 +194,11 @@ def _pairs(pairs: Sequence[Mapping], synthetic: Sequence[Tensor], train: Sequenc
 
 
 def _canvas(pair: Pair) -> str:
-    colours = np.array(LABEL_COLOURS, np.uint8)
-    mask = Image.fromarray(colours[pair.mask]).resize(pair.mask.shape[::-1], Image.Resampling.NEAREST)
     keys = "".join(
         f'<span class="key" style="background:rgb{LABEL_COLOURS[n]}"></span>{LABELS[n]}' for n in np.unique(pair.mask)
     )
     images = picture(to_tensor(pair.image), "the generated canvas", 720)
-    labels = picture(to_tensor(np.asarray(mask)), "its mask, one colour a label", 720)
+    labels = picture(to_tensor(colour_mask(pair.mask)), "its mask, one colour a label", 720)
     return (
         f'<h2>The canvas and its mask</h2><div class="two"><figure>{images}</figure><figure>{labels}'
         f"<figcaption>{keys}</figcaption></figure></div>"

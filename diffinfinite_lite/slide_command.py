@@ -9,40 +9,39 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from . import options
+
 
 def slide(
     out: Annotated[Path, typer.Option(help="Folder for image.ome.tif, mask.ome.tif, image.dzi, run.json.")],
     store: Annotated[Path, typer.Option(help="Folder for the canvas; the same command again goes on from it.")],
-    context: Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")] = None,
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
-    omega: Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same picture.")] = 0,
-    sampler: Annotated[
-        str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")
-    ] = "random-patch",
-    solver: Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")] = "ddim",
-    eta: Annotated[float, typer.Option(help="Share of fresh noise of DDIM, 0 to 1.")] = 0.0,
-    conditioning: Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")] = "dense",
-    patch: Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")] = 16,
-    precision: Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the network alone.")] = "fp32",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")] = None,
+    context: options.Context = None,
+    mask: options.Mask = None,
+    size: options.Size = None,
+    steps: options.Steps = 50,
+    omega: options.Omega = 0.0,
+    seed: options.Seed = 0,
+    sampler: options.Sampler = "random-patch",
+    solver: options.Solver = "ddim",
+    eta: options.Eta = 0.0,
+    conditioning: options.Conditioning = "dense",
+    patch: options.Patch = None,
+    batch_size: options.BatchSize = 16,
+    precision: options.Precision = "fp32",
+    device: options.Device = None,
+    weights: options.Weights = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler of the workers: tcp://HOST:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="So many processes here instead; GPUs are shared out.")] = None,
-    force: Annotated[bool, typer.Option(help="Overwrite an earlier result.")] = False,
+    force: options.Force = False,
 ) -> None:
     """Generate a slide of any size: pyramidal OME-TIFFs of picture and mask, and tiles for a browser."""
-    from .cli import read_size
     from .pipeline import WEIGHTS
     from .whole_slide import generate_slide
 
     run = generate_slide(
         context,
         mask,
-        read_size(size),
+        options.read_size(size),
         store=store,
         out=out,
         steps=steps,

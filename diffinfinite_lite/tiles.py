@@ -88,6 +88,15 @@ def read_rgb(path: str | Path) -> np.ndarray:
         raise ValueError(f"expected a readable picture, got {path} ({error})") from error
 
 
+def colour_mask(mask: np.ndarray) -> np.ndarray:
+    """Labels (H, W) in the course's colours, uint8 (H, W, 3).
+
+    >>> tuple(colour_mask(np.array([[1]]))[0, 0].tolist()) == LABEL_COLOURS[1]
+    True
+    """
+    return np.array(LABEL_COLOURS, np.uint8)[mask]
+
+
 def read_mask(path: str | Path, classes: int = 5) -> np.ndarray:
     """Mask file (8-bit, 16-bit or palette PNG, one label per pixel) to 5-class labels.
 

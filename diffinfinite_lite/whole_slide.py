@@ -14,34 +14,29 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from . import checkpoint, pipeline
+from . import pipeline
 from .decode import decode_stream
 from .denoise import Denoiser, lower_precision
 from .distribute import Workers
 from .masks import generate_cells, upsample
 from .noise import cosine_alphas
 from .outofcore import Plane
-from .pair import read_mask
+from .pair import check_out, read_mask
 from .pipeline import BORDER, FACTOR, OVERLAP, WEIGHTS, timed
 from .samplers import sample
 from .slides import to_bytes, write_deep_zoom, write_image, write_mask
 from .store import room
 from .tiles import LABELS
-from .train import pool_mask
-from .unet import condition_map
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
@@ -105,13 +100,13 @@ def generate_slide(
     """
     out, store = Path(out), Path(store)
     asked, device = device, pipeline.choose_device(device)
-    if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
-        raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
+    window = pipeline.window_side(patch, weights)
     if mask is None and context is None:
         raise ValueError("expected a context or a mask, got neither")
     labels = None if mask is None else pipeline.check_mask(_read(mask), size)
     size = pipeline.check_size(size or (1024, 1024)) if labels is None else labels.shape
-    _check_out(out, force)
+    # what a killed call was just giving their names is no earlier result
+    check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))
@@ -120,8 +115,7 @@ def generate_slide(
     with timed(clock, "mask"):
         if labels is None:
             labels = generate_cells(mask_model, context, size, seed=seed, device=device)
-        conditions, shares = _conditions(labels, size, context or "none")
-    window = (patch or pipeline.trained_patch(weights)) // FACTOR
+        conditions, shares = _conditions(labels, size, context)
     with timed(clock, "sampling"), ExitStack() as stack:
         denoiser = build()
         if scheduler is not None or workers is not None:
@@ -159,11 +153,7 @@ def generate_slide(
         "scheduler": scheduler,
         "workers": workers,
         "labels": dict(zip(LABELS, shares, strict=True)),
-        "weights": {
-            name: checkpoint.sha256(weights / f"{name}.safetensors") for name in pipeline.expected_hashes(weights)
-        },
-        "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
-        "python": platform.python_version(),
+        **pipeline.provenance(weights),
     }
     there = Plane(lambda *at: latents[at].to(device), latents.shape)
     with room(out, f"all {steps} levels are safe in {store}"):
@@ -197,16 +187,6 @@ def _denoiser(device: str | None, weights: Path | None, choice: dict, number: in
     return Denoiser(pipeline.load_models(weights or WEIGHTS)[1].to(device), cosine_alphas().to(device), **choice)
 
 
-def _check_out(out: Path, force: bool) -> None:
-    """Refuse a folder with results before any work, unless they are what a killed call was just giving their names."""
-    existing = [name for name in RESULTS if (out / name).exists()]
-    if existing and not force and not (out / UNFINISHED).exists():
-        raise FileExistsError(f"expected no earlier result in {out}, found {existing[0]} (--force overwrites)")
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out):
-        pass
-
-
 def _read(mask: np.ndarray | str | Path) -> np.ndarray:
     if isinstance(mask, np.ndarray):
         return mask
@@ -238,10 +218,10 @@ def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[np.nda
     return (upsample(labels, size, slice(top, top + BAND)) for top in range(0, size[0], BAND))
 
 
-def _conditions(labels: np.ndarray, size: tuple[int, int], context: str) -> tuple[torch.Tensor, list[float]]:
+def _conditions(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[torch.Tensor, list[float]]:
     """What the image model is told, uint8 (H/8, W/8), and the share of each label."""
     cells, counts = [], np.zeros(len(LABELS))
     for band in _bands(labels, size):
         counts += np.bincount(band.ravel(), minlength=len(LABELS))
-        cells.append(condition_map(pool_mask(torch.from_numpy(band)[None].long(), FACTOR)[0], context).byte())
+        cells.append(pipeline.conditions(band, context).byte())
     return torch.cat(cells), [round(float(share), 4) for share in counts / counts.sum()]

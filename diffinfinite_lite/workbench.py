@@ -6,8 +6,6 @@ current one, and whatever is changed while the model works starts it again with 
 
 from __future__ import annotations
 
-import base64
-import io
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
@@ -15,7 +13,6 @@ import holoviews as hv
 import ipywidgets as widgets
 import numpy as np
 import panel as pn
-from PIL import Image
 from skimage.draw import line
 from skimage.morphology import dilation, disk
 
@@ -23,7 +20,8 @@ from .denoise import CONDITIONINGS
 from .noise import SCHEDULERS
 from .pair import Pair
 from .pipeline import generate
-from .tiles import LABEL_COLOURS, LABELS
+from .sweep import Picture, encode, image_tag
+from .tiles import LABELS, colour_mask
 from .unet import CONTEXTS
 from .windows import PLANS
 
@@ -85,17 +83,10 @@ class Worker:
             self.done(pair)
 
 
-def colours(mask: np.ndarray) -> np.ndarray:
-    """Labels (H, W) as the course's colours, uint8 (H, W, 3)."""
-    return np.array(LABEL_COLOURS, np.uint8)[mask]
-
-
 def picture(rgb: np.ndarray, alt: str, *, pixels: int = 320) -> str:
     """An HTML picture of an array uint8 (H, W, 3), so many px wide."""
-    data = io.BytesIO()
-    Image.fromarray(rgb).save(data, "PNG")
-    code = base64.b64encode(data.getvalue()).decode()
-    return f'<img alt="{alt}" width="{pixels}" src="data:image/png;base64,{code}">'
+    shown = Picture(rgb, alt, "")
+    return image_tag(*encode([shown], budget=2_000_000), shown, "", f"width: {pixels}px")
 
 
 def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str | None = None) -> widgets.Widget:
@@ -130,7 +121,7 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
     def show(pair: Pair) -> None:
         masks[pair.run["context"], pair.run["seed"]] = pair.mask
         image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
-        mask.value = picture(colours(pair.mask), "Its label mask", pixels=160)
+        mask.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
         spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
         words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
 
@@ -211,7 +202,7 @@ def paint(size: tuple[int, int] = (256, 384), *, steps: int = 12, device: str | 
     bounds = (0, 0, width, height)
 
     def drawn() -> hv.RGB:
-        return hv.RGB(colours(state["mask"]), bounds=bounds).opts(
+        return hv.RGB(colour_mask(state["mask"]), bounds=bounds).opts(
             width=width + 60, height=height + 60, xaxis=None, yaxis=None, toolbar="above", title="mask"
         )
 

@@ -141,7 +141,7 @@ def test_tampered_and_missing_weights_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected mask.safetensors with SHA-256 .* changed or cut short"):
         pipeline.load_models(weights)
     path.unlink()
-    with pytest.raises(ValueError, match="found none: reinstall"):
+    with pytest.raises(ValueError, match="found none: install or export"):
         pipeline.load_models(weights)
     with pytest.raises(ValueError, match=r"found no hashes\.json"):
         generate("normal", size=(64, 64), weights=tmp_path)

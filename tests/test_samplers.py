@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 import diffusers
 import pytest
 import torch
+from test_windows import TABLE
 
 from diffinfinite_lite import samplers
 from diffinfinite_lite.canvas import Canvas
@@ -173,21 +174,11 @@ def test_ledger_counts_evaluations(conditioning, omega, per_window):
         assert level.ledger.calls == 5 * 2 * per_window
 
 
-TABLE = {  # patches a level where the canvas is 2, 4 and 8 patches wide (512 px on 1024, 2048 and 4096 px)
-    "torus-grid": (4, 16, 64),
-    "sliding-window": (9, 49, 225),
-    "multidiffusion 4": (9, 49, 225),
-    "multidiffusion 2": (25, 169, 841),
-    "multidiffusion 1": (81, 625, 3249),
-    "diffcollage": (16, 100, 484),
-}
-
-
 @pytest.mark.parametrize(("column", "side"), enumerate((16, 32, 64)))
 @pytest.mark.parametrize("method", TABLE)
 def test_ledger_of_a_run_is_the_table(method, column, side):
     name, _, stride = method.partition(" ")
-    plan = partial(multidiffusion, stride=int(stride)) if stride else name
+    plan = partial(multidiffusion, stride=int(stride) * 8 // 64) if stride else name  # windows of 8, not 64 latents
     denoiser = Denoiser(Stub(), ALPHAS, omega=1.0, batch_size=256)
     steps = 1 if side == 64 else 2
     mask = torch.ones(side, side, dtype=torch.int64)

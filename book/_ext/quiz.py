@@ -60,7 +60,7 @@ class quiz_answer(nodes.General, nodes.Element):
 
 
 class quiz_answers(nodes.General, nodes.Element):
-    """Placeholder for the answers of the whole book."""
+    """Where the answers of the whole book will stand."""
 
 
 def _mark(item: nodes.list_item) -> bool | None:
@@ -185,7 +185,7 @@ class FillAnswers(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self, **kwargs: object) -> None:
-        for placeholder in list(self.document.findall(quiz_answers)):
+        for place in list(self.document.findall(quiz_answers)):
             entries = sorted(getattr(self.env, "diffinfinite_quizzes", {}).items(),
                              key=lambda entry: (entry[1]["docname"], entry[1]["number"]))
             out: list[nodes.Node] = []
@@ -195,7 +195,7 @@ class FillAnswers(SphinxPostTransform):
                 for name, entry in entries:
                     if entry["docname"] == docname:
                         out += self._entry(name, entry)
-            placeholder.replace_self(out)
+            place.replace_self(out)
 
     def _entry(self, name: str, entry: dict) -> list[nodes.Node]:
         address = self.app.builder.get_relative_uri(self.env.docname, entry["docname"]) + f"#quiz-{name}"
