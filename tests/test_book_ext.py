@@ -1,15 +1,25 @@
-"""The Sphinx extension that keeps the pages offline."""
+"""The Sphinx extensions that keep the pages offline and light."""
 
 import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
-EXTENSION = Path(__file__).parents[1] / "book/_ext/offline.py"
-spec = importlib.util.spec_from_file_location("offline", EXTENSION)
-offline = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(offline)
+ROOT = Path(__file__).parents[1]
+
+
+def extension(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"book/_ext/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+offline = extension("offline")
 
 
 @pytest.mark.parametrize(
@@ -63,3 +73,23 @@ def test_chapters_learn_where_the_pages_are(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFINFINITE_PAGES", "elsewhere")
     offline.setup(app)
     assert offline.os.environ["DIFFINFINITE_PAGES"] == "elsewhere"
+
+
+def test_heavy_figures_become_lighter_and_pages_follow(tmp_path):
+    lighten = extension("lighter").lighten
+    rng = np.random.default_rng(0)
+    (tmp_path / "_images").mkdir()
+    Image.fromarray(rng.integers(0, 255, (300, 300, 3), np.uint8)).save(tmp_path / "_images/noise.png")
+    Image.new("RGB", (300, 300)).save(tmp_path / "_images/flat.png")
+    (tmp_path / "a.html").write_text('<img src="_images/noise.png"><a href="_images/noise.png">large</a>'
+                                     '<img src="_images/flat.png">')  # fmt: skip
+    assert lighten(tmp_path) == {"_images/noise.png": "_images/noise.webp"}
+    text = (tmp_path / "a.html").read_text()
+    assert "noise.png" not in text and text.count("_images/noise.webp") == 2 and "flat.png" in text
+    assert sorted(p.name for p in (tmp_path / "_images").iterdir()) == ["flat.png", "noise.webp"]
+
+
+def test_no_other_projects_repository_is_named():
+    """Jupyter Book fills in its own: Colab links and the install line of notebooks would point there."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    assert "executablebooks" not in config["repository"]["url"]
