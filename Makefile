@@ -38,6 +38,7 @@ bench: $(READY) ## what a sample costs on this machine, by sampler and size
 
 eval: $(READY) ## how good the shipped model is, written to reports/
 	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/tables.py
 
 clean: ## remove the built pages (keeps .venv)
 	rm -rf _build

@@ -2,10 +2,11 @@
 
 `make eval` writes reports/quality.json and quality.md, reports/card/ (the report card) and a contact sheet for each
 context: generated tiles in the upper half, real test tiles in the lower. The sheets show third-party tiles and are not
-committed. Generated tiles are cut from canvases of 5 x 5 tiles, so that what is judged is what `diffinfinite sample`
-makes. Fréchet and kernel distance compare with all test tiles; whatever counts neighbours (precision, recall, A, C_T)
-with one tile per cluster, since rotated copies of one picture would falsify it. Each figure stands beside the same
-figure of as many real training tiles.
+committed. Tiles are generated in two ways for the same masks: each as a sample of its own, which is what a real tile
+can be compared with, and cut from canvases of 5 x 5 tiles, whose tissue is meant to go on from tile to tile; the
+difference is the price of the moving windows. Fréchet and kernel distance compare with all test tiles; whatever counts
+neighbours (precision, recall, A, C_T) with one tile per cluster, since rotated copies of one picture would falsify it.
+Each figure stands beside the same figure of as many real training tiles.
 """
 
 from __future__ import annotations
@@ -25,13 +26,19 @@ from tqdm import tqdm
 
 from diffinfinite_lite import catalog, fidelity, generate
 from diffinfinite_lite.annotate import annotate
+from diffinfinite_lite.decode import decode
+from diffinfinite_lite.denoise import Denoiser
 from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou, segmentation_table
 from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
-from diffinfinite_lite.pipeline import load_models
+from diffinfinite_lite.masks import generate_mask
+from diffinfinite_lite.noise import cosine_alphas
+from diffinfinite_lite.pipeline import BORDER, FACTOR, conditions, load_models
 from diffinfinite_lite.report import evaluate, write_report
 from diffinfinite_lite.report_input import cut_canvas
+from diffinfinite_lite.samplers import sample
 from diffinfinite_lite.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.unet import CONTEXTS
+from diffinfinite_lite.windows import multidiffusion
 
 OUT = Path("reports")
 TILE, ACROSS = 224, 5
@@ -56,21 +63,49 @@ def similarity(images: list[Tensor], others: list[Tensor]) -> dict:
     }
 
 
-def make_tiles(context: str, count: int, **settings) -> tuple[list[Tensor], list[np.ndarray], dict]:
-    """Images (3, TILE, TILE), masks (TILE, TILE) and the weights' hashes; cut from canvases with seeds 0, 1, ..."""
-    images: list[Tensor] = []
+def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict[str, list[Tensor]], list, dict]:
+    """Tiles (3, TILE, TILE) "generated" one by one and "cut from canvases", masks (TILE, TILE), the weights' hashes.
+
+    Canvases and their masks have seeds 0, 1, ...
+    """
+    tiles: dict[str, list[Tensor]] = {"generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
     side = TILE * min(ACROSS, int(np.ceil(count**0.5)))
     bar = tqdm(total=count, desc=context, unit="tile")
     for seed in range(count):
-        if len(images) >= count:
+        if len(masks) >= count:
             break
-        pair = generate(context, size=(side, side), seed=seed, **settings)
-        images += [to_tensor(np.ascontiguousarray(tile)) for tile in cut_canvas(pair.image, (TILE, TILE))]
+        pair = generate(context, size=(side, side), seed=seed, sampler=sampler, **settings)
+        cut = cut_canvas(pair.image, (TILE, TILE))
+        tiles["cut from canvases"] += [to_tensor(np.ascontiguousarray(tile)) for tile in cut]
+        tiles["generated"] += one_by_one(pair.mask, context, seed, **settings)
         masks += cut_canvas(pair.mask, (TILE, TILE))
-        bar.update(min(len(images), count) - bar.n)
+        bar.update(min(len(masks), count) - bar.n)
     bar.close()
-    return images[:count], masks[:count], pair.run["weights"]
+    return {name: made[:count] for name, made in tiles.items()}, masks[:count], pair.run["weights"]
+
+
+def one_by_one(
+    mask: np.ndarray, context: str, seed: int, *, steps: int, solver: str, omega: float, precision: str
+) -> list[Tensor]:
+    """A tile for each square of a mask that knows nothing of its neighbours: windows side by side that never move."""
+    autoencoder, unet, _ = load_models()
+    window = TILE // FACTOR
+    levels = sample(
+        Denoiser(unet, cosine_alphas(), omega=omega, batch_size=16, precision=precision),
+        conditions(mask, context),
+        channels=autoencoder.latent_channels,
+        patch=window,
+        plan=partial(multidiffusion, stride=window),
+        scheduler=solver,
+        steps=steps,
+        seed=seed,
+        margin=0,
+    )
+    for level in levels:
+        canvas = level.canvas.latents
+    tiles = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
+    return [to_tensor(to_rgb(decode(autoencoder, z, border=BORDER).clamp(-1, 1))) for z in tiles]
 
 
 def read_real(rng: np.random.Generator) -> dict[str, list[Tile]]:
@@ -109,6 +144,20 @@ def beside_real(
         "real": float(real.mean()),
         "ratio": float(generated.mean() / real.mean()),
     }
+
+
+def solvers(test: list[Tensor], **settings) -> dict[str, float]:
+    """Fréchet distance to test tiles after 20 DPM-Solver++ and after 250 DDIM steps, for the same masks and seed."""
+    extractor = efficientnet_features()
+    real = extractor(test)
+    standardise = Standardiser.fit(real)
+    masks = [(c, generate_mask(load_models()[2], c, (ACROSS * TILE,) * 2)) for c in CONTEXTS[1:]]
+    distances = {}
+    for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
+        shown = tqdm(masks, desc=f"{steps} {solver}", unit="canvas")
+        tiles = [x for c, mask in shown for x in one_by_one(mask, c, 0, solver=solver, steps=steps, **settings)]
+        distances[solver] = fidelity.frechet_distance(standardise(real), standardise(extractor(tiles)))
+    return {**distances, "tiles": len(tiles)}
 
 
 def compare(real: dict[str, list[Tile]], sets: dict[str, list[Tensor]], rng: np.random.Generator) -> list[dict]:
@@ -215,6 +264,13 @@ def table(result: dict) -> str:
     for row in result["card"]:
         if row["name"] in ("A", "C_T"):
             lines.append(f"| {row['features']} | {row['name']} | {row['value']:.3g} | {row['real']:.3g} |")
+    cost = result["solvers"]
+    lines += [
+        "",
+        f"Solvers, {cost['tiles']} tiles of the same masks and seed: Fréchet distance {cost['dpm-solver++']:.1f} after "
+        f"20 DPM-Solver++ steps and {cost['ddim']:.1f} after 250 DDIM steps, "
+        f"{cost['dpm-solver++'] / cost['ddim'] - 1:+.1%}.",
+    ]
     iou = result["faithfulness"]
     lines += [
         "",
@@ -242,10 +298,10 @@ def main(
     OUT.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega, "precision": precision}
-    tiles = read_real(rng)
-    single_test, single_train = tiles["test clusters"], tiles["train clusters"]
+    real_tiles = read_real(rng)
+    single_test, single_train = real_tiles["test clusters"], real_tiles["train clusters"]
     patches = [tile.image for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True)]
-    real = [tile.image for tile in tiles["test"]]
+    real = [tile.image for tile in real_tiles["test"]]
     reconstructed = reconstruct(real)
     result = {
         "autoencoder": {
@@ -253,25 +309,27 @@ def main(
             "diffinfinite real": similarity(patches, reconstruct(patches)),
         }
     }
-    made: list[Tensor] = []
+    sets: dict[str, list[Tensor]] = {"reconstructed": reconstructed, "generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
     for context in CONTEXTS[1:]:
         images, labels, weights = make_tiles(context, per_context, **sampling)
-        shown = [images[i] for i in rng.permutation(len(images))[:16]]
+        shown = [images["generated"][i] for i in rng.permutation(len(labels))[:16]]
         sheet(context, shown, [t.image for t in single_test if t.context == context])
-        made += images
+        for name, tiles in images.items():
+            sets[name] += tiles
         masks += labels
-    order = rng.permutation(len(made))
-    made, masks = [made[i] for i in order], [masks[i] for i in order]
+    order = rng.permutation(len(masks))
+    made, masks = [sets["generated"][i] for i in order], [masks[i] for i in order]
     result["settings"] = {"options": {"per_context": per_context, **sampling}, "weights": weights}
-    result["fidelity"] = compare(tiles, {"reconstructed": reconstructed, "generated": made}, rng)
+    result["fidelity"] = compare(real_tiles, sets, rng)
+    result["solvers"] = solvers(real, omega=omega, precision=precision)
     result["sensitivity"] = sensitivity(steps)
     shown = len(single_test)
     result["faithfulness"] = faithfulness(single_train, single_test, made[:shown], masks[:shown])
-    sets = ([t.image for t in single_test], made, [t.image for t in single_train])
+    folders = ([t.image for t in single_test], made, [t.image for t in single_train])
     clusters = [[t.cluster for t in tiles] for tiles in (single_test, single_train)]
-    card = evaluate(*sets, generator=rng, real_clusters=clusters[0], train_clusters=clusters[1])
-    write_report(card, OUT / "card", *sets, title="The shipped model against LC25000 test clusters")
+    card = evaluate(*folders, generator=rng, real_clusters=clusters[0], train_clusters=clusters[1])
+    write_report(card, OUT / "card", *folders, title="The shipped model against LC25000 test clusters")
     result["card"] = card["rows"]
     (OUT / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
     (OUT / "quality.md").write_text(table(result))

@@ -1,9 +1,12 @@
 r"""Sharpening: the decoder learns from a critic while the encoder, and so every latent, stays as it is.
 
-    L = |x' - x| + 0.2 sum_k |f_k(x') - f_k(x)| / |f_k(x)| + 0.1 (-D(x')),    D: hinge loss on x and x'
+    L = |x' - x| + 0.2 sum_k |f_k(x') - f_k(x)| / |f_k(x)| + w softplus(D(x) - D(x'))
+    L_D = softplus(D(x') - D(x))
 
-An autoencoder trained on pixel differences alone blurs chromatin: the mean of all sharp answers is a soft one. A
-patch critic that has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021).
+An autoencoder trained on pixel differences alone blurs chromatin: the mean of all sharp answers is a soft one. A patch
+critic D that has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021). It is shown a crop x and
+its reconstruction x' and asked which is real (Jolicoeur-Martineau 2018), so that what both share, such as the stain,
+cancels. The weight w makes its pull on the pixels of x' as strong as that of the first term.
 """
 
 from __future__ import annotations
@@ -19,21 +22,19 @@ from .train import Loss, autocast, random_crops
 
 
 class Critic(nn.Module):
-    """Patch discriminator of five spectrally normalised convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8)."""
+    """Patch discriminator of five convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8).
 
-    def __init__(self, width: int = 32):
+    No norm and no spectral bound: under one it stayed undecided, see docs/adr/0006-model-choices.md.
+    """
+
+    def __init__(self, width: int = 48):
         super().__init__()
-        norm = nn.utils.parametrizations.spectral_norm
         widths = [3, width, 2 * width, 4 * width]
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
-            layers += [norm(nn.Conv2d(a, b, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-        layers += [
-            norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)),
-            nn.LeakyReLU(0.2),
-            norm(nn.Conv2d(widths[-1], 1, 3, padding=1)),
-        ]
-        self.layers = nn.Sequential(*layers)
+            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -59,12 +60,12 @@ def sharpening_loss(
     *,
     size: int = 128,
     batch: int = 8,
-    adversarial: float = 0.1,
+    adversarial: float = 1.0,
     ramp: int = 200,
     bf16: bool = True,
     device: str = "cpu",
 ) -> Loss:
-    """L1 + perceptual + hinge loss for the decoder alone; the latents, and what was trained on them, stay valid.
+    """L1 + perceptual + adversarial loss for the decoder alone; the latents, and what was trained on them, stay valid.
 
     Decoder and critic step together: the critic is frozen while it judges for the decoder.
     """
@@ -77,15 +78,17 @@ def sharpening_loss(
                 z = autoencoder.eval().encode(x)
             y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator).to(device))
             critic.requires_grad_(False)
-            fooled = -critic(y).float().mean()
+            fooled = F.softplus(critic(x) - critic(y)).float().mean()
+            pull = torch.autograd.grad(fooled, y, retain_graph=True)[0].float().norm()
             critic.requires_grad_(True)
-            judged = F.relu(1 - critic(x).float()).mean() + F.relu(1 + critic(y.detach()).float()).mean()
+            judged = F.softplus(critic(y.detach()) - critic(x)).float().mean()
         y = y.float()
         with torch.no_grad():
             wanted = perceptual(x)
         seen = sum((a - b).abs().mean() / b.abs().mean() for a, b in zip(perceptual(y), wanted, strict=True))
         pixels = (y - x).abs().mean()
-        weight = adversarial * min(1.0, step / ramp)
+        # the gradient of the L1 term on y has length 1 / sqrt(number of values), whatever the pictures
+        weight = adversarial * min(1.0, step / ramp) / (pull * y.numel() ** 0.5 + 1e-8)
         return {
             "loss": pixels + 0.2 * seen + weight * fooled + judged,
             "l1": pixels,
