@@ -86,7 +86,6 @@ def test_sharpening_leaves_the_encoder_alone_and_moves_decoder_and_critic(tmp_pa
 
 
 def test_the_critic_learns_which_picture_is_real(tmp_path):
-    """A spectrally normalised critic stayed at ln 2 = 0.69 for hundreds of steps."""
     model = Sharpener(tiny())
     loss = sharpening_loss(model, TILES, lambda x: [x], size=32, batch=4, bf16=False)
     steps = list(fit(model, loss, steps=60, peak_lr=1e-3, out=tmp_path, parameters=model.critic.parameters()))
