@@ -35,6 +35,7 @@ lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
 
 bench: $(READY) ## what a sample costs on this machine, by sampler and size
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/outofcore.py
 
 eval: $(READY) ## how good the shipped model is, written to reports/
 	$(BIN)/python benchmarks/quality.py

@@ -2,16 +2,18 @@
 
 `make eval` writes reports/quality.json and quality.md, reports/card/ (the report card) and a contact sheet for each
 context: generated tiles in the upper half, real test tiles in the lower. The sheets show third-party tiles and are not
-committed. Tiles are generated in two ways for the same masks: each as a sample of its own, which is what a real tile
-can be compared with, and cut from canvases of 5 x 5 tiles, whose tissue is meant to go on from tile to tile; the
-difference is the price of the moving windows. Fréchet and kernel distance compare with all test tiles; whatever counts
-neighbours (precision, recall, A, C_T) with one tile per cluster, since rotated copies of one picture would falsify it.
-Each figure stands beside the same figure of as many real training tiles.
+committed. What stands between the marks of docs/model_card.md is written from the same numbers. Tiles are generated in
+two ways for the same masks: each as a sample of its own, which is what a real tile can be compared with, and cut from
+canvases of 5 x 5 tiles, whose tissue is meant to go on from tile to tile; the difference is the price of the moving
+windows. Fréchet and kernel distance compare with all test tiles; whatever counts neighbours (precision, recall, A, C_T)
+with one tile per cluster, since rotated copies of one picture would falsify it. Each figure stands beside the same
+figure of as many real training tiles.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +42,8 @@ from diffinfinite_lite.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.unet import CONTEXTS
 from diffinfinite_lite.windows import multidiffusion
 
-OUT = Path("reports")
+OUT, CARD = Path("reports"), Path("docs/model_card.md")
+MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 TILE, ACROSS = 224, 5
 DRAWS = 20  # of each random subset; means and 95% intervals over them
 
@@ -286,6 +289,91 @@ def table(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def bars(result: dict) -> list[tuple[str, str, str, bool | None]]:
+    """What the project asks of its model: name, measured, wanted, and whether that is reached, None without a bar."""
+    ruler = "EfficientNetLite0"
+    rows = {(row["tiles"], row["number"]): row for row in result["fidelity"] if row["features"] == ruler}
+    memory = {row["name"]: row for row in result["card"] if row["features"] == ruler}
+    tiles, patches = (result["autoencoder"][name] for name in ("lc25000 test", "diffinfinite real"))
+    ratios = [rows[name, "Fréchet distance"]["ratio"] for name in ("reconstructed", "generated", "cut from canvases")]
+    precision, recall = (rows["generated", name]["ratio"] for name in ("precision", "recall"))
+    told, cost = rows["generated", "told apart"]["generated"], result["solvers"]
+    iou, a, c = result["faithfulness"], memory["A"], memory["C_T"]["value"]
+    steps = cost["dpm-solver++"] / cost["ddim"] - 1
+    over = "over real to real"
+    return [
+        (
+            "reconstruction, LC25000 test tiles",
+            f"{tiles['psnr']:.1f} dB, SSIM {tiles['ssim']:.3f}",
+            "at least 30 dB",
+            tiles["psnr"] >= 30,
+        ),
+        (
+            f"reconstruction, {patches['pictures']} real DiffInfinite patches",
+            f"{patches['psnr']:.1f} dB, SSIM {patches['ssim']:.3f}",
+            "at least 27 dB",
+            patches["psnr"] >= 27,
+        ),
+        (f"Fréchet distance of reconstructions, {over}", f"{ratios[0]:.1f}", "at most 1.5", ratios[0] <= 1.5),
+        (f"Fréchet distance of generated tiles, {over}", f"{ratios[1]:.1f}", "at most 3", ratios[1] <= 3),
+        (f"Fréchet distance of tiles cut from canvases, {over}", f"{ratios[2]:.1f}", "", None),
+        (f"precision, {over}", f"{precision:.2f}", "at least 0.9", precision >= 0.9),
+        (f"recall, {over}", f"{recall:.2f}", "at least 0.7", recall >= 0.7),
+        ("told from real by logistic regression", f"{told:.1%}", "", None),
+        (
+            "mean IoU of a segmenter, generated pairs / real tiles",
+            f"{iou['generated']:.2f} / {iou['real']:.2f}",
+            "within 0.10",
+            iou["real"] - iou["generated"] <= 0.1,
+        ),
+        (
+            "authenticity A, generated / unseen real",
+            f"{a['value']:.3f} / {a['real']:.3f}",
+            "no lower than real",
+            a["value"] >= a["real"],
+        ),
+        ("C_T", f"{c:.1f}", "-3 to 3", -3 <= c <= 3),
+        (
+            "Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps",
+            f"{steps:+.1%}",
+            "at most +10%",
+            steps <= 0.1,
+        ),
+    ]
+
+
+def figures(result: dict) -> str:
+    """What stands between the marks of the model card: how the tiles were made, and `bars` as Markdown."""
+    options, found = result["settings"]["options"], bars(result)
+    count, marks = options["per_context"], {None: "", True: "yes", False: "no"}
+    reached = [row[3] for row in found if row[3] is not None]
+    lines = [
+        f"Measured on {count * len(CONTEXTS[1:]):,} generated tiles of {TILE} px, {count} of each context, made one by "
+        f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
+        f"as many cut from canvases ({options['sampler']}) of the same masks. Image weights "
+        f"`{result['settings']['weights']['image'][:12]}`. The model reaches {sum(reached)} of {len(reached)} bars:",
+        "",
+        "| | measured | wanted | reached |",
+        "|---|---|---|---|",
+        *(f"| {name} | {measured} | {wanted} | {marks[bar]} |" for name, measured, wanted, bar in found),
+    ]
+    return "\n".join(lines)
+
+
+def fill(card: str, text: str) -> str:
+    """The model card with `text` between its marks.
+
+    Raises
+    ------
+    ValueError : a card without both marks, the first before the second, or with several pairs.
+    """
+    between = re.compile(f"(?<={re.escape(MARKS[0])}).*?(?={re.escape(MARKS[1])})", re.DOTALL)
+    filled, count = between.subn(lambda _: f"\n\n{text}\n\n", card)
+    if count != 1:
+        raise ValueError(f"expected {MARKS[0]} and {MARKS[1]} once in the model card, got {count} such pairs")
+    return filled
+
+
 def main(
     per_context: int = 400,
     steps: int = 20,
@@ -333,6 +421,8 @@ def main(
     result["card"] = card["rows"]
     (OUT / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
     (OUT / "quality.md").write_text(table(result))
+    if CARD.exists():  # not where somebody measures in a folder of their own
+        CARD.write_text(fill(CARD.read_text("utf8"), figures(result)), "utf8")
     typer.echo(table(result))
 
 

@@ -110,6 +110,17 @@ def long_range(pairs: Sequence[Pair]) -> dict:
     return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
+def figure_11(c: Sequence[Pair], collage: Sequence[Pair], peers: int, **options) -> dict[str, dict]:
+    """Each sampler on the masks and seeds of the first `peers` canvases of (c)."""
+    prompts = [(pair.run["context"], pair.mask) for pair in c[:peers]]
+    slow = {
+        sampler: make(peers, TILE * SIDE, prompts, sampler, sampler=sampler, **options)
+        for sampler in ("sliding-window", "multidiffusion")
+    }
+    made = {"random-patch": c[:peers], **slow, "diffcollage": collage[:peers]}
+    return {name: long_range(pairs) for name, pairs in made.items()}
+
+
 def out_of_domain(nct: Path | None, crc: Path | None, pcam: Path | None) -> dict[str, tuple[list[Maps], list[bool]]]:
     """Test sets of other organs: osteosarcoma (its central 512 px) and the CRC-VAL sample; full sets where given."""
     viable = [t for t in catalog.load("osteosarcoma", normalised=True) if not t.name.startswith("Non-Viable")]
@@ -134,24 +145,32 @@ def out_of_domain(nct: Path | None, crc: Path | None, pcam: Path | None) -> dict
     return sets
 
 
+def training_sets(real: tuple[list, list], made: tuple[list, list]) -> dict[str, tuple[list, list]]:
+    """What Table 2 trains on, by row: tiles and their labels; no row of as many real tiles where there are fewer."""
+    count = len(made[0])
+    few = {tables.AS_MANY: (real[0][:count], real[1][:count])} if len(real[0]) >= count else {}
+    return {"real": real, **few, "synthetic": made, "augmented": (real[0] + made[0], real[1] + made[1])}
+
+
 def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, others: dict) -> list[tables.Table]:
-    """Classifier and segmenter on real, synthetic and both."""
+    """Classifier and segmenter on real, as many real as synthetic, synthetic and both; `train` in random order."""
     masks = [annotate(to_rgb(t.image), t.context) for t in train]
     real, made = dense_features([t.image for t in train]), dense_features(synthetic[0])
     truth = [t.context != "normal" for t in train]  # LC25000 names the whole tile
     drawn = [carcinoma(mask) for mask in synthetic[1]]
     held_out = dense_features([t.image for t in test])
-    sets = {"real": (real, truth), "synthetic": (made, drawn), "augmented": (real + made, truth + drawn)}
+    sets = training_sets((real, truth), (made, drawn))
     tests = {"test clusters": (held_out, [t.context != "normal" for t in test]), **others}
     classes = compare_classifiers(sets, tests)
+    counts = {name: (len(maps), sum(labels)) for name, (maps, labels) in sets.items()}
     expert = list(catalog.load("diffinfinite-lung", "test", kind="real image", normalised=True))
-    sets = {"real": (real, masks), "synthetic": (made, synthetic[1]), "augmented": (real + made, masks + synthetic[1])}
+    sets = training_sets((real, masks), (made, synthetic[1]))
     tests = {
         "test clusters, pseudo-annotated": (held_out, [annotate(to_rgb(t.image), t.context) for t in test]),
         f"{len(expert)} expert patches": (dense_features([t.image for t in expert]), [t.mask.numpy() for t in expert]),
     }
     regions = compare_segmenters(sets, tests)
-    settings = {"train_real": len(train), "train_synthetic": len(made), "seeds": len(SEEDS)}
+    settings = {"trained": counts, "seeds": len(SEEDS)}
     plain = [{row: {k: vars(v) for k, v in cells.items()} for row, cells in t.items()} for t in (classes, regions)]
     return tables.table2(*plain, settings)
 
@@ -168,7 +187,7 @@ def main(
 ) -> None:
     """Generate, measure, write; about ten minutes on two cores, most of them for the peers.
 
-    --tiles a row, a multiple of 16; --train-tiles real ones at most; --peers canvases of the slow samplers of Fig. 11;
+    --tiles a row, a multiple of 16; --train-tiles real ones at most; --peers canvases a sampler in Fig. 11;
     --nct, --crc, --pcam: folders of the full public sets.
     """
     if tiles < SIDE * SIDE or tiles % (SIDE * SIDE):
@@ -213,12 +232,8 @@ def main(
         "A": privacy.authenticity(known, real),
         "C_T": memorisation_of(known, real[:half], real[half:], rng)["C_T"],
     }
-    slow = {
-        sampler: make(min(peers, canvases), large, prompts, sampler, sampler=sampler, **options)
-        for sampler in ("sliding-window", "multidiffusion")
-    }
-    slow = {"random-patch": c_pairs, **slow, "diffcollage": collage}
-    reach = {name: long_range(pairs) for name, pairs in slow.items()}
+    peers = min(peers, canvases)
+    reach = figure_11(c_pairs, collage, peers, **options)
     shares = {
         "real tiles": [annotate(to_rgb(t.image), t.context) for t in test],
         "generated tiles": a[1],
@@ -244,7 +259,7 @@ def main(
         tables.table5(memory, settings),
         tables.figure3(),
         tables.figure8({n: spatial.label_fractions(m, len(LABELS)).mean(0).tolist() for n, m in shares.items()}),
-        tables.figure11(reach),
+        tables.figure11(reach, settings),
     ]
     command = f"python benchmarks/tables.py --tiles {tiles} --steps {steps} --solver {solver}"
     command += f" --train-tiles {train_tiles} --peers {peers}"

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -122,11 +121,8 @@ class LiteAutoencoder(nn.Module):
         return self.decoder(latents)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Reconstruction, with latent noise in training mode."""
-        latents = self.encode(images)
-        if self.training:
-            latents = latents + self.noise * torch.randn_like(latents)
-        return self.decode(latents)
+        """Reconstruction."""
+        return self.decode(self.encode(images))
 
 
 class DiffusersAutoencoder(nn.Module):
@@ -138,6 +134,7 @@ class DiffusersAutoencoder(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> from diffusers import AutoencoderTiny
     >>> vae = DiffusersAutoencoder(AutoencoderTiny(encoder_block_out_channels=(8, 8, 8, 8),
     ...     decoder_block_out_channels=(8, 8, 8, 8)))

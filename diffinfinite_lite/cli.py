@@ -43,7 +43,7 @@ def sample(
     seed: options.Seed = 0,
     sampler: options.Sampler = "random-patch",
     solver: options.Solver = "ddim",
-    eta: options.Eta = 0.0,
+    eta: options.Eta = None,
     conditioning: options.Conditioning = "dense",
     patch: options.Patch = None,
     batch_size: options.BatchSize = 16,
@@ -86,14 +86,17 @@ def edit(
     out: options.Out,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
     device: options.Device = None,
+    weights: options.Weights = None,
     force: options.Force = False,
 ) -> None:
     """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
     from .edit import resynthesise
     from .pair import Pair, check_out, read_mask
+    from .pipeline import WEIGHTS
 
     check_out(out, force=force)
-    pair = resynthesise(Pair.read(run), read_mask(mask), margin=margin, device=device, progress=_bar)
+    settings = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
+    pair = resynthesise(Pair.read(run), read_mask(mask), margin=margin, **settings)
     pair.save(out, force=force)
     _cost(out, pair)
 
@@ -108,18 +111,22 @@ def inpaint(
     steps: options.Steps = 50,
     omega: options.Omega = 0.0,
     seed: options.Seed = 0,
+    solver: options.Solver = "ddim",
     device: options.Device = None,
+    weights: options.Weights = None,
     force: options.Force = False,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
     from .edit import inpaint as fill
     from .pair import check_out, read_mask
+    from .pipeline import WEIGHTS
     from .tiles import read_rgb
 
     check_out(out, force=force)
     known, labels = read_mask(keep) != 0, read_mask(mask)
-    settings = {"steps": steps, "omega": omega, "seed": seed, "device": device, "progress": _bar}
-    pair = fill(read_rgb(image), known, labels, context, **settings)
+    model = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
+    settings = {"steps": steps, "omega": omega, "seed": seed, "solver": solver}
+    pair = fill(read_rgb(image), known, labels, context, **settings, **model)
     pair.save(out, force=force)
     _cost(out, pair)
 
@@ -164,7 +171,7 @@ def evaluate_folders(
     """Report card on two folders of tiles, or on a generated canvas."""
     from .report import failures, measure_files, write_report
 
-    limits = dict(_limit(text) for text in limit or ())
+    limits = dict(options.read_limit(text) for text in limit or ())
     result, shown = measure_files(real, synthetic, run, train, features, weights, layer, cache, seed)
     broken = failures(result, limits)
     typer.echo(write_report(result, out, **shown))
@@ -174,24 +181,16 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
-def _limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
-    parts = text.split(":")
-    try:
-        low, high = (float(part) if part else None for part in parts[1:])
-    except ValueError:
-        raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
-    return parts[0], (low, high)
-
-
-def _train(name: str, steps: int | None, runs: Path, device: str | None = None, **settings) -> None:
+def _train(name: str, steps: int | None, runs: Path, device: str | None = None, class_map=None, **settings) -> None:
     from accelerate import PartialState
 
     from . import recipes
     from .pipeline import choose_device
 
     first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
+    setting = recipes.Setting(runs, class_map=options.read_class_map(class_map), **settings)
     bar = None
-    for progress, total in getattr(recipes, name)(recipes.Setting(runs, **settings), steps):
+    for progress, total in getattr(recipes, name)(setting, steps):
         bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
         bar.update(progress.step - bar.n)
         bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
@@ -206,10 +205,11 @@ def autoencoder(
     steps: options.TotalSteps = None,
     data: options.Data = None,
     mpp: options.Mpp = 0.5,
+    class_map: options.ClassMap = None,
     device: options.Device = None,
 ) -> None:
     """Pictures to latents and back."""
-    _train("autoencoder", steps, out, device, data=data, mpp=mpp)
+    _train("autoencoder", steps, out, device, data=data, mpp=mpp, class_map=class_map)
 
 
 @train_app.command()
@@ -218,10 +218,11 @@ def decoder(
     steps: options.TotalSteps = None,
     data: options.Data = None,
     mpp: options.Mpp = 0.5,
+    class_map: options.ClassMap = None,
     device: options.Device = None,
 ) -> None:
     """Sharpen the decoder against a critic; the latents stay."""
-    _train("decoder", steps, out, device, data=data, mpp=mpp)
+    _train("decoder", steps, out, device, data=data, mpp=mpp, class_map=class_map)
 
 
 @train_app.command()
@@ -230,19 +231,27 @@ def image(
     steps: options.TotalSteps = None,
     data: options.Data = None,
     mpp: options.Mpp = 0.5,
+    class_map: options.ClassMap = None,
     vae: Annotated[
         str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
     ] = None,
     device: options.Device = None,
 ) -> None:
     """Latents under a label map (Alg. 1)."""
-    _train("image", steps, out, device, data=data, mpp=mpp, vae=vae)
+    _train("image", steps, out, device, data=data, mpp=mpp, class_map=class_map, vae=vae)
 
 
 @train_app.command()
-def mask(out: options.Runs = _RUNS, steps: options.TotalSteps = None, device: options.Device = None) -> None:
-    """Label maps under a context prompt."""
-    _train("mask", steps, out, device)
+def mask(
+    out: options.Runs = _RUNS,
+    steps: options.TotalSteps = None,
+    data: options.Data = None,
+    mpp: options.Mpp = 0.5,
+    class_map: options.ClassMap = None,
+    device: options.Device = None,
+) -> None:
+    """Label maps under a context prompt; from simulated layouts, or the masks in --data."""
+    _train("mask", steps, out, device, data=data, mpp=mpp, class_map=class_map)
 
 
 @train_app.command()
@@ -279,8 +288,10 @@ def main() -> None:
     """Entry point: one sentence and a non-zero exit code where something is wrong."""
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit("diffinfinite: stopped by the user; nothing half-written was left")
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C, of which typer says nothing
+            print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
+        raise
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("DIFFINFINITE_DEBUG"):
             raise

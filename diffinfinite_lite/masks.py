@@ -1,9 +1,9 @@
 r"""From a context prompt to a label mask (paper 4.3, App. E and F).
 
 The mask model is the image model's network on one-hot label maps: five channels of +1 (this label) and -1 (not this
-label) at 8 px a cell, diffused like any latent and conditioned on the context prompt alone. Because it is sampled by
-the same random patches, masks of up to 2048 px come in one go, five times its 48-cell training size; larger ones are
-generated at that size and upsampled, as in the paper.
+label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned on the context prompt alone. Because it
+is sampled by the same random patches, masks of up to 2048 px come in one go, five times its 48-cell training size;
+larger ones are generated at that size and upsampled, as in the paper.
 
     prompt -> sample -> argmax -> clean -> upsample (linear, per label) -> labels of every pixel
 
@@ -13,6 +13,8 @@ erased and no label is favoured for its number.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -30,7 +32,10 @@ from .unet import CONTEXTS, LABELS, condition_map
 CELL = 8  # px a mask cell: at 16 px, alveolar walls and thin stroma are lost
 PATCH = 48  # cells the mask model was trained on
 LARGEST = 256  # cells a side that are sampled in one go
+OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
+STEPS, ETA = 50, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
 MIN_REGION = 8  # cells, 512 square px
+SCALE = 1.0  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
 
 
@@ -62,7 +67,7 @@ def clean(scores: np.ndarray) -> np.ndarray:
     labels = scores.argmax(axis=0).astype(np.uint8)
     first, second = np.sort(scores, axis=0)[:-3:-1]
     doubtful = find_boundaries(labels, mode="thick") & (first - second < CLEAR_MARGIN)
-    regions = connected(labels, background=-1, connectivity=1)
+    regions = connected(labels, background=-1, connectivity=2)  # a thin strand may run diagonally
     doubtful |= np.bincount(regions.ravel())[regions] < MIN_REGION
     if doubtful.all():
         return labels
@@ -101,7 +106,7 @@ def generate_mask(
     size: tuple[int, int],
     *,
     seed: int = 0,
-    steps: int = 25,
+    steps: int = STEPS,
     device: str = "cpu",
 ) -> np.ndarray:
     """Sample a label mask of any size from a context prompt.
@@ -125,12 +130,13 @@ def generate_mask(
 
 
 def generate_cells(
-    model: nn.Module, context: str, size: tuple[int, int], *, seed: int = 0, steps: int = 25, device: str = "cpu"
+    model: nn.Module, context: str, size: tuple[int, int], *, seed: int = 0, steps: int = STEPS, device: str = "cpu"
 ) -> np.ndarray:
     """`generate_mask` before upsampling: uint8 array (h, w), at most `LARGEST` a side."""
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
-    cells = [max(4, min(LARGEST, -(-side // CELL))) for side in size]
+    cell = CELL * max(1, max(size) / (CELL * LARGEST))  # px; the same along both sides
+    cells = [max(4, math.ceil(side / cell)) for side in size]
     denoiser = Denoiser(model, cosine_alphas(), batch_size=16)
     for level in sample(
         denoiser,
@@ -139,8 +145,9 @@ def generate_cells(
         patch=PATCH,
         plan="random-patch",
         steps=steps,
-        seed=seed,
+        eta=ETA,
+        seed=seed ^ OTHER_NOISE,
         margin=0,
     ):
         scores = level.canvas.latents
-    return clean(scores.cpu().numpy())
+    return clean(scores.cpu().numpy() / SCALE)

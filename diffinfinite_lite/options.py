@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +17,10 @@ Omega = Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the condit
 Seed = Annotated[int, typer.Option(help="Same seed, same picture.")]
 Sampler = Annotated[str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")]
 Solver = Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")]
-Eta = Annotated[float, typer.Option(help="Share of fresh noise of DDIM, 0 to 1.")]
+Eta = Annotated[float | None, typer.Option(help="Share of fresh noise of ddim, 0 to 1 (0).")]
 Conditioning = Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")]
 Patch = Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")]
-BatchSize = Annotated[int, typer.Option(help="Windows per network call; no effect on the result.")]
+BatchSize = Annotated[int, typer.Option(help="Windows per network call; changes results by rounding at most.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
@@ -28,7 +29,21 @@ Force = Annotated[bool, typer.Option(help="Overwrite an earlier result.")]
 Runs = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
 TotalSteps = Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]
+ClassMap = Annotated[Path | None, typer.Option(help="JSON: QuPath class to label, for *.geojson beside pictures.")]
 Mpp = Annotated[float, typer.Option(help="Micrometres per pixel of the pictures in --data.")]
+
+
+def read_class_map(path: Path | None) -> dict[str, int | str] | None:
+    """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {found} in {path}")
+    return found
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:
@@ -43,3 +58,13 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.isdigit() for part in parts):
         raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    """Name, lowest and highest value of an option such as C_T:-3:3; a side may be empty."""
+    parts = text.split(":")
+    try:
+        low, high = (float(part) if part else None for part in parts[1:])
+    except ValueError:
+        raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
+    return parts[0], (low, high)

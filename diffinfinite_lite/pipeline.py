@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
-import sys
-import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -22,14 +18,16 @@ import torch
 from . import checkpoint
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .decode import decode
-from .denoise import Denoiser, Ledger, lower_precision
+from .denoise import Denoiser, lower_precision
 from .masks import generate_mask
-from .noise import cosine_alphas
+from .noise import cosine_alphas, make_solver
 from .pair import Pair
+from .record import costs, peak_memory, timed
 from .samplers import Known, sample
 from .tiles import LABELS
 from .train import pool_mask
 from .unet import MaskUNet, condition_map
+from .windows import PLANS
 
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
@@ -50,7 +48,7 @@ def generate(
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
-    eta: float = 0.0,
+    eta: float | None = None,
     conditioning: str = "dense",
     patch: int | None = None,
     batch_size: int = 16,
@@ -95,11 +93,13 @@ def generate(
     else:
         mask = check_mask(mask, size)
         size = mask.shape
+    check_method(sampler, solver, steps, eta)  # here, and not after minutes of making a mask
     clock: dict[str, float] = {}
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
+    window = window_side(patch, weights)
     denoiser = Denoiser(
         unet,
         cosine_alphas().to(device),
@@ -112,7 +112,6 @@ def generate(
         with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, device=device)
     told = conditions(mask, context).to(device)
-    window = window_side(patch, weights)
     frames = []
     with timed(clock, "sampling"):
         levels = sample(
@@ -123,7 +122,7 @@ def generate(
             plan=sampler,
             scheduler=solver,
             steps=steps,
-            eta=eta if solver == "ddim" else None,
+            eta=eta,
             seed=seed,
             known=known and Known(known.latents.to(device), known.keep.to(device)),
             record=max(1, MAX_FRAMES // max(steps, 1)),
@@ -161,6 +160,19 @@ def conditions(mask: np.ndarray, context: str | None) -> torch.Tensor:
     return condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none")
 
 
+def check_method(sampler: str, solver: str, steps: int, eta: float | None) -> None:
+    """Refuse what `samplers.sample` would refuse.
+
+    Raises
+    ------
+    ValueError
+        For an unknown sampler or solver, steps outside 1 to 1000, or an eta that the solver does not have.
+    """
+    if sampler not in PLANS:
+        raise ValueError(f"expected a sampler among {', '.join(PLANS)}, got {sampler!r}")
+    make_solver(solver, steps, cosine_alphas(), eta)
+
+
 def window_side(patch: int | None, weights: Path = WEIGHTS) -> int:
     """Side of a window in latent pixels, from px; that of training by default.
 
@@ -181,34 +193,6 @@ def provenance(weights: Path) -> dict:
         "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
         "python": platform.python_version(),
     }
-
-
-def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
-    """The ledger as it is written to run.json; stages in `clock` follow each other, network and canvas are sampling."""
-    windows = max(ledger.windows, 1)
-    return {
-        "network_evaluations": ledger.evaluations,
-        "network_calls": ledger.calls,
-        "whole_patches": round(ledger.pixels / patch**2, 2),
-        "windows": ledger.windows,
-        "windows_per_level": round(ledger.windows / steps, 2),
-        "labels_per_window": round(ledger.labels / windows, 2),
-        "sequential_depth": ledger.depth,
-        "seconds": {
-            **{stage: round(seconds, 2) for stage, seconds in clock.items()},
-            "network": round(ledger.network_seconds, 2),
-            "canvas": round(ledger.canvas_seconds, 2),
-        },
-    }
-
-
-def peak_memory(device: str) -> dict[str, int]:
-    """Most memory this process has held so far, MB, and most of the GPU's in this run."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
-    if torch.device(device).type == "cuda":
-        peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
-    return peak
 
 
 def choose_device(device: str | None) -> str:
@@ -297,11 +281,3 @@ def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
     check_size(mask.shape)
     return mask.astype(np.uint8)
-
-
-@contextmanager
-def timed(clock: dict[str, float], stage: str):
-    """Put the seconds that a stage takes into the clock."""
-    began = time.perf_counter()
-    yield
-    clock[stage] = time.perf_counter() - began

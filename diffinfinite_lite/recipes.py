@@ -2,133 +2,32 @@
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
 autoencoder, decoder (sharpening), image, mask; decoder and image need the autoencoder's weights, the others need none.
-
-Without a folder of one's own the data are LC25000's training clusters with pseudo-annotations, and the 84 pairs that
-the paper's authors published. With one, its pictures take their place, and those that have a mask are the labelled set.
+`training_data` says what they learn from.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import PartialState
-from torch import Tensor, nn
+from torch import Tensor
 
-from . import catalog, checkpoint, stain
-from .annotate import annotate
+from . import checkpoint
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .efficientnet import EfficientNetLite0
-from .layouts import layout
-from .masks import CELL, PATCH, one_hot, prompt
+from .masks import PATCH, SCALE, one_hot
 from .noise import cosine_alphas
 from .sharpen import Sharpener, sharpening_loss
-from .tiles import Tile, cut, read_folder, readable, to_rgb
-from .train import (
-    Loss,
-    Progress,
-    autoencoder_loss,
-    encode_tiles,
-    fit,
-    image_loss,
-    pool_mask,
-)
-from .unet import CONTEXTS, MaskUNet, condition_map
+from .train import Loss, Progress, autoencoder_loss, encode_tiles, fit, image_loss, pool_mask
+from .training_data import PATCH_PX, Setting, own_masks, pairs, read_tiles, simulated_masks, training_tiles
+from .unet import MaskUNet, condition_map
 
 Recipe = Iterator[tuple[Progress, int]]
-MPP = 0.5  # um/px that one's own pictures are brought to
-PATCH_PX = 224  # of the image model; a whole training tile
-SMALL_PX, SMALL_SHARE = 128, 0.6  # texture is learnt on smaller patches first: more of them in the same time
+SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
 MASK_WIDTHS = (64, 96, 128)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all recipes share.
-
-    Attributes
-    ----------
-    runs : folder for checkpoints, logs and what is computed once.
-    data : folder of one's own pictures (see `tiles.read_folder`), or None for the public sets. A first folder level
-        called after a context (adenocarcinoma, squamous, normal) is taken as the pictures' context.
-    mpp : micrometres per pixel of the pictures in ``data``.
-    vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
-    device : "cpu", "cuda"; the GPU of this process where there is one by default.
-    """
-
-    runs: Path
-    data: Path | None = None
-    mpp: float = MPP
-    vae: str | None = None
-    device: str = field(default_factory=lambda: str(PartialState().device))
-
-    @property
-    def bf16(self) -> bool:
-        return self.device != "cpu" or checkpoint.bf16_helps()
-
-    def place(self, model: nn.Module) -> nn.Module:
-        return model.to(self.device, memory_format=torch.channels_last)
-
-
-def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
-    """Stain-normalised tiles with their (pseudo-)annotations; made once and kept in ``runs/tiles.safetensors``.
-
-    Returns
-    -------
-    images uint8 (N, 224, 224, 3), masks uint8 (N, 224, 224), contexts.
-
-    Raises
-    ------
-    ValueError
-        If the kept tiles were made from another folder, or a folder holds no usable picture.
-    """
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "lc25000-lung")
-    if not cache.exists():
-        images, masks, contexts = [], [], []
-        for rgb, mask, context in _own(setting) if setting.data else _public():
-            images.append(torch.from_numpy(rgb))
-            masks.append(torch.from_numpy(mask))
-            contexts.append(context)
-        config = {"contexts": contexts, "source": source}
-        checkpoint.save(cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, config)
-    tensors, config = checkpoint.load(cache)
-    if config.get("source", source) != source:
-        found = config["source"]
-        raise ValueError(f"expected tiles of {source} in {cache}, got those of {found}: choose another --out")
-    return tensors["images"], tensors["masks"], config["contexts"]
-
-
-def _public() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    for tile in catalog.load("lc25000-lung", "train", normalised=True):
-        rgb = to_rgb(tile.image)
-        yield rgb, annotate(rgb, tile.context), tile.context
-
-
-def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    whole = read_folder(setting.data, mpp=setting.mpp)
-    tiles = [patch for patches in readable(whole, lambda t: list(cut(t, PATCH_PX, MPP)), _name) for patch in patches]
-    pictures = [to_rgb(tile.image) for tile in tiles]
-    profile = stain.fit_profile(pictures)
-    for tile, rgb in zip(tiles, pictures, strict=True):
-        first = Path(tile.name).parts[0]
-        yield stain.normalise(rgb, profile), tile.mask.numpy(), first if first in CONTEXTS else CONTEXTS[0]
-
-
-def _name(tile: Tile) -> str:
-    return tile.name
-
-
-def pairs() -> tuple[Tensor, Tensor]:
-    """The authors' published synthetic pairs, stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
-
-    The eight real patches stay out: they are the test of full-size reconstruction and of inpainting.
-    """
-    tiles = list(catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True))
-    return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
 
 
 def _pictures(setting: Setting) -> Tensor:
@@ -152,7 +51,7 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
 
 def decoder(setting: Setting, steps: int | None = None) -> Recipe:
     """Adversarial and perceptual fine-tuning of the decoder alone, 8 crops of 128 px a step."""
-    steps = steps or 1000
+    steps = steps or 3000
     torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
     model = setting.place(Sharpener(_trained(setting)))
@@ -172,19 +71,24 @@ def decoder(setting: Setting, steps: int | None = None) -> Recipe:
 def _latents(setting: Setting) -> dict[str, Tensor]:
     """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
     kept = setting.runs / "image" / "latents.safetensors"
-    if not kept.exists():
-        encoder = setting.place(load_diffusers(setting.vae) if setting.vae else _trained(setting))
-        images, masks, contexts = training_tiles(setting)
-        conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)])
-        latents = encode_tiles(encoder, images, bf16=setting.bf16, device=setting.device)
-        labelled = (conditions % 5 > 0).flatten(1).any(dim=1)
-        sets = {"q0": latents, "z0": latents[labelled], "c0": conditions[labelled]}
-        if not setting.data:
-            images, masks = pairs()
-            sets["z1"] = encode_tiles(encoder, images, 4, bf16=setting.bf16, device=setting.device)
-            sets["c1"] = condition_map(pool_mask(masks))
-        checkpoint.save(kept, sets, {})
+    with PartialState().main_process_first():
+        if not kept.exists():
+            checkpoint.save(kept, _encode(setting), {})
     return checkpoint.load(kept)[0]
+
+
+def _encode(setting: Setting) -> dict[str, Tensor]:
+    encoder = setting.place(load_diffusers(setting.vae) if setting.vae else _trained(setting))
+    images, masks, contexts = read_tiles(setting)
+    conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)])
+    latents = encode_tiles(encoder, images, bf16=setting.bf16, device=setting.device)
+    labelled = (conditions % 5 > 0).flatten(1).any(dim=1)
+    sets = {"q0": latents, "z0": latents[labelled], "c0": conditions[labelled]}
+    if not setting.data:
+        images, masks = pairs()
+        sets["z1"] = encode_tiles(encoder, images, 4, bf16=setting.bf16, device=setting.device)
+        sets["c1"] = condition_map(pool_mask(masks))
+    return sets
 
 
 def image(setting: Setting, steps: int | None = None) -> Recipe:
@@ -219,23 +123,17 @@ def image(setting: Setting, steps: int | None = None) -> Recipe:
 
 
 def mask(setting: Setting, steps: int | None = None) -> Recipe:
-    """Label maps of `PATCH` x `PATCH` cells under a context prompt, from 512 simulated layouts of each pattern."""
-    steps = steps or 1500
+    """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
+    steps = steps or 2500
     torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    shrink = CELL // 8
-    labels, conditions = [], []
-    for context in CONTEXTS[1:]:
-        for _ in range(512):
-            labels.append(torch.from_numpy(layout(context, (PATCH * shrink,) * 2, rng)))
-            conditions.append(prompt(context, (PATCH, PATCH)))
-    cells = one_hot(pool_mask(torch.stack(labels), shrink))
+    labels, conditions = own_masks(setting) if setting.data else simulated_masks()
+    cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
     loss = image_loss(
         model,
         cosine_alphas(),
         cells,
-        [(cells, torch.stack(conditions))],
+        [(cells, conditions)],
         patch=PATCH,
         batch=16,
         p_unc=0.1,
@@ -250,8 +148,8 @@ def mask(setting: Setting, steps: int | None = None) -> Recipe:
 def export(runs: Path, weights: Path) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    The decoder of the sharpened autoencoder is taken where there is one; a model on a diffusers autoencoder has none of
-    ours to copy.
+    Nothing changes in the folder before all of it is written. The decoder of the sharpened autoencoder is taken where
+    there is one; a model on a diffusers autoencoder has none of ours to copy.
 
     Returns
     -------
@@ -264,9 +162,12 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
         if name == "autoencoder" and (runs / "decoder" / "ema.safetensors").exists():
             sharpened = checkpoint.load(runs / "decoder" / "ema.safetensors")[0]
             tensors = {key: sharpened[f"autoencoder.{key}"] for key in tensors}
-        checkpoint.save(weights / f"{name}.safetensors", tensors, config)
-        hashes[name] = checkpoint.sha256(weights / f"{name}.safetensors")
-    (weights / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+        checkpoint.save(weights / "new" / f"{name}.safetensors", tensors, config)
+        hashes[name] = checkpoint.sha256(weights / "new" / f"{name}.safetensors")
+    (weights / "new" / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+    for path in sorted((weights / "new").iterdir()):
+        path.replace(weights / path.name)
+    (weights / "new").rmdir()
     return hashes
 
 

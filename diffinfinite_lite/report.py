@@ -7,8 +7,9 @@ size n,
 
 means over random halves A, B of R. `real` is what a perfect model would score, `matched` what this one
 scores under the same conditions; only these two compare. Features are standardised on R. A second extractor,
-which the model was not trained on, is reported beside the first. Rows of `report_spatial` follow. `evaluate` measures
-tiles, `evaluate_run` a generated canvas, `write_report` writes JSON and one HTML page.
+which the model was not trained on, is reported beside the first. The inception score needs classes, and so comes
+with EfficientNet-Lite0 only. Rows of `report_spatial` follow. `evaluate` measures tiles, `evaluate_run` a
+generated canvas, `write_report` writes JSON and one HTML page.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .features import Cached, FeatureExtractor, HandcraftedFeatures, Standardise
 from .pair import Pair
 from .report_input import cut_canvas, read_run, read_tiles
 from .report_page import page
-from .report_rows import fidelity_rows, nearest, privacy_rows, sketch
+from .report_rows import class_probabilities, fidelity_rows, inception_row, nearest, privacy_rows, sketch
 from .report_spatial import canvas_rows, mask_rows, tile_rows
 from .tiles import to_tensor
 
@@ -96,6 +97,8 @@ def evaluate(
             copies = int((privacy.nearest_neighbours(sets[0], sets[2]).distance < 1e-6).sum())
             raise ValueError(f"expected real tiles that are not in train, got {copies} that are: a leak")
         result["rows"] += fidelity_rows(each.name, *sets[:2], generator, repeats)
+        if classes := class_probabilities(each):
+            result["rows"].append(inception_row(each.name, classes(real), classes(synthetic), generator, repeats))
         if len(sets) == 3:
             result["rows"] += privacy_rows(each.name, *sets, generator, repeats, result["notes"])
         if each is first:

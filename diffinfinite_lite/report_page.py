@@ -15,7 +15,7 @@ from .fidelity import radii
 from .pair import Pair
 from .tiles import LABEL_COLOURS, LABELS, colour_mask, to_rgb, to_tensor
 
-REAL, SYNTHETIC = "#0072b2", "#d55e00"  # Okabe and Ito
+REAL, SYNTHETIC = "#009e73", "#cc79a7"  # Okabe and Ito, two that no label has
 _STYLE = f"""
 :root{{--ink:#1d1f23;--soft:#5a5f69;--line:#d9dce1;--paper:#fff;--panel:#f5f6f8;--real:{REAL};--fake:{SYNTHETIC};
 color-scheme:light dark}}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from . import fidelity, privacy
+from .efficientnet import EfficientNetLite0
+from .features import Cached, FeatureExtractor, ModuleFeatures
 
 # name, equation or source, which way is better, metric
 METRICS: list[tuple[str, str, str, fidelity.Metric]] = [
@@ -28,7 +31,7 @@ def row(name: str, features: str, about: str, better: str, value: float, **other
     keys = ("low", "high", "matched", "real")
     if others.get("low") is not None and name != "KD":  # resampling knows no bounds, these numbers do
         top = 1.0 if name in ("precision", "recall", "coverage", "A") or name.startswith("share of") else np.inf
-        others |= {bound: np.clip(others[bound], 0, top) for bound in ("low", "high")}
+        others |= {bound: np.clip(others[bound], 1 if name == "IS" else 0, top) for bound in ("low", "high")}
     found = {"name": name, "features": features, "about": about, "better": better, "value": round(float(value), 6)}
     return found | {k: None if others.get(k) is None else round(float(others[k]), 6) for k in keys}
 
@@ -57,6 +60,31 @@ def fidelity_rows(name: str, real: np.ndarray, synthetic: np.ndarray, generator,
     both = halves(tell, real, synthetic, generator, splits=3)
     about = "logistic regression, balanced accuracy"
     return [*rows, row("told apart", name, about, "half", tell(real, synthetic), **both)]
+
+
+def class_probabilities(extractor: FeatureExtractor) -> FeatureExtractor | None:
+    """Softmax of the ImageNet logits of EfficientNet-Lite0, (N, 1000), kept in the extractor's cache if it has one.
+
+    None for other extractors: a layer in the middle of a network does not say what its classes are.
+    """
+    plain = extractor.extractor if isinstance(extractor, Cached) else extractor
+    network = getattr(plain.module, "__self__", None) if isinstance(plain, ModuleFeatures) else None
+    if not isinstance(network, EfficientNetLite0):  # whose method `features` is the module
+        return None
+    found = replace(plain, module=lambda images: network(images).softmax(1), name=f"{plain.name}-classes")
+    return Cached(found, extractor.folder) if isinstance(extractor, Cached) else found
+
+
+def inception_row(name: str, real: np.ndarray, synthetic: np.ndarray, generator, repeats: int) -> dict:
+    """Inception score of class probabilities (M, C) of synthetic tiles, beside that of real ones (N, C)."""
+
+    def metric(_: np.ndarray, probabilities: np.ndarray) -> float:
+        return fidelity.inception_score(probabilities)
+
+    found = fidelity.bootstrap(metric, real, synthetic, generator=generator, repeats=repeats)
+    both = halves(metric, real, synthetic, generator)
+    about = "inception score on ImageNet's classes, which are not tissues"
+    return row("IS", name, about, "same", found.value, low=found.low, high=found.high, **both)
 
 
 def privacy_rows(

@@ -23,7 +23,7 @@ def slide(
     seed: options.Seed = 0,
     sampler: options.Sampler = "random-patch",
     solver: options.Solver = "ddim",
-    eta: options.Eta = 0.0,
+    eta: options.Eta = None,
     conditioning: options.Conditioning = "dense",
     patch: options.Patch = None,
     batch_size: options.BatchSize = 16,

@@ -29,6 +29,26 @@ ROUNDS = 20_000  # a fifth of a second in a browser
 MPP = 0.5  # about, of every source used
 _HERE = Path(__file__).parent
 
+# The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
+# "auto" as the mode where the system decides.
+_DARK = "--page:#16171a;--ink:#ececee;--link:#7cc4f2;color-scheme:dark"
+_STYLE = (
+    ":root{--page:#fff;--ink:#1d1d1f;--link:#00548a;color-scheme:light}"
+    f'@media(prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{_DARK}}}}}[data-theme="dark"]{{{_DARK}}}'
+    "body{margin:0;padding:1rem;background:var(--page);font:1rem/1.5 system-ui,sans-serif}a{color:var(--link)}"
+    "h1{font-size:1.6rem;margin:.2rem 0 1rem}header{max-width:60rem;margin:0 auto;color:var(--ink)}"
+)
+_THEME = """(() => {
+  const follow = () => {
+    let theme = "auto";
+    try { if (localStorage.mode !== "auto") theme = localStorage.theme; } catch { /* a browser that keeps nothing */ }
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+  };
+  follow();
+  addEventListener("storage", follow); // switched in another tab
+})();"""
+
 
 def survey_name(items: Sequence[Item]) -> str:
     """Name of a survey: it changes with any picture, so that answers to other pictures are never taken for its own."""
@@ -90,12 +110,10 @@ def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, 
     back = f'<p><a href="{escape(home)}">Back to the chapter</a></p>' if home else ""
     page = folder / "index.html"
     page.write_text(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
-        "<style>:root{color-scheme:light dark}body{margin:0;padding:1rem;background:#fff;font:1rem/1.5 system-ui,"
-        "sans-serif}h1{font-size:1.6rem;margin:.2rem 0 1rem}header{max-width:60rem;margin:0 auto;color:#1d1d1f}"
-        "a{color:#00548a}@media(prefers-color-scheme:dark){body{background:#16171a}header{color:#ececee}a{color:"
-        f"#7cc4f2}}}}</style></head><body><header>{back}<h1>{escape(title)}</h1></header><main>{body}</main></body></html>\n",
+        f"<style>{_STYLE}</style>\n<script>{_THEME}</script></head><body><header>{back}<h1>{escape(title)}</h1></header>"
+        f"<main>{body}</main></body></html>\n",
         encoding="utf-8",
     )
     return page

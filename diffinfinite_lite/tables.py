@@ -45,7 +45,8 @@ def _pm(*pairs: tuple[float, float]) -> list[dict]:
     return [{"mean": mean, "spread": spread} for mean, spread in pairs]
 
 
-TRAINED = ("real", "synthetic", "augmented")
+AS_MANY = "real, as many as synthetic"  # a row of ours: else the number of tiles would decide
+TRAINED = ("real", AS_MANY, "synthetic", "augmented")
 _COHORTS = ("IH1", "IH2", "IH3", "NCT-100K", "CRC-7K")
 TABLE_2A = {
     name: dict(zip(_COHORTS, _pm(*values), strict=True))
@@ -55,7 +56,7 @@ TABLE_2A = {
         ("augmented", ((0.852, 0.007), (0.732, 0.027), (0.637, 0.025), (0.847, 0.044), (0.811, 0.057))),
     )
 }
-TABLE_2B = dict(zip(TRAINED, _pm((0.614, 0.009), (0.471, 0.039), (0.710, 0.021)), strict=True))
+TABLE_2B = dict(zip(TABLE_2A, _pm((0.614, 0.009), (0.471, 0.039), (0.710, 0.021)), strict=True))
 TABLE_3 = {"carcinoma": 0.37, "stroma": 0.36, "necrosis": 0.035, "others": 0.235}
 
 
@@ -85,10 +86,10 @@ class Table:
         return f"### {self.title}\n\n" + "\n".join(lines) + f"\n\n{self.note}\n"
 
     def html(self) -> str:
-        """As an HTML fragment without style.
+        """As an HTML fragment, of the class that notebooks and their pages know as a table of numbers.
 
         >>> Table("T", ["a"], [["<1"]], "n").html()
-        '<table><caption>T</caption><thead><tr><th scope="col">a</th></tr></thead><tbody><tr><th
+        '<table class="dataframe"><caption>T</caption><thead><tr><th scope="col">a</th></tr></thead><tbody><tr><th
         scope="row">&lt;1</th></tr></tbody></table><p>n</p>'
         """
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
@@ -97,8 +98,8 @@ class Table:
             for first, *rest in self.rows
         )
         return (
-            f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{escape(self.note)}</p>"
+            f'<table class="dataframe"><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table><p>{escape(self.note)}</p>"
         )
 
 
@@ -189,22 +190,25 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
 
     Parameters
     ----------
-    classification : "real", "synthetic", "augmented" -> test set -> mean and spread of balanced accuracy over seeds
+    classification : one of `TRAINED` -> test set -> mean and spread of balanced accuracy over seeds
     segmentation : the same with F1
-    settings : train_real, train_synthetic, seeds
+    settings : trained, tiles and how many of them are carcinoma, of each of `TRAINED`; seeds
     """
+    trained = settings["trained"]
     common = (
-        f"Here: {settings['train_real']} real and {settings['train_synthetic']} synthetic tiles, "
-        f"{settings['seeds']} seeds, a small head on frozen features; the paper trained on 3,726 real and 9,974 "
-        "synthetic patches. "
+        f"Here: {settings['seeds']} seeds, a small head on frozen features; the paper trained on 3,726 real and 9,974 "
+        f"synthetic patches. What compares is which training set wins, not the values: 'synthetic' with '{AS_MANY}', "
+        "and 'augmented' with 'real'. "
     )
     notes = (
-        "The paper's lung cohorts (IH) are not public, and the copy of its text used here lacks its numbers for PCam. "
-        "What compares is which training set wins, not the values. LC25000 shows few slides a class, which are easy to "
+        "A real training tile is carcinoma if LC25000 names it so, a synthetic one if at least 0.05% of its mask is, "
+        "the paper's rule; a test tile is what its set names it. The paper's lung cohorts (IH) are not public, and the "
+        "copy of its text used here lacks its numbers for PCam. LC25000 shows few slides a class, which are easy to "
         "tell apart: a full score on its test clusters says little. CRC and osteosarcoma are other organs; "
         "osteosarcoma is no carcinoma, 'tumour' stands for it there, and necrotic tiles are left out.",
         "Real masks here are pseudo-annotations, so that the score on them says how well the annotation program is "
-        "imitated; only the few expert patches are a pathologist's. The paper's masks are all a pathologist's.",
+        "imitated; only the few expert patches are a pathologist's. A synthetic tile is labelled by the mask that it "
+        "was painted from. The paper's real masks are all a pathologist's.",
     )
     tables = []
     for title, here, paper, note in (
@@ -212,11 +216,13 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
         ("Table 2b: segmentation, F1", segmentation, {k: {"IH2": v} for k, v in TABLE_2B.items()}, notes[1]),
     ):
         old, new = list(paper["real"]), list(dict.fromkeys(test for row in here.values() for test in row))
-        heads = ["trained on", *(f"{name}, paper" for name in old), *(f"{name}, here" for name in new)]
+        heads = ["trained on", "tiles (carcinoma), here"]
+        heads += [*(f"{name}, paper" for name in old), *(f"{name}, here" for name in new)]
         rows = [
             [
                 name,
-                *(number(paper[name].get(test)) for test in old),
+                "{:,} ({:,})".format(*trained[name]) if name in trained else "–",
+                *(number(paper.get(name, {}).get(test)) for test in old),
                 *(number(here.get(name, {}).get(test)) for test in new),
             ]
             for name in TRAINED
@@ -273,17 +279,20 @@ def figure8(here: Mapping[str, Sequence[float]]) -> Table:
     return Table("Fig. 8: share of each label", ["label", "annotations, paper", *here], rows, note)
 
 
-def figure11(here: Measured) -> Table:
+def figure11(here: Measured, settings: Mapping) -> Table:
     """Fig. 11 as numbers: seams and long range by sampler.
 
     Parameters
     ----------
     here : sampler -> seams, p, length (px), far (correlation at one to two windows); None where not measured
+    settings : peers, number of canvases of each sampler
     """
+    count = settings["peers"]
     columns = ["sampler", "seam ratio", "p", "correlation length, px", "correlation at 1 to 2 windows"]
     rows = [[name, *(number(row.get(key)) for key in ("seams", "p", "length", "far"))] for name, row in here.items()]
     note = (
-        "Means over the same masks and seeds. The paper shows one picture a method. A seam ratio of 1 is no seam; for "
+        f"Means over {count} {'canvas' if count == 1 else 'canvases'} a sampler, masks and seeds the same in all rows. "
+        "The paper shows one picture a method. A seam ratio of 1 is no seam; for "
         "samplers whose windows move the lines of a fixed grid are taken. Part of the correlation is the mask's own, "
         "which is the same in all rows."
     )

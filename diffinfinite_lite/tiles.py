@@ -20,8 +20,9 @@ from torch.nn.functional import interpolate
 from .qupath import geojson_mask
 
 LABELS = ("unknown", "carcinoma", "necrosis", "stroma", "others")
-# One colour per class (R, G, B), after Okabe and Ito: safe for colour-blind readers, and in grey print.
-LABEL_COLOURS = ((221, 221, 221), (213, 94, 0), (34, 34, 34), (0, 114, 178), (240, 228, 66))
+# One colour per class (R, G, B), after Okabe and Ito: safe for colour-blind readers; stroma is darker than theirs and
+# unknown a middle grey, so that the lightness of all five differs in print (tested).
+LABEL_COLOURS = ((190, 190, 190), (213, 94, 0), (34, 34, 34), (0, 90, 150), (240, 228, 66))
 TEN_CLASSES = ("unknown", "alveole", "artery", "artifacts", "carcinoma", "cartilage", "connective",
                "necrosis", "tumour-stroma", "others")
 TEN_TO_FIVE = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)
@@ -236,8 +237,11 @@ def read_folder(
     Raises
     ------
     ValueError
-        If there is no such folder or no picture in it.
+        If there is no such folder or no picture in it, or the class map names no label.
     """
+    for name, label in (class_map or {}).items():
+        if label not in LABELS and label not in range(len(LABELS)):
+            raise ValueError(f"expected a class map to labels 0 to 4 or their names, got {label!r} for {name}")
     root = Path(folder)
     pictures = sorted(
         p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and not p.stem.endswith("_mask")

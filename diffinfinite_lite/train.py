@@ -75,7 +75,7 @@ def fit(
     workers = PartialState()  # one process, or those that `accelerate launch` started
     workers.wait_for_everyone()
     began = time.monotonic()
-    log = (out / "log.csv").open("a", newline="") if workers.is_main_process else None
+    log = _log(out / "log.csv", start) if workers.is_main_process else None
     for step in range(start + 1, steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, peak_lr)
@@ -98,11 +98,22 @@ def fit(
         if not all(map(math.isfinite, values.values())):
             raise ValueError(f"the loss at step {step} is not a number: lower the learning rate")
         if log:
+            if log.tell() == 0:
+                csv.writer(log).writerow(["step", *values])
             csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
         if log and (step % save_every == 0 or step == steps):
             log.flush()
             _save(out, model, optimizer, average, step)
         yield Progress(step, values, time.monotonic() - began)
+
+
+def _log(path: Path, done: int):
+    """The log, without the rows of steps that a killed run made after its last checkpoint."""
+    if path.exists():
+        rows = path.read_text().splitlines(keepends=True)
+        kept = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
+        path.write_text("".join(kept if done else []))
+    return path.open("a", newline="")
 
 
 def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
@@ -182,7 +193,8 @@ def autoencoder_loss(
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         x = random_crops(images, size, batch, generator).to(device, memory_format=torch.channels_last)
         with autocast(device, bf16):
-            y = model(x)
+            z = model.encode(x)
+            y = model.decode(z + model.noise * torch.randn(z.shape, generator=generator).to(device))
         error = y.float() - x
         edges = (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
         pixels = error.abs().mean()

@@ -32,7 +32,8 @@ from .masks import generate_cells, upsample
 from .noise import cosine_alphas
 from .outofcore import Plane
 from .pair import check_out, read_mask
-from .pipeline import BORDER, FACTOR, OVERLAP, WEIGHTS, timed
+from .pipeline import BORDER, FACTOR, OVERLAP, WEIGHTS
+from .record import costs, peak_memory, timed
 from .samplers import sample
 from .slides import to_bytes, write_deep_zoom, write_image, write_mask
 from .store import room
@@ -59,7 +60,7 @@ def generate_slide(
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
-    eta: float = 0.0,
+    eta: float | None = None,
     conditioning: str = "dense",
     patch: int | None = None,
     batch_size: int = 16,
@@ -107,6 +108,7 @@ def generate_slide(
     size = pipeline.check_size(size or (1024, 1024)) if labels is None else labels.shape
     # what a killed call was just giving their names is no earlier result
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
+    pipeline.check_method(sampler, solver, steps, eta)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))
@@ -128,7 +130,7 @@ def generate_slide(
             plan=sampler,
             scheduler=solver,
             steps=steps,
-            eta=eta if solver == "ddim" else None,
+            eta=eta,
             seed=seed,
             store=store,
         )
@@ -169,7 +171,7 @@ def generate_slide(
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
             write_deep_zoom(place / "image.ome.tif", place, "image")
-        run |= pipeline.costs(ledger, window, steps, clock) | pipeline.peak_memory(device)
+        run |= costs(ledger, window, steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         for name in RESULTS:
             if (out / name).is_dir():

@@ -3,9 +3,10 @@
     python tests/check_site.py _build/html --shots _build/shots
 
 For each page: no error on the console, no request to another host, every link to another page or place of the site
-leads somewhere, no violation of WCAG 2 A and AA that axe finds (light, dark, and at a phone's width), nothing wider
-than a phone, no more than 3 MB without zoom tiles. The site: no more than 150 MB. Screenshots (desktop, phone, dark)
-are for people to look at. Exits with 1 and one line per problem. `test_site.py` uses the same functions.
+leads somewhere, no violation of WCAG 2 A and AA that axe finds (light, dark, and at a phone's width), dark where dark
+is asked for, nothing wider than a phone, no more than 3 MB without zoom tiles. The site: no more than 150 MB.
+Screenshots (desktop, phone, dark) are for people to look at, long pages in several pictures. Exits with 1 and one line
+per problem. `test_site.py` uses the same functions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from urllib.parse import unquote, urlsplit
 MB = 1_000_000
 PAGE, SITE = 3 * MB, 150 * MB
 DESKTOP, PHONE = (1280, 900), (390, 844)
-TALLEST = 14_000  # px of a screenshot
+TALLEST = 14_000  # px of one screenshot: viewers give up on taller ones
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
@@ -126,7 +127,8 @@ class Watch:
             self.outside.append(request.url)
 
     def open(self, path: Path, mode: str = "light") -> None:
-        """Show a file of the site with the theme's light or dark colours."""
+        """Show a file of the site in light or dark colours, those of the theme's switch and of the system."""
+        self.page.emulate_media(color_scheme=mode)
         self.page.add_init_script(f"try {{ localStorage.setItem('mode', '{mode}'); "
                                   f"localStorage.setItem('theme', '{mode}'); }} catch {{}}")
         self.page.goto(path.resolve().as_uri(), wait_until="load")
@@ -141,6 +143,21 @@ class Watch:
         options = {"resultTypes": ["violations"], "runOnly": only, "preload": False}  # preloading asks for style sheets
         found = Axe().run(self.page, options=options).response["violations"]
         return [f"{v['id']}: {v['help']}; {len(v['nodes'])} x, {_element(v['nodes'][0])}" for v in found]
+
+    def shoot(self, path: Path, tallest: int = TALLEST) -> list[Path]:
+        """Write the whole page as PNG files, from its top down: PATH, and PATH with -2, -3, ... where it is longer."""
+        width, height = self.page.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+        made = []
+        for number, top in enumerate(range(0, height, tallest), start=1):
+            made.append(path.with_stem(f"{path.stem}-{number}") if number > 1 else path)
+            clip = {"x": 0, "y": top, "width": width, "height": min(tallest, height - top)}
+            self.page.screenshot(path=str(made[-1]), full_page=True, clip=clip)
+        return made
+
+    def light(self) -> bool:
+        """Whether the page's ground is light rather than dark."""
+        return self.page.evaluate("""getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).slice(0, 3)
+            .reduce((sum, value) => sum + +value, 0) > 3 * 127""")
 
     def too_wide(self) -> int:
         """Pixels by which the page is wider than the window."""
@@ -166,24 +183,24 @@ def browser(size: tuple[int, int] = DESKTOP, scale: float = 1) -> Iterator[Watch
             chrome.close()
 
 
-def look(watch: Watch, page: Path, shots: Path | None) -> list[str]:
-    """Everything a browser can say about one page."""
-    problems = []
-    for name, size, mode in (("desktop", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")):
+def look(watch: Watch, page: Path, name: str, shots: Path | None) -> list[str]:
+    """Everything a browser can say about one page; its screenshots are called by its name in the site."""
+    stem, problems = name.removesuffix(".html").replace("/", "-"), []
+    for kind, size, mode in (("desktop", DESKTOP, "light"), ("dark", DESKTOP, "dark"), ("phone", PHONE, "light")):
         watch.errors.clear()
         watch.outside.clear()
         watch.page.set_viewport_size({"width": size[0], "height": size[1]})
         watch.open(page, mode)
         if shots:
             shots.mkdir(parents=True, exist_ok=True)
-            tall = min(watch.page.evaluate("document.documentElement.scrollHeight"), TALLEST)
-            watch.page.screenshot(path=str(shots / f"{page.stem}-{name}.png"), full_page=True,
-                                  clip={"x": 0, "y": 0, "width": size[0], "height": tall})  # fmt: skip
+            watch.shoot(shots / f"{stem}-{kind}.png")
         watch.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        problems += [f"{name}: console: {error}" for error in watch.errors]
-        problems += [f"{name}: asks outside: {url}" for url in watch.outside]
-        problems += [f"{name}: {found}" for found in watch.axe(("color-contrast",) if name == "dark" else ())]
-        if name == "phone" and watch.too_wide() > 0:
+        problems += [f"{kind}: console: {error}" for error in watch.errors]
+        problems += [f"{kind}: asks outside: {url}" for url in watch.outside]
+        problems += [f"{kind}: {found}" for found in watch.axe(("color-contrast",) if kind == "dark" else ())]
+        if kind == "dark" and watch.light():
+            problems.append("dark: the page stays light")
+        if kind == "phone" and watch.too_wide() > 0:
             problems.append(f"phone: {watch.too_wide()} px wider than the window")
     return problems
 
@@ -203,10 +220,10 @@ def main() -> int:
         problems.append(f"the site weighs {total / MB:.0f} MB, more than {SITE / MB:.0f}")
     with browser() as watch:
         for page in pages(arguments.site):
-            found = look(watch, page, arguments.shots)
+            name = page.relative_to(arguments.site).as_posix()
+            found = look(watch, page, name, arguments.shots)
             if weight(page) > PAGE:
                 found.append(f"weighs more than {PAGE / MB:.0f} MB")
-            name = page.relative_to(arguments.site).as_posix()
             print(f"{name:<32} {weight(page) / MB:5.2f} MB  {len(found)} problems", flush=True)
             problems += [f"{name}: {problem}" for problem in found]
     print(f"{total / MB:.0f} MB in all, {len(problems)} problems", *problems, sep="\n")

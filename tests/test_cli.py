@@ -107,7 +107,8 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         seen += process.stderr.read(1)
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    assert process.returncode == 130
+    assert "stopped by the user" in rest
     assert "Traceback" not in rest
     assert not list((tmp_path / "out").rglob("*"))
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import avg_pool2d, interpolate
 
 from diffinfinite_lite.decode import decode, decode_stream
+from diffinfinite_lite.pipeline import OVERLAP, load_models
+from diffinfinite_lite.spatial import seam_statistic
 
 
 class Repeat:
@@ -61,6 +63,19 @@ def test_overlap_of_twice_the_reach_suffices():
     whole = Blur().decode(z[None])[0]
     error = {n: float((decode(Blur(), z, tile=16, overlap=n) - whole).abs().max()) for n in (0, 4, 8)}
     assert error[4] < error[0] / 3 and error[8] < error[0] / 3
+
+
+def test_shipped_decoder_leaves_no_line_between_tiles():
+    """Latents of tissue-like smoothness; tiles every 24 latents, twice the decoder's reach as overlap, as in use."""
+    autoencoder = load_models()[0]
+    noise = torch.randn(8, 80, 80, generator=torch.Generator().manual_seed(0))
+    z = avg_pool2d(noise[None], 3, 1, 1)[0] * 2
+    lines = [24 * 8, 48 * 8]  # where tiles begin; the overlap ends 24 latents on, at the next of them
+    with torch.no_grad():
+        blended = decode(autoencoder, z, tile=48, overlap=OVERLAP).numpy()
+        hard = torch.cat([autoencoder.decode(part[None])[0] for part in z.split(24, dim=1)], dim=1).numpy()
+    assert seam_statistic(blended, lines, lines).p_value > 0.05
+    assert seam_statistic(hard, [*lines, 72 * 8]).p_value < 0.05, "tiles side by side do show"
 
 
 def test_batches_do_not_matter_and_are_used():

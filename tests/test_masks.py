@@ -1,10 +1,19 @@
 """Masks: cleaning keeps edges and favours no label, upsampling keeps shapes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from skimage.segmentation import find_boundaries
 
-from diffinfinite_lite.masks import clean, generate_mask, one_hot, upsample
+from diffinfinite_lite import masks
+from diffinfinite_lite.layouts import layout
+from diffinfinite_lite.masks import clean, generate_cells, generate_mask, one_hot, upsample
+from diffinfinite_lite.noise import coordinate_noise
+from diffinfinite_lite.pipeline import load_models
+from diffinfinite_lite.unet import CONTEXTS
+from diffinfinite_lite.windows import Window
 
 
 def scores(labels, sharpness=1.0):
@@ -39,6 +48,34 @@ def test_upsampling_keeps_area_and_labels():
     assert large.shape == (160, 240)
     for label in (1, 2, 3, 4):
         assert abs((large == label).mean() - 0.25) < 0.02
+
+
+def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
+    seen = []
+
+    def sample(denoiser, prompts, **settings):
+        seen.append((tuple(prompts.shape), settings["seed"]))
+        yield SimpleNamespace(canvas=SimpleNamespace(latents=torch.zeros(5, *prompts.shape)))
+
+    monkeypatch.setattr(masks, "sample", sample)
+    monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
+    sizes = [(4096, 2048), (1024, 512), (64, 64)]
+    for size in sizes:
+        masks.generate_cells(None, "normal", size, seed=7)
+    assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (8, 8)]
+    noise = [coordinate_noise(seed, 0, 5, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
+    assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.05, "the picture starts from its mask's noise"
+
+
+@pytest.mark.parametrize("context", CONTEXTS[1:])
+def test_shipped_model_draws_masks_like_its_layouts(context):
+    """Regions of the right labels and of about the right coarseness: specks would have far more boundary."""
+    cells = generate_cells(load_models()[2], context, (384, 384), seed=0)
+    taught = layout(context, cells.shape, np.random.default_rng(0))
+    assert (cells > 0).mean() >= 0.6
+    assert np.bincount(cells.ravel(), minlength=5).argmax() == np.bincount(taught.ravel(), minlength=5).argmax()
+    boundary = [find_boundaries(labels).mean() for labels in (cells, taught)]
+    assert 0.5 < boundary[0] / boundary[1] < 1.6
 
 
 def test_unknown_context_is_refused():

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from diffinfinite_lite import checkpoint, recipes
+from diffinfinite_lite import checkpoint, recipes, training_data
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.pipeline import WEIGHTS, generate
 from diffinfinite_lite.stain import TARGET
@@ -28,7 +28,7 @@ def run(*words):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Three H&E-like pictures at 0.5 um/px, one of them with a mask, one broken file."""
+    """Three H&E-like pictures at 0.5 um/px, one with a mask, one annotated in QuPath; a class map; a broken file."""
     folder = tmp_path_factory.mktemp("own")
     rgb = (255 * np.exp(-CONCENTRATIONS @ np.array(TARGET.stains))).clip(0, 255).astype(np.uint8)
     (folder / "squamous").mkdir()
@@ -38,18 +38,24 @@ def pictures(tmp_path_factory):
     mask[:, 130:] = 1
     Image.fromarray(mask).save(folder / "squamous/c_mask.png")
     (folder / "broken.png").write_bytes(b"no picture")
+    corners = [[0, 0], [260, 0], [260, 80], [0, 80], [0, 0]]
+    region = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}}
+    region["properties"] = {"classification": {"name": "Desmoplasia"}}
+    (folder / "b.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [region]}))
+    (folder / "classes.json").write_text('{"Desmoplasia": "stroma"}')
     return folder
 
 
 @pytest.mark.filterwarnings("ignore:skipped")
 def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
     runs, weights = tmp_path / "runs", tmp_path / "weights"
-    run("train", "autoencoder", "--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
-    images, masks, contexts = recipes.training_tiles(recipes.Setting(runs, data=pictures))
+    data = ("--data", pictures, "--class-map", pictures / "classes.json")
+    run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    images, masks, contexts = training_data.training_tiles(recipes.Setting(runs, data=pictures))
     assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
     assert contexts.count("squamous") == 4
-    assert sorted(masks.unique().tolist()) == [0, 1]
-    run("train", "image", "--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
+    assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
+    run("train", "image", *data, "--out", runs, "--steps", 1, "--device", "cpu")
     (runs / "mask").mkdir()
     shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
     run("train", "export", "--out", runs, "--weights", weights)
@@ -78,6 +84,24 @@ def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
     assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)
 
 
+def test_own_masks_take_the_place_of_layouts(tmp_path):
+    """Labelled well enough and under a context's name; the others are left out, and none at all is refused."""
+    data = tmp_path / "own"
+    for folder, labelled in (("squamous", 400), ("elsewhere", 400), ("normal", 100)):
+        (data / folder).mkdir(parents=True)
+        Image.fromarray(np.full((400, 400, 3), 200, np.uint8)).save(data / folder / "a.png")
+        mask = np.zeros((400, 400), np.uint8)
+        mask[:labelled] = 3
+        Image.fromarray(mask).save(data / folder / "a_mask.png")
+    cells, told = training_data.own_masks(recipes.Setting(tmp_path, data=data))
+    assert cells.shape == told.shape == (4, 48, 48), "400 px is four overlapping patches of 384 px"
+    assert cells.unique().tolist() == [3]
+    assert told.unique().tolist() == [11]
+    shutil.rmtree(data / "squamous")
+    with pytest.raises(ValueError, match=r"expected masks of at least 384 px with 60% labelled .* found none"):
+        run("train", "mask", "--data", data, "--out", tmp_path / "runs", "--steps", 1)
+
+
 def test_a_folder_without_an_autoencoder_is_named(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"expected an AutoencoderKL or AutoencoderTiny of diffusers at .*own"):
         run("train", "image", "--data", pictures, "--vae", pictures, "--out", tmp_path, "--steps", 1)
@@ -87,7 +111,7 @@ def test_tiles_of_another_folder_are_refused(tmp_path):
     tiles = {"images": torch.zeros(1, 224, 224, 3, dtype=torch.uint8), "masks": torch.zeros(1, 224, 224)}
     checkpoint.save(tmp_path / "tiles.safetensors", tiles, {"contexts": ["none"], "source": "elsewhere"})
     with pytest.raises(ValueError, match="got those of elsewhere: choose another --out"):
-        recipes.training_tiles(recipes.Setting(tmp_path, data=tmp_path))
+        training_data.training_tiles(recipes.Setting(tmp_path, data=tmp_path))
 
 
 def test_image_needs_an_autoencoder(tmp_path):
@@ -128,4 +152,4 @@ def test_two_processes_train_like_one_on_both_batches(tmp_path):
     two, one = (checkpoint.load(tmp_path / name / "state.safetensors")[0] for name in ("two", "one"))
     for key, value in one.items():
         torch.testing.assert_close(two[key], value)
-    assert len((tmp_path / "two/log.csv").read_text().splitlines()) == 4, "one process keeps the log"
+    assert len((tmp_path / "two/log.csv").read_text().splitlines()) == 5, "one process keeps the log"

@@ -12,13 +12,15 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import avg_pool2d
 from typer.testing import CliRunner
 
-from diffinfinite_lite import report_spatial, spatial
+from diffinfinite_lite import fidelity, report_spatial, spatial
 from diffinfinite_lite.cli import app
-from diffinfinite_lite.features import ModuleFeatures
+from diffinfinite_lite.efficientnet import EfficientNetLite0
+from diffinfinite_lite.features import Cached, HandcraftedFeatures, ModuleFeatures, efficientnet_features
 from diffinfinite_lite.pair import Pair
 from diffinfinite_lite.report import evaluate, evaluate_run, failures, measure_files, write_report
 from diffinfinite_lite.report_input import cut_canvas, read_run, read_tiles
 from diffinfinite_lite.report_page import headline
+from diffinfinite_lite.report_rows import class_probabilities
 from diffinfinite_lite.tiles import to_rgb, to_tensor
 
 
@@ -92,6 +94,36 @@ def test_default_extractors():
         for row in card(pictures(2, 12), real=pictures(0, 12), extractor=None, control=None)["rows"]
     }
     assert names == {"EfficientNetLite0", "Handcrafted", "Space"}
+
+
+def test_inception_score_where_there_are_classes(tmp_path):
+    """The score of the network's own softmax, that of real tiles at the same count beside; a cache keeps classes."""
+
+    class Colourful(EfficientNetLite0):
+        """Its classes are the colours of the quarters."""
+
+        def features(self, images):
+            return colours(images)
+
+        def forward(self, images):
+            return 20 * colours(images)
+
+    network = Colourful()
+    plain = ModuleFeatures(network.features, "EfficientNetLite0")
+    assert class_probabilities(efficientnet_features())(pictures(0, 1)).shape == (1, 1000)
+    real, made = pictures(0, 24), pictures(2, 16)
+    with torch.inference_mode():
+        expected, upper = (fidelity.inception_score(network(x).softmax(1).numpy()) for x in (made, real))
+    found = numbers(card(made, real=real, extractor=plain), "EfficientNetLite0")["IS"]
+    assert found["value"] == pytest.approx(expected, rel=1e-4) and expected > 1.5
+    assert 1 <= found["low"] <= found["value"] <= found["high"]
+    assert 1 < found["real"] < upper and 1 < found["matched"] < expected  # fewer tiles, fewer classes seen
+    cached = Cached(plain, tmp_path)
+    assert numbers(card(made, real=real, extractor=cached), "EfficientNetLite0")["IS"] == found
+    assert len(list(tmp_path.glob("*.npy"))) == 2 * (24 + 16)
+    for other in (FAST, HandcraftedFeatures(), Cached(FAST, tmp_path)):
+        assert class_probabilities(other) is None
+    assert "IS" not in numbers(card(made))
 
 
 @pytest.mark.parametrize("which", ["real and synthetic", "synthetic", "training"])

@@ -1,7 +1,8 @@
 """The pages in a browser: a copy of the book whose chapters are not run, and one page that is.
 
 Building it checks with warnings as errors every reference, term, citation, docstring and quiz of the book. Then
-Chromium opens the pages from files and drives player and quiz. `check_site.py` looks at a site with everything in it.
+Chromium opens the pages from files and drives player, sweep, deep zoom and quiz. `check_site.py` looks at a site with
+everything in it; what it looks with is tested here as well.
 """
 
 import fcntl
@@ -12,9 +13,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -24,7 +27,8 @@ def build(folder: Path) -> Path:
     """Pages of the book in ``folder``, with its own configuration and extensions; only the test page is run."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
-    shutil.copy(ROOT / "CHANGELOG.md", folder)
+    for name in ("CHANGELOG.md", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
     config["execute"]["execute_notebooks"] = "off"
@@ -78,7 +82,9 @@ def test_chapters_are_there_as_plain_notebooks(site):
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         for leftover in ("```{", ":class:", "{doc}", "{cite", "{term}", "- [x]"):
             assert leftover not in text, f"{path.name} holds {leftover}"
-        assert notebook.cells[0].source.splitlines()[-1].startswith("%pip install")
+        first = notebook.cells[0].source.splitlines()
+        assert '%pip install -q "diffinfinite_lite @ git+https://github.com/you/copy@main"' in first
+        assert "!{sys.executable} -m diffinfinite_lite.deepzoom" in first
 
 
 def test_launch_links_follow_the_setting(site):
@@ -144,6 +150,60 @@ def test_player_by_keyboard(site, window):
     window.page.wait_for_function("document.querySelector('#p p').textContent.startsWith('Frame 3')"
                                   " && document.querySelector('#p [data-do=play]').textContent === 'Play'")
     assert window.errors == []
+
+
+@needs_chromium
+def test_sweep_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    root = window.page.get_by_role("group", name="Greys")
+    assert root.get_by_role("img").get_attribute("alt") == "Grey 0."
+    root.get_by_role("slider", name="ω").press("ArrowRight")
+    assert root.get_by_role("img").get_attribute("alt") == "Grey 80."
+    assert root.get_by_text("All pixels are 80.").is_visible()
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_deep_zoom_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    zoom = "document.getElementById('z').viewer.viewport.getZoom()"
+    window.page.wait_for_function("""() => {
+        const world = document.getElementById("z").viewer?.world;
+        return world?.getItemCount() === 2 && [0, 1].every((n) => world.getItemAt(n).getFullyLoaded());
+    }""")
+    home = window.page.evaluate(zoom)
+    window.page.get_by_role("application", name="A ramp of colours").press("+")
+    window.page.wait_for_function(f"{zoom} > {1.01 * home}")
+    opacity = window.page.get_by_role("slider", name="Opacity of the mask")
+    opacity.press("ArrowRight")
+    shown = window.page.evaluate("document.getElementById('z').viewer.world.getItemAt(1).getOpacity()")
+    assert shown == int(opacity.input_value()) / 100 == 0.35
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_a_long_page_is_shot_in_several_pictures(tmp_path, window):
+    (tmp_path / "page.html").write_text("<!doctype html><body style='margin: 0'>" + "".join(
+        f"<div style='height: 500px; background: rgb({grey}, {grey}, {grey})'></div>" for grey in range(0, 250, 50)))
+    window.open(tmp_path / "page.html")
+    made = window.shoot(tmp_path / "page-desktop.png", tallest=1000)
+    assert [path.name for path in made] == ["page-desktop.png", "page-desktop-2.png", "page-desktop-3.png"]
+    whole = np.concatenate([np.asarray(Image.open(path).convert("L")) for path in made])
+    assert whole.shape == (2500, DESKTOP[0])
+    assert np.array_equal(whole[:, 0], np.repeat(np.arange(0, 250, 50), 500))
+
+
+@needs_chromium
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_window_shows_the_mode_asked_for(tmp_path, window, mode):
+    """By the switch of the theme, and by the system where a page knows no switch."""
+    (tmp_path / "page.html").write_text("<!doctype html><style>body { background: #fff } "
+                                        "@media (prefers-color-scheme: dark) { body { background: #111 } }</style>")
+    window.open(tmp_path / "page.html", mode)
+    assert window.light() == (mode == "light")
+    assert window.page.evaluate("[localStorage.mode, localStorage.theme]") == [mode, mode]
 
 
 @needs_chromium

@@ -206,6 +206,35 @@ def test_back_keeps_answers_and_orders_differ_between_raters(open_page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("kept", "shown"),
+    [({"mode": "dark", "theme": "dark"}, "dark"), ({"mode": "light", "theme": "light"}, "light"),
+     ({"mode": "auto", "theme": "light"}, None), ({"mode": "auto", "theme": "dark"}, None),
+     ({"theme": "auto"}, None), ({}, None)],
+)  # fmt: skip
+def test_the_switch_of_the_book_goes_before_the_system(open_page, scheme, kept, shown):
+    """As pydata-sphinx-theme keeps it: beside "auto" stand the colours of the last visit, maybe not the system's."""
+    page = open_page(color_scheme=scheme)
+    page.evaluate("kept => Object.assign(localStorage, kept)", kept)
+    page.reload()
+    colours = page.evaluate("""["body", ".dl-survey", "header"].map(e => getComputedStyle(document.querySelector(e)))
+        .flatMap((style, i) => i ? style.color : style.backgroundColor)""")
+    dark = ["rgb(22, 23, 26)", "rgb(236, 236, 238)", "rgb(236, 236, 238)"]
+    light = ["rgb(255, 255, 255)", "rgb(29, 29, 31)", "rgb(29, 29, 31)"]
+    assert colours == (dark if (shown or scheme) == "dark" else light)
+    accessible(page)
+
+
+def test_a_switch_on_another_page_is_followed(open_page, tmp_path):
+    page = open_page(color_scheme="light")
+    (tmp_path / "chapter.html").write_text("A page of the book.")
+    other = page.context.new_page()
+    other.goto((tmp_path / "chapter.html").as_uri())
+    other.evaluate("Object.assign(localStorage, { mode: 'dark', theme: 'dark' })")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'", timeout=5000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone(open_page, scheme):
     page = open_page(viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True, is_mobile=True)
     fits(page)

