@@ -149,12 +149,13 @@ def beside_real(
     }
 
 
-def solvers(test: list[Tensor], **settings) -> dict[str, float]:
+def solvers(test: list[Tensor], *, omega: float, precision: str) -> dict[str, float]:
     """Fréchet distance to test tiles after 20 DPM-Solver++ and after 250 DDIM steps, for the same masks and seed."""
     extractor = efficientnet_features()
     real = extractor(test)
     standardise = Standardiser.fit(real)
-    masks = [(c, generate_mask(load_models()[2], c, (ACROSS * TILE,) * 2)) for c in CONTEXTS[1:]]
+    size, settings = (ACROSS * TILE,) * 2, {"omega": omega, "precision": precision}
+    masks = [(c, generate_mask(load_models()[2], c, size, precision=precision)) for c in CONTEXTS[1:]]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
         shown = tqdm(masks, desc=f"{steps} {solver}", unit="canvas")

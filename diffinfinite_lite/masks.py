@@ -33,7 +33,7 @@ CELL = 8  # px a mask cell: at 16 px, alveolar walls and thin stroma are lost
 PATCH = 48  # cells the mask model was trained on
 LARGEST = 256  # cells a side that are sampled in one go
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
-STEPS, ETA = 50, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
+STEPS, ETA = 30, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
 MIN_REGION = 8  # cells, 512 square px
 SCALE = 1.0  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
@@ -100,15 +100,7 @@ def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None
     return ((1 - share) * wide[:, above] + share * wide[:, below]).argmax(dim=0).numpy().astype(np.uint8)
 
 
-def generate_mask(
-    model: nn.Module,
-    context: str,
-    size: tuple[int, int],
-    *,
-    seed: int = 0,
-    steps: int = STEPS,
-    device: str = "cpu",
-) -> np.ndarray:
+def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **settings) -> np.ndarray:
     """Sample a label mask of any size from a context prompt.
 
     Parameters
@@ -116,6 +108,7 @@ def generate_mask(
     model : the mask model, see `MaskUNet`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
+    settings : of `generate_cells`: seed, steps, precision ("fp32", "bf16" or "fp16") and device.
 
     Returns
     -------
@@ -126,18 +119,25 @@ def generate_mask(
     ValueError
         If the context is not known.
     """
-    return upsample(generate_cells(model, context, size, seed=seed, steps=steps, device=device), size)
+    return upsample(generate_cells(model, context, size, **settings), size)
 
 
 def generate_cells(
-    model: nn.Module, context: str, size: tuple[int, int], *, seed: int = 0, steps: int = STEPS, device: str = "cpu"
+    model: nn.Module,
+    context: str,
+    size: tuple[int, int],
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    precision: str = "fp32",
+    device: str = "cpu",
 ) -> np.ndarray:
     """`generate_mask` before upsampling: uint8 array (h, w), at most `LARGEST` a side."""
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cell = CELL * max(1, max(size) / (CELL * LARGEST))  # px; the same along both sides
     cells = [max(4, math.ceil(side / cell)) for side in size]
-    denoiser = Denoiser(model, cosine_alphas(), batch_size=16)
+    denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
     for level in sample(
         denoiser,
         prompt(context, tuple(cells)).to(device),

@@ -110,7 +110,7 @@ def generate(
     )
     if mask is None:
         with timed(clock, "mask"):
-            mask = generate_mask(mask_model, context, size, seed=seed, device=device)
+            mask = generate_mask(mask_model, context, size, seed=seed, precision=precision, device=device)
     told = conditions(mask, context).to(device)
     frames = []
     with timed(clock, "sampling"):

@@ -116,7 +116,7 @@ def generate_slide(
     build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, choice)
     with timed(clock, "mask"):
         if labels is None:
-            labels = generate_cells(mask_model, context, size, seed=seed, device=device)
+            labels = generate_cells(mask_model, context, size, seed=seed, precision=precision, device=device)
         conditions, shares = _conditions(labels, size, context)
     with timed(clock, "sampling"), ExitStack() as stack:
         denoiser = build()

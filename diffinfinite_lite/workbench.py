@@ -187,8 +187,8 @@ def paint(size: tuple[int, int] = (256, 384), *, steps: int = 12, device: str | 
     -------
     a Panel layout; its ``worker`` runs the model, ``mask()`` gives the labels drawn so far.
     """
-    hv.extension("bokeh")
-    pn.extension()
+    hv.extension("bokeh", inline=True)
+    pn.extension(inline=True)
     state = {"mask": np.full(size, LABELS.index("others"), np.uint8)}
     label = pn.widgets.RadioButtonGroup(label="label", options=list(LABELS), value="carcinoma")
     radius = pn.widgets.IntSlider(label="brush radius, px", start=4, end=48, value=20)
