@@ -35,7 +35,7 @@ LARGEST = 256  # cells a side that are sampled in one go
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
 STEPS, ETA = 30, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
 MIN_REGION = 8  # cells, 512 square px
-SCALE = 1.0  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
+SCALE = 0.35  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
 
 
