@@ -100,7 +100,11 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     command = [sys.executable, "-m", "diffinfinite_lite.cli", "sample", "--context", "normal", "--size", "128x128"]
     process = subprocess.Popen(
-        [*command, "--steps", "1000", "--out", tmp_path / "out"], stderr=subprocess.PIPE, text=True
+        [*command, "--steps", "1000", "--out", tmp_path / "out"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell starts in the background, tests included, ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = ""
     while "level" not in seen:  # the progress bar: sampling has begun
