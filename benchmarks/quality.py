@@ -34,7 +34,7 @@ from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou
 from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
 from diffinfinite_lite.masks import generate_mask
 from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.pipeline import BORDER, FACTOR, conditions, load_models
+from diffinfinite_lite.pipeline import FACTOR, conditions, load_models
 from diffinfinite_lite.report import evaluate, write_report
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.samplers import sample
@@ -108,7 +108,8 @@ def one_by_one(
     for level in levels:
         canvas = level.canvas.latents
     tiles = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
-    return [to_tensor(to_rgb(decode(autoencoder, z, border=BORDER).clamp(-1, 1))) for z in tiles]
+    # without a border: the model learnt latents of whole tiles, whose outermost ones expect the decoder's zero padding
+    return [to_tensor(to_rgb(decode(autoencoder, z).clamp(-1, 1))) for z in tiles]
 
 
 def read_real(rng: np.random.Generator) -> dict[str, list[Tile]]:
