@@ -103,7 +103,6 @@ def one_by_one(
         scheduler=solver,
         steps=steps,
         seed=seed,
-        margin=0,
     )
     for level in levels:
         canvas = level.canvas.latents

@@ -184,10 +184,8 @@ def load(
     """
     rows, root, known = select(name, split, label, kind), locate(name), SETS[name]
     if one_per_cluster:
-        first: dict[str, Entry] = {}
-        for entry in rows:
-            first.setdefault(entry.cluster, entry)
-        rows = list(first.values())
+        first = {entry.cluster: entry for entry in reversed(rows)}
+        rows = [entry for entry in rows if entry is first[entry.cluster]]
     if generator is not None:
         rows = [rows[i] for i in generator.permutation(len(rows))]
     rows = rows[:limit]
@@ -198,11 +196,10 @@ def load(
         rgb = read_rgb(root / entry.file)
         if normalised:
             rgb = normalise(rgb, stains[entry.profile])
-        blank = np.zeros(rgb.shape[:2], np.uint8)
-        mask = read_mask(root / entry.mask, int(entry.classes)) if entry.mask else blank
+        mask = read_mask(root / entry.mask, int(entry.classes)) if entry.mask else np.zeros(rgb.shape[:2], np.uint8)
         origin = {"source": name, "licence": known.licence, "mpp": known.mpp, "name": entry.file}
-        context = CONTEXTS.get(entry.label, "")
-        return Tile(to_tensor(rgb), torch.from_numpy(mask), **origin, cluster=entry.cluster, context=context)
+        origin |= {"cluster": entry.cluster, "context": CONTEXTS.get(entry.label, "")}
+        return Tile(to_tensor(rgb), torch.from_numpy(mask), **origin)
 
     return readable(rows, read, lambda e: f"{name}/{e.file}")
 

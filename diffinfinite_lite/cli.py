@@ -124,9 +124,8 @@ def inpaint(
 
     check_out(out, force=force)
     known, labels = read_mask(keep) != 0, read_mask(mask)
-    model = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
-    settings = {"steps": steps, "omega": omega, "seed": seed, "solver": solver}
-    pair = fill(read_rgb(image), known, labels, context, **settings, **model)
+    settings = {"steps": steps, "omega": omega, "seed": seed, "solver": solver, "device": device}
+    pair = fill(read_rgb(image), known, labels, context, **settings, weights=weights or WEIGHTS, progress=_bar)
     pair.save(out, force=force)
     _cost(out, pair)
 
@@ -199,30 +198,24 @@ def _train(name: str, steps: int | None, runs: Path, device: str | None = None, 
 _RUNS = Path("runs")
 
 
-@train_app.command()
-def autoencoder(
-    out: options.Runs = _RUNS,
-    steps: options.TotalSteps = None,
-    data: options.Data = None,
-    mpp: options.Mpp = 0.5,
-    class_map: options.ClassMap = None,
-    device: options.Device = None,
-) -> None:
-    """Pictures to latents and back."""
-    _train("autoencoder", steps, out, device, data=data, mpp=mpp, class_map=class_map)
+def _recipe(name: str, about: str) -> None:
+    """A training command with the options that all of them have."""
+
+    @train_app.command(name, help=about)
+    def command(
+        out: options.Runs = _RUNS,
+        steps: options.TotalSteps = None,
+        data: options.Data = None,
+        mpp: options.Mpp = 0.5,
+        class_map: options.ClassMap = None,
+        device: options.Device = None,
+    ) -> None:
+        _train(name, steps, out, device, data=data, mpp=mpp, class_map=class_map)
 
 
-@train_app.command()
-def decoder(
-    out: options.Runs = _RUNS,
-    steps: options.TotalSteps = None,
-    data: options.Data = None,
-    mpp: options.Mpp = 0.5,
-    class_map: options.ClassMap = None,
-    device: options.Device = None,
-) -> None:
-    """Sharpen the decoder against a critic; the latents stay."""
-    _train("decoder", steps, out, device, data=data, mpp=mpp, class_map=class_map)
+_recipe("autoencoder", "Pictures to latents and back.")
+_recipe("decoder", "Sharpen the decoder against a critic; the latents stay.")
+_recipe("mask", "Label maps under a context prompt; from simulated layouts, or the masks in --data.")
 
 
 @train_app.command()
@@ -239,19 +232,6 @@ def image(
 ) -> None:
     """Latents under a label map (Alg. 1)."""
     _train("image", steps, out, device, data=data, mpp=mpp, class_map=class_map, vae=vae)
-
-
-@train_app.command()
-def mask(
-    out: options.Runs = _RUNS,
-    steps: options.TotalSteps = None,
-    data: options.Data = None,
-    mpp: options.Mpp = 0.5,
-    class_map: options.ClassMap = None,
-    device: options.Device = None,
-) -> None:
-    """Label maps under a context prompt; from simulated layouts, or the masks in --data."""
-    _train("mask", steps, out, device, data=data, mpp=mpp, class_map=class_map)
 
 
 @train_app.command()

@@ -147,7 +147,6 @@ def generate_cells(
         steps=steps,
         eta=ETA,
         seed=seed ^ OTHER_NOISE,
-        margin=0,
     ):
         scores = level.canvas.latents
     return clean(scores.cpu().numpy() / SCALE)

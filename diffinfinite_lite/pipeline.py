@@ -23,11 +23,10 @@ from .masks import generate_mask
 from .noise import cosine_alphas, make_solver
 from .pair import Pair
 from .record import costs, peak_memory, timed
-from .samplers import Known, sample
+from .samplers import Known, find_plan, sample
 from .tiles import LABELS
 from .train import pool_mask
 from .unet import MaskUNet, condition_map
-from .windows import PLANS
 
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
@@ -70,6 +69,7 @@ def generate(
     omega : guidance of eq. 2, at least 0.
     sampler : name of a plan: random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.
     solver : ddim, ddpm or dpm-solver++.
+    eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.
     conditioning : "dense" or "per-label".
     patch : side of a window in px, that of training by default.
     precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
@@ -168,8 +168,7 @@ def check_method(sampler: str, solver: str, steps: int, eta: float | None) -> No
     ValueError
         For an unknown sampler or solver, steps outside 1 to 1000, or an eta that the solver does not have.
     """
-    if sampler not in PLANS:
-        raise ValueError(f"expected a sampler among {', '.join(PLANS)}, got {sampler!r}")
+    find_plan(sampler)
     make_solver(solver, steps, cosine_alphas(), eta)
 
 

@@ -117,10 +117,7 @@ def sample(
     """
     _check(mask, channels, patch, margin, known)
     solver = make_solver(scheduler, steps, denoiser.alphas_cumprod, eta)
-    if isinstance(plan, str):
-        if plan not in PLANS:
-            raise ValueError(f"plan must be one of {', '.join(PLANS)}, got {plan!r}")
-        plan = PLANS[plan]
+    plan = find_plan(plan) if isinstance(plan, str) else plan
     visible: Size = (mask.shape[0], mask.shape[1])
     size = (max(visible[0] + margin, patch), max(visible[1] + margin, patch))
     check_plan(plan(size, patch, level_generator(seed, 0)), size)  # refuse a bad plan here and not after a level
@@ -156,6 +153,13 @@ def sample(
         settings = describe({**settings, **denoiser.settings})
         canvas = ZarrCanvas(store, start, channels, size, steps, visible, settings)
     return _levels(denoiser, mask, canvas, patch, draw, solver.timesteps, step, known, record)
+
+
+def find_plan(name: str) -> Plan:
+    """Plan by name; a ValueError says which there are."""
+    if name not in PLANS:
+        raise ValueError(f"expected a sampler among {', '.join(PLANS)}, got {name!r}")
+    return PLANS[name]
 
 
 def _levels(

@@ -77,11 +77,12 @@ def sharpening_loss(
             with torch.no_grad():
                 z = autoencoder.eval().encode(x)
             y = autoencoder.decode(z + autoencoder.noise * torch.randn(z.shape, generator=generator).to(device))
+            real = critic(x)
             critic.requires_grad_(False)
-            fooled = F.softplus(critic(x) - critic(y)).float().mean()
+            fooled = F.softplus(real.detach() - critic(y)).float().mean()
             pull = torch.autograd.grad(fooled, y, retain_graph=True)[0].float().norm()
             critic.requires_grad_(True)
-            judged = F.softplus(critic(y.detach()) - critic(x)).float().mean()
+            judged = F.softplus(critic(y.detach()) - real).float().mean()
         y = y.float()
         with torch.no_grad():
             wanted = perceptual(x)

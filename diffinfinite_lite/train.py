@@ -112,7 +112,7 @@ def _log(path: Path, done: int):
     if path.exists():
         rows = path.read_text().splitlines(keepends=True)
         kept = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
-        path.write_text("".join(kept if done else []))
+        path.write_text("".join(kept))
     return path.open("a", newline="")
 
 

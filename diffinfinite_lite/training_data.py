@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from . import catalog, checkpoint, stain
 from .annotate import annotate
 from .layouts import layout
 from .masks import CELL, PATCH, prompt
-from .tiles import Tile, cut, read_folder, readable, to_rgb
+from .tiles import cut, read_folder, readable, to_rgb
 from .train import pool_mask
 from .unet import CONTEXTS
 
@@ -100,16 +101,13 @@ def _public() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
 
 def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
-    tiles = [patch for patches in readable(whole, lambda t: list(cut(t, PATCH_PX, MPP)), _name) for patch in patches]
+    cuts = readable(whole, lambda tile: list(cut(tile, PATCH_PX, MPP)), attrgetter("name"))
+    tiles = [patch for patches in cuts for patch in patches]
     pictures = [to_rgb(tile.image) for tile in tiles]
     profile = stain.fit_profile(pictures)
     for tile, rgb in zip(tiles, pictures, strict=True):
         first = Path(tile.name).parts[0]
         yield stain.normalise(rgb, profile), tile.mask.numpy(), first if first in CONTEXTS else CONTEXTS[0]
-
-
-def _name(tile: Tile) -> str:
-    return tile.name
 
 
 def pairs() -> tuple[Tensor, Tensor]:
@@ -132,7 +130,7 @@ def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
     """Masks of one's own pictures, cut to patches, where at least `LABELLED` of a patch is labelled."""
     whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
     found = []
-    for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL, MPP)), _name):
+    for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL, MPP)), attrgetter("name")):
         for tile in patches:
             context = Path(tile.name).parts[0]
             if context in CONTEXTS[1:] and (tile.mask > 0).float().mean() >= LABELLED:

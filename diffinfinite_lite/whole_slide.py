@@ -106,9 +106,9 @@ def generate_slide(
         raise ValueError("expected a context or a mask, got neither")
     labels = None if mask is None else pipeline.check_mask(_read(mask), size)
     size = pipeline.check_size(size or (1024, 1024)) if labels is None else labels.shape
+    pipeline.check_method(sampler, solver, steps, eta)
     # what a killed call was just giving their names is no earlier result
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
-    pipeline.check_method(sampler, solver, steps, eta)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))

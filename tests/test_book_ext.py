@@ -109,13 +109,13 @@ def canonical(name):
 def brought_by(*names):
     """Distributions that pip installs with the library and these."""
     library = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]["dependencies"]
-    found, todo = set(), [canonical(name) for name in (*names, *(Requirement(text).name for text in library))]
-    while todo:
-        name = todo.pop()
+    found, waiting = set(), [canonical(name) for name in (*names, *(Requirement(text).name for text in library))]
+    while waiting:
+        name = waiting.pop()
         if name not in found:
             found.add(name)
             needs = [Requirement(text) for text in metadata.requires(name) or []]
-            todo += [canonical(n.name) for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+            waiting += [canonical(n.name) for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
     return found
 
 
@@ -134,13 +134,13 @@ def imported(tree, package=""):
 def third_party(code):
     """Packages that code needs, by itself or through the library's modules it imports."""
     magics = r"^\s*[%!].*$"
-    todo, seen = list(imported(ast.walk(ast.parse(re.sub(magics, "", code, flags=re.MULTILINE))))), set()
-    while todo:
-        name = todo.pop()
+    waiting, seen = list(imported(ast.walk(ast.parse(re.sub(magics, "", code, flags=re.MULTILINE))))), set()
+    while waiting:
+        name = waiting.pop()
         file = ROOT / f"{name.replace('.', '/')}.py"
         file = file if file.exists() else file.with_suffix("") / "__init__.py"
         if name.startswith("diffinfinite_lite") and name not in seen and file.exists():
-            todo += imported(ast.parse(file.read_text("utf8")).body, "diffinfinite_lite")
+            waiting += imported(ast.parse(file.read_text("utf8")).body, "diffinfinite_lite")
         seen.add(name)
     return {name.split(".")[0] for name in seen} - sys.stdlib_module_names - {"diffinfinite_lite"}
 
