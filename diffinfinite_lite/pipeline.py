@@ -31,7 +31,7 @@ from .unet import MaskUNet, condition_map
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
 SMALLEST = 64
-BORDER = 4  # latent pixels of the repeated rim, without which zero padding would draw a grey frame
+BORDER = 4  # latent pixels of the repeated rim, without which zero padding would draw a grey frame; see `rim`
 TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
 OVERLAP = 24  # of these tiles, twice the decoder's reach
 MAX_FRAMES = 150  # of the animated timestep map
@@ -132,7 +132,7 @@ def generate(
             frames += list(maps.short().cpu().numpy())
     latents = level.canvas.latents
     with timed(clock, "decoding"), lower_precision(latents.device, precision):
-        picture = decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=BORDER)
+        picture = decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=rim(sampler))
     image = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     run = {
         "context": context,
@@ -170,6 +170,15 @@ def check_method(sampler: str, solver: str, steps: int, eta: float | None) -> No
     """
     find_plan(sampler)
     make_solver(solver, steps, cosine_alphas(), eta)
+
+
+def rim(sampler: str) -> int:
+    """Border of the decoder: `BORDER` for plans that wrap around, so that latents know of no edge, else 0.
+
+    Windows of the other plans end where the canvas does. Latents there are like the outermost ones of training tiles,
+    which expect the decoder's zero padding and turn into a dotted rim without it.
+    """
+    return BORDER if sampler in ("random-patch", "torus-grid") else 0
 
 
 def window_side(patch: int | None, weights: Path = WEIGHTS) -> int:

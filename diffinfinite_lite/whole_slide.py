@@ -32,7 +32,7 @@ from .masks import generate_cells, upsample
 from .noise import cosine_alphas
 from .outofcore import Plane
 from .pair import check_out, read_mask
-from .pipeline import BORDER, FACTOR, OVERLAP, WEIGHTS
+from .pipeline import FACTOR, OVERLAP, WEIGHTS
 from .record import costs, peak_memory, timed
 from .samplers import sample
 from .slides import to_bytes, write_deep_zoom, write_image, write_mask
@@ -157,14 +157,15 @@ def generate_slide(
         "labels": dict(zip(LABELS, shares, strict=True)),
         **pipeline.provenance(weights),
     }
+    border = pipeline.rim(sampler)
     there = Plane(lambda *at: latents[at].to(device), latents.shape)
     with room(out, f"all {steps} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         with timed(clock, "decoding"), lower_precision(torch.device(device), precision):
-            bands = decode_stream(autoencoder, there, tile=TILE, overlap=OVERLAP, border=BORDER)
-            below = max(latents.shape[1] + 2 * BORDER - TILE, 0)
+            bands = decode_stream(autoencoder, there, tile=TILE, overlap=OVERLAP, border=border)
+            below = max(latents.shape[1] + 2 * border - TILE, 0)
             bands = progress(bands, 1 - below // (OVERLAP - TILE), "writing")
             pixels = (to_bytes(band.cpu().numpy()) for band in bands)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
