@@ -210,6 +210,31 @@ class Denoiser:
         return output
 
 
+@torch.no_grad()
+def fitting_batch(unet: nn.Module, channels: int, patch: int) -> int:
+    """Evaluations a forward pass: 16 on a CPU, where larger batches are no faster; on a GPU what its memory holds.
+
+    There an evaluation more is measured, in single precision, and half of what is free is shared out; 256 at most.
+
+    Parameters
+    ----------
+    unet : on its device, see `Denoiser`
+    channels, patch : of the latents, and side of a window in latent pixels
+    """
+    device = next(unet.parameters()).device
+    if device.type != "cuda":
+        return 16
+
+    def held(batch: int) -> int:
+        torch.cuda.reset_peak_memory_stats(device)
+        z = torch.zeros(batch, channels, patch, patch, device=device)
+        unet(z, torch.zeros(batch, dtype=torch.int64, device=device), z[:, 0].long())
+        return torch.cuda.max_memory_allocated(device)
+
+    each = max(held(3) - held(2), 1)
+    return max(1, min(256, torch.cuda.mem_get_info(device)[0] // (2 * each)))
+
+
 def lower_precision(device: torch.device, precision: str) -> torch.autocast:
     """Context in which matrix products and convolutions use one of `PRECISIONS`."""
     dtype = PRECISIONS[precision]

@@ -29,7 +29,9 @@ from .samplers import Known
 from .tiles import to_tensor
 
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
-SETTINGS = ("context", "steps", "omega", "seed", "sampler", "solver", "eta", "conditioning", "precision", "patch")
+SETTINGS = (
+    "context", "steps", "omega", "seed", "sampler", "stride", "solver", "eta", "conditioning", "precision", "patch"
+)  # fmt: skip
 
 
 def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) -> Pair:
@@ -56,7 +58,7 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    settings = {key: pair.run[key] for key in SETTINGS} | settings
+    settings = {key: {"stride": None, **pair.run}[key] for key in SETTINGS} | settings
     needed = pair.run["weights"]["autoencoder"]
     found = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))["autoencoder"]
     if found != needed:

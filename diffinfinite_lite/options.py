@@ -20,7 +20,10 @@ Solver = Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")]
 Eta = Annotated[float | None, typer.Option(help="Share of fresh noise of ddim, 0 to 1 (0).")]
 Conditioning = Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")]
 Patch = Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")]
-BatchSize = Annotated[int, typer.Option(help="Windows per network call; changes results by rounding at most.")]
+Stride = Annotated[
+    int | None, typer.Option(help="px between windows of sliding-window (patch / 2) and multidiffusion (patch / 4).")
+]
+BatchSize = Annotated[int | None, typer.Option(help="Windows per network call; by default what memory holds.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]

@@ -18,7 +18,7 @@ import torch
 from . import checkpoint
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .decode import decode
-from .denoise import Denoiser, lower_precision
+from .denoise import Denoiser, fitting_batch, lower_precision
 from .masks import generate_mask
 from .noise import cosine_alphas, make_solver
 from .pair import Pair
@@ -27,6 +27,7 @@ from .samplers import Known, find_plan, sample
 from .tiles import LABELS
 from .train import pool_mask
 from .unet import MaskUNet, condition_map
+from .windows import Plan
 
 WEIGHTS = Path(__file__).parent / "weights"
 FACTOR = 8
@@ -50,7 +51,8 @@ def generate(
     eta: float | None = None,
     conditioning: str = "dense",
     patch: int | None = None,
-    batch_size: int = 16,
+    stride: int | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
     known: Known | None = None,
     device: str | None = None,
@@ -72,6 +74,8 @@ def generate(
     eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.
     conditioning : "dense" or "per-label".
     patch : side of a window in px, that of training by default.
+    stride : px between windows of sliding-window and multidiffusion: half and a quarter of the patch by default.
+    batch_size : windows a network call, by default what `denoise.fitting_batch` says.
     precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
@@ -93,21 +97,17 @@ def generate(
     else:
         mask = check_mask(mask, size)
         size = mask.shape
-    check_method(sampler, solver, steps, eta)  # here, and not after minutes of making a mask
+    window, apart = window_side(patch, stride, weights)
+    plan = check_method(sampler, apart, solver, steps, eta)  # here, and not after minutes of making a mask
     clock: dict[str, float] = {}
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
-    window = window_side(patch, weights)
-    denoiser = Denoiser(
-        unet,
-        cosine_alphas().to(device),
-        omega=omega,
-        conditioning=conditioning,
-        batch_size=batch_size,
-        precision=precision,
-    )
+    if batch_size is None:
+        batch_size = fitting_batch(unet, autoencoder.latent_channels, window)
+    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
+    denoiser = Denoiser(unet, cosine_alphas().to(device), **choice)
     if mask is None:
         with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, precision=precision, device=device)
@@ -119,7 +119,7 @@ def generate(
             told,
             channels=autoencoder.latent_channels,
             patch=window,
-            plan=sampler,
+            plan=plan,
             scheduler=solver,
             steps=steps,
             eta=eta,
@@ -146,6 +146,7 @@ def generate(
         "conditioning": conditioning,
         "precision": precision,
         "patch": window * FACTOR,
+        "stride": stride,
         "device": str(device),
         "labels": {name: round(float((mask == n).mean()), 4) for n, name in enumerate(LABELS)},
         **costs(level.ledger, window, steps, clock),
@@ -160,16 +161,16 @@ def conditions(mask: np.ndarray, context: str | None) -> torch.Tensor:
     return condition_map(pool_mask(torch.from_numpy(mask)[None].long(), FACTOR)[0], context or "none")
 
 
-def check_method(sampler: str, solver: str, steps: int, eta: float | None) -> None:
-    """Refuse what `samplers.sample` would refuse.
+def check_method(sampler: str, stride: int | None, solver: str, steps: int, eta: float | None) -> Plan:
+    """The plan; what `samplers.sample` would refuse is refused.
 
     Raises
     ------
     ValueError
-        For an unknown sampler or solver, steps outside 1 to 1000, or an eta that the solver does not have.
+        For an unknown sampler or solver, steps outside 1 to 1000, an eta or stride (latent pixels) where none belongs.
     """
-    find_plan(sampler)
     make_solver(solver, steps, cosine_alphas(), eta)
+    return find_plan(sampler, stride)
 
 
 def rim(sampler: str) -> int:
@@ -181,17 +182,20 @@ def rim(sampler: str) -> int:
     return BORDER if sampler in ("random-patch", "torus-grid") else 0
 
 
-def window_side(patch: int | None, weights: Path = WEIGHTS) -> int:
-    """Side of a window in latent pixels, from px; that of training by default.
+def window_side(patch: int | None, stride: int | None = None, weights: Path = WEIGHTS) -> tuple[int, int | None]:
+    """Side and distance of windows in latent pixels, from px; the side is that of training by default.
 
     Raises
     ------
     ValueError
-        If it is no multiple of 8 px, or under 32.
+        If one is no multiple of 8 px, the patch under 32, or the stride over the patch, which would leave gaps.
     """
     if patch is not None and (patch % FACTOR or patch < 4 * FACTOR):
         raise ValueError(f"expected a patch that is a multiple of {FACTOR} px from {4 * FACTOR}, got {patch}")
-    return (patch or trained_patch(weights)) // FACTOR
+    patch = patch or trained_patch(weights)
+    if stride is not None and (stride % FACTOR or not 0 < stride <= patch):
+        raise ValueError(f"expected a stride in multiples of {FACTOR} px up to the patch of {patch}, got {stride}")
+    return patch // FACTOR, stride and stride // FACTOR
 
 
 def provenance(weights: Path) -> dict:
@@ -231,6 +235,7 @@ def expected_hashes(weights: Path = WEIGHTS) -> dict[str, str]:
 
 def trained_patch(weights: Path = WEIGHTS) -> int:
     """Side of the patches that the image model was trained on, px."""
+    expected_hashes(weights)  # refuses a folder that holds no model
     return checkpoint.load(weights / "image.safetensors")[1]["patch"]
 
 

@@ -21,8 +21,8 @@ from . import spatial
 from .pair import Pair
 from .report_rows import attempt, row
 from .resampling import bootstrap
+from .samplers import find_plan
 from .tiles import LABELS, to_rgb, to_tensor
-from .windows import PLANS
 
 NAME = "Space"
 CELL = 8  # px a latent, and the cell that tissue is averaged over
@@ -38,7 +38,9 @@ def tissue(image: Tensor) -> np.ndarray:
     return density[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL).mean((1, 3))
 
 
-def window_lines(sampler: str, size: tuple[int, int], patch: int) -> tuple[list[int], list[int]]:
+def window_lines(
+    sampler: str, size: tuple[int, int], patch: int, stride: int | None = None
+) -> tuple[list[int], list[int]]:
     """Lines in px where windows of a sampler begin or end, inside an image of (H, W) px.
 
     Plans whose windows move at every level have no such lines: for them a grid of windows from the corner on is taken,
@@ -51,7 +53,8 @@ def window_lines(sampler: str, size: tuple[int, int], patch: int) -> tuple[list[
     if sampler in FREE:
         return tuple(list(range(patch, side, patch)) for side in size)
     rows, columns = set(), set()
-    views = PLANS[sampler](tuple(max(side, window) for side in canvas), window, torch.Generator().manual_seed(0))
+    plan = find_plan(sampler, stride and stride // CELL)
+    views = plan(tuple(max(side, window) for side in canvas), window, torch.Generator().manual_seed(0))
     for view, _ in views:
         rows |= {view.top, view.top + view.height}
         columns |= {view.left, view.left + view.width}
@@ -125,7 +128,7 @@ def canvas_rows(pair: Pair, notes: list[str]) -> list[dict]:
     """
     image, patch, sampler = to_tensor(pair.image), pair.run["patch"], pair.run["sampler"]
     cells, rows = tissue(image), []
-    lines = window_lines(sampler, pair.image.shape[:2], patch)
+    lines = window_lines(sampler, pair.image.shape[:2], patch, pair.run.get("stride"))
 
     def seams() -> dict:
         seam = spatial.seam_statistic(image.numpy(), *lines)

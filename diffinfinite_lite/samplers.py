@@ -31,7 +31,7 @@ from diffinfinite_lite.denoise import Denoiser, Ledger
 from diffinfinite_lite.noise import coordinate_noise, level_generator, make_solver
 from diffinfinite_lite.outofcore import BUFFER, ZarrCanvas
 from diffinfinite_lite.store import describe
-from diffinfinite_lite.windows import PLANS, Plan, Size, View, Window, check_plan, check_weights
+from diffinfinite_lite.windows import PLANS, STRIDED, Plan, Size, View, Window, check_plan, check_weights
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def sample(
     _check(mask, channels, patch, margin, known)
     solver = make_solver(scheduler, steps, denoiser.alphas_cumprod, eta)
     plan = find_plan(plan) if isinstance(plan, str) else plan
-    visible: Size = (mask.shape[0], mask.shape[1])
+    visible: Size = tuple(mask.shape)
     size = (max(visible[0] + margin, patch), max(visible[1] + margin, patch))
     check_plan(plan(size, patch, level_generator(seed, 0)), size)  # refuse a bad plan here and not after a level
     if store is not None:
@@ -150,16 +150,20 @@ def sample(
         settings = {"plan": plan, "scheduler": scheduler, "eta": solver.eta, "seed": seed, "patch": patch}
         settings |= {"size": visible, "margin": margin, "channels": channels, "steps": steps, "mask": mask}
         settings["known"] = known and torch.cat([known.keep[None], known.latents.where(known.keep, 0)])
-        settings = describe({**settings, **denoiser.settings})
+        settings = describe(settings | denoiser.settings)
         canvas = ZarrCanvas(store, start, channels, size, steps, visible, settings)
     return _levels(denoiser, mask, canvas, patch, draw, solver.timesteps, step, known, record)
 
 
-def find_plan(name: str) -> Plan:
-    """Plan by name; a ValueError says which there are."""
+def find_plan(name: str, stride: int | None = None) -> Plan:
+    """Plan by name, its windows ``stride`` latent pixels apart; refused with a ValueError where there is none such."""
     if name not in PLANS:
         raise ValueError(f"expected a sampler among {', '.join(PLANS)}, got {name!r}")
-    return PLANS[name]
+    if stride is None:
+        return PLANS[name]
+    if name not in STRIDED:
+        raise ValueError(f"a stride is a setting of {' and '.join(STRIDED)} only, got one for {name}")
+    return partial(PLANS[name], stride=stride)
 
 
 def _levels(
@@ -287,13 +291,10 @@ def _check(mask: Tensor, channels: int, patch: int, margin: int, known: Known | 
     if known is None:
         return
     if known.keep.shape != mask.shape or known.keep.dtype != torch.bool:
-        raise ValueError(
-            f"known.keep must be bool of shape {tuple(mask.shape)}, "
-            f"got {known.keep.dtype} of shape {tuple(known.keep.shape)}"
-        )
+        got = f"{known.keep.dtype} of shape {tuple(known.keep.shape)}"
+        raise ValueError(f"known.keep must be bool of shape {tuple(mask.shape)}, got {got}")
     if known.latents.shape != (channels, *mask.shape):
-        raise ValueError(
-            f"known.latents must have the shape {(channels, *mask.shape)}, got {tuple(known.latents.shape)}"
-        )
+        expected, got = (channels, *mask.shape), tuple(known.latents.shape)
+        raise ValueError(f"known.latents must have the shape {expected}, got {got}")
     if not torch.isfinite(known.latents[:, known.keep]).all():
         raise ValueError("known.latents must be finite where they are kept, got NaN or infinity")

@@ -26,7 +26,7 @@ from PIL import Image
 
 from . import pipeline
 from .decode import decode_stream
-from .denoise import Denoiser, lower_precision
+from .denoise import Denoiser, fitting_batch, lower_precision
 from .distribute import Workers
 from .masks import generate_cells, upsample
 from .noise import cosine_alphas
@@ -63,7 +63,8 @@ def generate_slide(
     eta: float | None = None,
     conditioning: str = "dense",
     patch: int | None = None,
-    batch_size: int = 16,
+    stride: int | None = None,
+    batch_size: int | None = None,
     precision: str = "fp32",
     device: str | None = None,
     weights: Path = WEIGHTS,
@@ -77,8 +78,8 @@ def generate_slide(
 
     Parameters
     ----------
-    context, size, steps, omega, seed, sampler, solver, eta, conditioning, patch, batch_size, precision, weights : as in
-        `pipeline.generate`
+    context, size, steps, omega, seed, sampler, solver, eta, conditioning, patch, stride, batch_size, precision,
+    weights : as in `pipeline.generate`
     mask : labels (H, W), or the path of a picture of labels, which is read as it is needed
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
     out : folder for `RESULTS`
@@ -101,19 +102,19 @@ def generate_slide(
     """
     out, store = Path(out), Path(store)
     asked, device = device, pipeline.choose_device(device)
-    window = pipeline.window_side(patch, weights)
+    window, apart = pipeline.window_side(patch, stride, weights)
     if mask is None and context is None:
         raise ValueError("expected a context or a mask, got neither")
     labels = None if mask is None else pipeline.check_mask(_read(mask), size)
     size = pipeline.check_size(size or (1024, 1024)) if labels is None else labels.shape
-    pipeline.check_method(sampler, solver, steps, eta)
+    plan = pipeline.check_method(sampler, apart, solver, steps, eta)
     # what a killed call was just giving their names is no earlier result
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
-    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, choice)
+    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, choice)
     with timed(clock, "mask"):
         if labels is None:
             labels = generate_cells(mask_model, context, size, seed=seed, precision=precision, device=device)
@@ -127,7 +128,7 @@ def generate_slide(
             conditions,
             channels=autoencoder.latent_channels,
             patch=window,
-            plan=sampler,
+            plan=plan,
             scheduler=solver,
             steps=steps,
             eta=eta,
@@ -151,6 +152,7 @@ def generate_slide(
         "conditioning": conditioning,
         "precision": precision,
         "patch": window * FACTOR,
+        "stride": stride,
         "device": str(device),
         "scheduler": scheduler,
         "workers": workers,
@@ -182,12 +184,16 @@ def generate_slide(
     return run
 
 
-def _denoiser(device: str | None, weights: Path | None, choice: dict, number: int = 0) -> Denoiser:
+def _denoiser(device: str | None, weights: Path | None, window: int, choice: dict, number: int = 0) -> Denoiser:
     """The denoiser of this machine, here or in worker ``number``: each of several GPUs gets its turn."""
     device = pipeline.choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
-    return Denoiser(pipeline.load_models(weights or WEIGHTS)[1].to(device), cosine_alphas().to(device), **choice)
+    autoencoder, unet, _ = pipeline.load_models(weights or WEIGHTS)
+    unet = unet.to(device)
+    if choice["batch_size"] is None:
+        choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window)}
+    return Denoiser(unet, cosine_alphas().to(device), **choice)
 
 
 def _read(mask: np.ndarray | str | Path) -> np.ndarray:

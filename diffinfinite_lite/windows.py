@@ -130,12 +130,14 @@ def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[V
     yield from _first_writer(size, patch, *axes)
 
 
-def sliding_window(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
-    """Windows in raster order, half a window apart; the first writer wins. Nothing is random.
+def sliding_window(
+    size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
+) -> Iterator[View]:
+    """Windows in raster order; the first writer wins, the last of an axis is flush with the border. Nothing is random.
 
-    Parameters and yields as in `random_patch`; the last window of an axis is flush with the border.
+    Parameters, yields and raises as in `multidiffusion`, but windows are ``patch // 2`` apart by default.
     """
-    yield from _first_writer(size, patch, *(_starts(n, patch, max(patch // 2, 1)) for n in size))
+    yield from _first_writer(size, patch, *(_starts(n, patch, max(patch // 2, 1), stride) for n in size))
 
 
 def multidiffusion(
@@ -158,10 +160,7 @@ def multidiffusion(
     ------
     ValueError : the stride is below 1.
     """
-    stride = max(patch // 4, 1) if stride is None else stride
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1 latent pixel, got {stride}")
-    axes = [_starts(n, patch, stride) for n in size]
+    axes = [_starts(n, patch, max(patch // 4, 1), stride) for n in size]
     counts = []
     for n, starts in zip(size, axes, strict=True):
         count = torch.zeros(n)
@@ -213,6 +212,7 @@ PLANS: dict[str, Plan] = {
     "multidiffusion": multidiffusion,
     "diffcollage": diffcollage,
 }
+STRIDED = ("sliding-window", "multidiffusion")  # plans whose windows are a chosen distance apart
 
 
 def check_plan(views: Iterable[View], size: Size) -> None:
@@ -277,9 +277,11 @@ def _randint(high: int, generator: torch.Generator) -> int:
     return int(torch.randint(high, (1,), generator=generator))
 
 
-def _starts(n: int, patch: int, stride: int) -> list[int]:
-    """First pixels of windows along an axis, the last one flush with the border."""
-    last = max(n - patch, 0)
+def _starts(n: int, patch: int, usual: int, stride: int | None = None) -> list[int]:
+    """First pixels of windows along an axis, stride or the usual distance apart, the last one flush with the border."""
+    stride, last = usual if stride is None else stride, max(n - patch, 0)
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1 latent pixel, got {stride}")
     return [*range(0, last, stride), last]
 
 

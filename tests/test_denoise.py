@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
-from diffinfinite_lite.denoise import Denoiser, Ledger
+from diffinfinite_lite.denoise import Denoiser, Ledger, fitting_batch
 from diffinfinite_lite.noise import cosine_alphas
+from diffinfinite_lite.unet import MaskUNet
 
 ALPHAS = cosine_alphas()
 T = 500
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="expected a CUDA card, found none")
 
 
 class Stub:
@@ -116,6 +118,15 @@ def test_no_gradient_and_ledger_arithmetic():
     assert not Denoiser(Stub(), ALPHAS)(z.requires_grad_(), T, mask).requires_grad
     a, b = Ledger(5, 4, 3, 2, 1.0), Ledger(1, 1, 1, 1, 0.5)
     assert a - b + b == a
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_fitting_batch_is_one_that_fits(device):
+    unet = MaskUNet(2, (16, 32)).to(device)
+    batch = fitting_batch(unet, 2, 8)
+    assert batch == 16 if device == "cpu" else 1 <= batch <= 256
+    z, mask = torch.zeros(batch, 2, 8, 8, device=device), torch.ones(batch, 8, 8, dtype=torch.int64, device=device)
+    assert Denoiser(unet, ALPHAS.to(device), batch_size=batch)(z, T, mask).shape == z.shape
 
 
 @pytest.mark.parametrize("omega", [-0.1, math.nan, math.inf])

@@ -98,6 +98,14 @@ def test_models_are_loaded_once():
     assert pipeline.load_models() is pipeline.load_models(pipeline.WEIGHTS)
 
 
+@pytest.mark.parametrize(("sampler", "usual", "other"), [("sliding-window", 32, 16), ("multidiffusion", 16, 64)])
+def test_stride_is_the_distance_of_windows_in_px(sampler, usual, other):
+    settings = {"mask": np.ones((64, 128), np.uint8), "steps": 1, "patch": 64, "sampler": sampler}
+    plain, same, changed = (generate(**settings, stride=stride) for stride in (None, usual, other))
+    assert np.array_equal(plain.image, same.image) and plain.run["stride"] is None
+    assert (changed.run["stride"], changed.run["windows"]) == (other, 64 // other + 1)
+
+
 def test_hand_made_mask_of_squares():
     mask = np.zeros((64, 64), np.uint8)
     mask[:32, :32], mask[32:, 32:] = 1, 3
@@ -121,6 +129,9 @@ def test_hand_made_mask_of_squares():
         ({"context": "normal", "solver": "magic"}, "'magic'"),
         ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
         ({"context": "normal", "patch": 100}, "got 100"),
+        ({"context": "normal", "sampler": "multidiffusion", "stride": 100}, "up to the patch of 224, got 100"),
+        ({"context": "normal", "sampler": "multidiffusion", "patch": 64, "stride": 72}, "patch of 64, got 72"),
+        ({"context": "normal", "stride": 64}, "of sliding-window and multidiffusion only, got one for random-patch"),
         ({"context": "normal", "precision": "int8"}, "fp32, bf16, fp16, got 'int8'"),
         ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
         ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),

@@ -192,6 +192,7 @@ def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
 
 def test_lines_where_windows_meet():
     assert report_spatial.window_lines("sliding-window", (128, 192), 64) == ([32, 64, 96], [32, 64, 96, 128, 160])
+    assert report_spatial.window_lines("sliding-window", (128, 64), 64, stride=64) == ([64], [])
     assert report_spatial.window_lines("random-patch", (128, 200), 64) == ([64], [64, 128, 192])
     assert report_spatial.window_lines("multidiffusion", (64, 64), 128) == ([], [])  # a single window
     assert 48 in report_spatial.window_lines("multidiffusion", (128, 128), 64)[0]

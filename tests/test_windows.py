@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffinfinite_lite.windows import PLANS, Window, check_plan, hann, multidiffusion
+from diffinfinite_lite.windows import PLANS, STRIDED, Window, check_plan, hann, multidiffusion
 
 
 def draw(name, size, patch, seed=0):
@@ -25,6 +25,13 @@ def test_weights_sum_to_one_for_any_size(name, size, patch, seed):
     for window, weight in views:
         assert weight.shape == (window.height, window.width)
         assert window.height <= min(patch, size[0]) and window.width <= min(patch, size[1])
+
+
+@pytest.mark.parametrize("name", STRIDED)
+@settings(max_examples=20, deadline=None)
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), stride=st.integers(1, 8))
+def test_weights_sum_to_one_for_any_stride(name, size, stride):
+    check_plan(PLANS[name](size, 8, None, stride=stride), size)
 
 
 @pytest.mark.parametrize("name", ["random-patch", "torus-grid", "sliding-window"])
