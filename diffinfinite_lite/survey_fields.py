@@ -3,8 +3,9 @@ r"""Real and synthetic fields of the same tissue and stain, to ask "real or synt
 Whatever differs between two sources besides being real gives it away, so it is made alike:
 
 - *tissue*: each synthetic field is painted under the mask of a real one, turned and mirrored, in its growth pattern;
-  real tiles are then chosen from other pictures, one for each synthetic tile, so that brightness, contrast, redness and
-  the share of glass are alike (the assignment with the smallest sum of squared differences);
+  of the source that there is more of, one is then chosen for each of the other, so that brightness, contrast, redness
+  and the share of glass are alike (the assignment with the smallest sum of squared differences): among real tiles of
+  other pictures for small fields, among `CHOICE` paintings of every mask for large ones;
 - *stain*: every source, the model included, is normalised from what its own fields show to one target (`stain`);
 - *frame*: all fields are cut to one size at random offsets, so that no camera, codec or decoder grid stays aligned with
   the border, and no border of the model's canvas is seen;
@@ -34,7 +35,7 @@ SLIDE = "the embedded slide"
 MATCHED = slice(0, 4)  # of `survey_items.NUMBERS`
 MOST_GLASS = 0.5  # of a field of the embedded slide
 
-CHOICE = 3  # real tiles to choose from for each one wanted, where there are so many
+CHOICE = 3  # fields to choose from for each one wanted, where there are so many
 MOST_SMALL = 54  # half of the test clusters, in all three growth patterns
 
 Progress = Callable[[Iterable, int], Iterable]
@@ -79,16 +80,18 @@ def lung_fields(
     for entry in [patches[i] for i in rng.permutation(len(patches))[:large]]:
         rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
         real.append(Field(_cut(rgb, "large", rng), True, entry.set))
-        jobs.append(("large", None, read_mask(root / entry.mask, int(entry.classes))))
+        jobs += CHOICE * [("large", None, read_mask(root / entry.mask, int(entry.classes)))]
     for i in range(small):
         context = CONTEXTS[i % len(CONTEXTS)]
         jobs.append(("small", context, annotate(tiles[context].pop(), context)))
     real += [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
              for context, left in tiles.items() for rgb in left]  # fmt: skip
     fields = equally_sharp(same_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
-    wanted = [f for f in fields if f.size == "small" and not f.real]
-    pool = [f for f in fields if f.size == "small" and f.real]
-    return [*(f for f in fields if f.size == "large"), *wanted, *alike(wanted, pool)]
+    chosen = []
+    for size, fewer in (("large", True), ("small", False)):
+        wanted, pool = ([f for f in fields if f.size == size and f.real == side] for side in (fewer, not fewer))
+        chosen += [*wanted, *alike(wanted, pool)]
+    return chosen
 
 
 def slide_fields(
@@ -151,7 +154,8 @@ def account(fields: Sequence[Field]) -> list[str]:
         )
         said.append(
             "Synthetic pictures were painted under masks of real fields, turned and mirrored. Small real pictures "
-            "were chosen from others, to resemble the synthetic ones in brightness, contrast, redness and glass."
+            "were chosen from others, and large synthetic ones from three paintings of each mask, so that real and "
+            "synthetic ones are alike in brightness, contrast, redness and glass."
         )
     else:
         said.append("Synthetic pictures were painted under masks that the model drew from context prompts.")
@@ -173,8 +177,8 @@ def same_stain(fields: Sequence[Field]) -> list[Field]:
     return [replace(f, rgb=stain.normalise(f.rgb, profiles[f.origin])) for f in fields]
 
 
-def alike(synthetic: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
-    """Out of a pool of real fields, one for each synthetic field, of its context and as alike as can be.
+def alike(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
+    """Out of a pool of fields, one for each field wanted, of its context and as alike as can be.
 
     Raises
     ------
@@ -182,10 +186,10 @@ def alike(synthetic: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
         If the pool has too few fields of a context.
     """
     chosen = []
-    for context in sorted({f.context for f in synthetic}):
-        ours, theirs = ([f for f in fields if f.context == context] for fields in (synthetic, pool))
+    for context in sorted({f.context for f in wanted}):
+        ours, theirs = ([f for f in fields if f.context == context] for fields in (wanted, pool))
         if len(ours) > len(theirs):
-            raise ValueError(f"expected at least {len(ours)} real fields of {context}, got {len(theirs)}")
+            raise ValueError(f"expected at least {len(ours)} fields of {context or 'any context'}, got {len(theirs)}")
         a, b = (np.array([numbers(f.rgb)[MATCHED] for f in fields]) for fields in (ours, theirs))
         scale = np.vstack([a, b]).std(axis=0) + 1e-9
         cost = (((a[:, None] - b) / scale) ** 2).sum(axis=-1)
