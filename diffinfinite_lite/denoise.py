@@ -211,18 +211,17 @@ class Denoiser:
 
 
 @torch.no_grad()
-def fitting_batch(unet: nn.Module, channels: int, patch: int) -> int:
+def fitting_batch(unet: Callable[[Tensor, Tensor, Tensor], Tensor], channels: int, patch: int, device: str) -> int:
     """Evaluations a forward pass: 16 on a CPU, where larger batches are no faster; on a GPU what its memory holds.
 
     There an evaluation more is measured, in single precision, and half of what is free is shared out; 256 at most.
 
     Parameters
     ----------
-    unet : on its device, see `Denoiser`
+    unet : on that device, see `Denoiser`
     channels, patch : of the latents, and side of a window in latent pixels
     """
-    device = next(unet.parameters()).device
-    if device.type != "cuda":
+    if torch.device(device).type != "cuda":
         return 16
 
     def held(batch: int) -> int:

@@ -59,10 +59,11 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
     settings = {key: {"stride": None, **pair.run}[key] for key in SETTINGS} | settings
-    needed = pair.run["weights"]["autoencoder"]
-    found = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))["autoencoder"]
-    if found != needed:
-        raise ValueError(f"expected the autoencoder {needed[:12]}... that made the pair, got {found[:12]}...")
+    there = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))
+    for part in ("autoencoder", "decoder"):
+        needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (pair.run["weights"], there))
+        if found != needed:
+            raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
     before, after = pipeline.conditions(pair.mask, pair.run["context"]), pipeline.conditions(mask, settings["context"])
     open_ = _grown((before != after).numpy(), cells)
     known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from . import checkpoint
-from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from .autoencoder import Autoencoder, load_diffusers, load_lite
 from .decode import decode
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .masks import generate_mask
@@ -105,7 +105,7 @@ def generate(
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
     if batch_size is None:
-        batch_size = fitting_batch(unet, autoencoder.latent_channels, window)
+        batch_size = fitting_batch(unet, autoencoder.latent_channels, window, device)
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
     denoiser = Denoiser(unet, cosine_alphas().to(device), **choice)
     if mask is None:
@@ -268,7 +268,7 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
 
     vae = checkpoint.load(weights / "image.safetensors")[1].get("vae")
     return (
-        load_diffusers(vae) if vae else checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder),
+        load_diffusers(vae) if vae else load_lite(weights, sharpened="decoder" in expected_hashes(weights)),
         checkpoint.load_weights(weights / "image.safetensors", network),
         checkpoint.load_weights(weights / "mask.safetensors", network),
     )

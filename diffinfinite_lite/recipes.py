@@ -8,6 +8,7 @@ autoencoder, decoder (sharpening), image, mask; decoder and image need the autoe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .efficientnet import EfficientNetLite0
 from .masks import PATCH, SCALE, one_hot
 from .noise import cosine_alphas
-from .sharpen import Sharpener, sharpening_loss
+from .sharpen import UPPER, Sharpener, sharpening_loss
 from .train import Loss, Progress, autoencoder_loss, encode_tiles, fit, image_loss, pool_mask
 from .training_data import PATCH_PX, Setting, own_masks, pairs, read_tiles, simulated_masks, training_tiles
 from .unet import MaskUNet, condition_map
@@ -28,6 +29,7 @@ from .unet import MaskUNet, condition_map
 Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
 MASK_WIDTHS = (64, 96, 128)
+LAYER = re.compile(r"decoder\.(\d+)\.")
 
 
 def _pictures(setting: Setting) -> Tensor:
@@ -50,7 +52,7 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
 
 
 def decoder(setting: Setting, steps: int | None = None) -> Recipe:
-    """Adversarial and perceptual fine-tuning of the decoder alone, 8 crops of 128 px a step."""
+    """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
     steps = steps or 3000
     torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
@@ -148,8 +150,8 @@ def mask(setting: Setting, steps: int | None = None) -> Recipe:
 def export(runs: Path, weights: Path) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    Nothing changes in the folder before all of it is written. The decoder of the sharpened autoencoder is taken where
-    there is one; a model on a diffusers autoencoder has none of ours to copy.
+    Nothing changes in the folder before all of it is written. Where the decoder was sharpened, what that changed is a
+    file of its own; a model on a diffusers autoencoder has none of ours to copy.
 
     Returns
     -------
@@ -157,11 +159,12 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     """
     hashes = {}
     foreign = checkpoint.load(runs / "image" / "ema.safetensors")[1].get("vae")
-    for name in ("image", "mask") if foreign else ("autoencoder", "image", "mask"):
+    sharpened = not foreign and (runs / "decoder" / "ema.safetensors").exists()
+    for name in ["autoencoder"] * (not foreign) + ["decoder"] * sharpened + ["image", "mask"]:
         tensors, config = checkpoint.load(runs / name / "ema.safetensors")
-        if name == "autoencoder" and (runs / "decoder" / "ema.safetensors").exists():
-            sharpened = checkpoint.load(runs / "decoder" / "ema.safetensors")[0]
-            tensors = {key: sharpened[f"autoencoder.{key}"] for key in tensors}
+        if name == "decoder":
+            whole = {key.removeprefix("autoencoder."): value for key, value in tensors.items()}
+            tensors = {key: whole[key] for key in whole if (at := LAYER.match(key)) and int(at[1]) >= UPPER}
         checkpoint.save(weights / "new" / f"{name}.safetensors", tensors, config)
         hashes[name] = checkpoint.sha256(weights / "new" / f"{name}.safetensors")
     (weights / "new" / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")

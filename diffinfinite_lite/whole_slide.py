@@ -192,7 +192,7 @@ def _denoiser(device: str | None, weights: Path | None, window: int, choice: dic
     autoencoder, unet, _ = pipeline.load_models(weights or WEIGHTS)
     unet = unet.to(device)
     if choice["batch_size"] is None:
-        choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window)}
+        choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window, device)}
     return Denoiser(unet, cosine_alphas().to(device), **choice)
 
 

@@ -123,7 +123,7 @@ def test_no_gradient_and_ledger_arithmetic():
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 def test_fitting_batch_is_one_that_fits(device):
     unet = MaskUNet(2, (16, 32)).to(device)
-    batch = fitting_batch(unet, 2, 8)
+    batch = fitting_batch(unet, 2, 8, device)
     assert batch == 16 if device == "cpu" else 1 <= batch <= 256
     z, mask = torch.zeros(batch, 2, 8, 8, device=device), torch.ones(batch, 8, 8, dtype=torch.int64, device=device)
     assert Denoiser(unet, ALPHAS.to(device), batch_size=batch)(z, T, mask).shape == z.shape

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffinfinite_lite import checkpoint, recipes, training_data
+from diffinfinite_lite.autoencoder import load_lite
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.pipeline import WEIGHTS, generate
 from diffinfinite_lite.stain import TARGET
@@ -55,6 +56,7 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
     assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
     assert contexts.count("squamous") == 4
     assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
+    run("train", "decoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "image", *data, "--out", runs, "--steps", 1, "--device", "cpu")
     (runs / "mask").mkdir()
     shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
@@ -64,6 +66,10 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
     used = json.loads((out / "run.json").read_text())["weights"]
     assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
     assert used["image"] != checkpoint.sha256(WEIGHTS / "image.safetensors")
+    plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights, sharpened=True)
+    moved = {key for key, value in sharpened.state_dict().items() if not torch.equal(value, plain[key].float())}
+    assert moved and all(key.startswith("decoder.") for key in moved)
+    assert set(checkpoint.load(weights / "decoder.safetensors")[0]) >= moved
 
 
 @pytest.mark.filterwarnings("ignore:skipped")

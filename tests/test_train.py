@@ -9,7 +9,7 @@ from torch import nn
 from diffinfinite_lite import checkpoint
 from diffinfinite_lite.autoencoder import LiteAutoencoder
 from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.sharpen import Sharpener, sharpening_loss
+from diffinfinite_lite.sharpen import UPPER, Sharpener, log_spectrum, sharpening_loss
 from diffinfinite_lite.train import (
     autoencoder_loss,
     fit,
@@ -81,8 +81,24 @@ def test_sharpening_leaves_the_encoder_alone_and_moves_decoder_and_critic(tmp_pa
     list(fit(model, loss, steps=2, peak_lr=1e-3, out=tmp_path, parameters=model.trained_parameters()))
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert not any(k.startswith(("autoencoder.encoder", "autoencoder.standardise")) for k in changed)
-    assert any(k.startswith("autoencoder.decoder") for k in changed)
+    layers = {int(k.split(".")[2]) for k in changed if k.startswith("autoencoder.decoder")}
+    assert layers and min(layers) >= UPPER
     assert any(k.startswith("critic") for k in changed)
+
+
+def test_log_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_peak():
+    generator, side = torch.Generator().manual_seed(0), 32
+    noise = log_spectrum(torch.randn(64, 3, side, side, generator=generator))
+    assert noise.shape == (3, 24)  # to 16 * sqrt(2) in the corners, where a ring has few places and its log is low
+    assert float(noise[:, 2:20].std()) < 0.1
+    wave = torch.cos(2 * math.pi * 6 * torch.arange(side) / side).expand(1, 3, side, side)
+    assert log_spectrum(wave).argmax(dim=1).tolist() == [6, 6, 6]
+
+
+def test_sharpening_sees_a_bias_that_all_pictures_share():
+    loss = sharpening_loss(Sharpener(tiny()), TILES, lambda x: [x], size=32, batch=2, bf16=False)
+    losses = loss(1, torch.Generator().manual_seed(0))
+    assert 0 < losses["bias"] <= losses["perceptual"] and losses["spectrum"] > 0
 
 
 def test_the_critic_learns_which_picture_is_real(tmp_path):
