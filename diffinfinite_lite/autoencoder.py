@@ -13,13 +13,10 @@ wraps `AutoencoderKL` and `AutoencoderTiny` into it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from . import checkpoint
 
 
 class Autoencoder(Protocol):
@@ -164,20 +161,6 @@ class DiffusersAutoencoder(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, C, h, w) to images (B, 3, f h, f w)."""
         return self.model.decode(latents / self.scale).sample
-
-
-def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
-    """Our own autoencoder from the folder of a model.
-
-    Parameters
-    ----------
-    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest (`sharpen`), in its place.
-    """
-    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
-    if sharpened:
-        upper = checkpoint.load(weights / "decoder.safetensors")[0]
-        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
-    return model
 
 
 def load_diffusers(source: str) -> DiffusersAutoencoder:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from . import checkpoint
-from .autoencoder import Autoencoder, load_diffusers, load_lite
+from .autoencoder import Autoencoder, load_diffusers
 from .decode import decode
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .masks import generate_mask
@@ -24,6 +24,7 @@ from .noise import cosine_alphas, make_solver
 from .pair import Pair
 from .record import costs, peak_memory, timed
 from .samplers import Known, find_plan, sample
+from .sharpen import load_lite
 from .tiles import LABELS
 from .train import pool_mask
 from .unet import MaskUNet, condition_map

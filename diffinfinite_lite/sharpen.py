@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import checkpoint
+from .autoencoder import LiteAutoencoder
 from .train import Loss, autocast, random_crops
 
 UPPER = 4  # first trained layer of the decoder: its first doubling of the resolution
@@ -59,6 +62,20 @@ class Sharpener(nn.Module):
 
     def trained_parameters(self):
         return [*self.autoencoder.decoder[UPPER:].parameters(), *self.critic.parameters()]
+
+
+def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
+    """Our own autoencoder from the folder of a model.
+
+    Parameters
+    ----------
+    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest, in its place.
+    """
+    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
+    if sharpened:
+        upper = checkpoint.load(weights / "decoder.safetensors")[0]
+        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
+    return model
 
 
 def log_spectrum(images: Tensor) -> Tensor:

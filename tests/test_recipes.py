@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffinfinite_lite import checkpoint, recipes, training_data
-from diffinfinite_lite.autoencoder import load_lite
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.pipeline import WEIGHTS, generate
+from diffinfinite_lite.sharpen import load_lite
 from diffinfinite_lite.stain import TARGET
 
 CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
