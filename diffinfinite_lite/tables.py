@@ -94,8 +94,8 @@ class Table:
         """
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.columns)
         body = "".join(
-            f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-            for first, *rest in self.rows
+            f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+            for first, *rest in ([escape(c).replace(" ± ", "&nbsp;±&nbsp;") for c in row] for row in self.rows)
         )
         return (
             f'<table class="dataframe"><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead>'
