@@ -10,7 +10,7 @@ import pytest
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
 SMALL = {
-    "01_tour": {"height": 128, "width": 192, "steps": 2, "device": "cpu"},
+    "01_tour": {"height": 128, "width": 192, "steps": 2, "large": 512, "large_steps": 2, "device": "cpu"},
     "02_tissue_as_data": {"tiles": 48, "shown": 8, "draws": 20},
     "03_latent_diffusion": {"steps": 2, "points": 2000},
     "04_guidance": {"training": 60, "seeds": 3, "size": 64, "steps": 2, "omegas": [0, 2]},
