@@ -58,7 +58,8 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    settings = {key: {"stride": None, **pair.run}[key] for key in SETTINGS} | settings
+    made = {"stride": None} | pair.run  # runs of earlier versions had no stride
+    settings = {key: made[key] for key in SETTINGS} | settings
     there = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))
     for part in ("autoencoder", "decoder"):
         needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (pair.run["weights"], there))

@@ -98,7 +98,7 @@ def generate(
     else:
         mask = check_mask(mask, size)
         size = mask.shape
-    window, apart = window_side(patch, stride, weights)
+    window, apart = window_and_stride(patch, stride, weights)
     plan = check_method(sampler, apart, solver, steps, eta)  # here, and not after minutes of making a mask
     clock: dict[str, float] = {}
     if torch.device(device).type == "cuda":
@@ -183,7 +183,7 @@ def rim(sampler: str) -> int:
     return BORDER if sampler in ("random-patch", "torus-grid") else 0
 
 
-def window_side(patch: int | None, stride: int | None = None, weights: Path = WEIGHTS) -> tuple[int, int | None]:
+def window_and_stride(patch: int | None, stride: int | None = None, weights: Path = WEIGHTS) -> tuple[int, int | None]:
     """Side and distance of windows in latent pixels, from px; the side is that of training by default.
 
     Raises

@@ -102,7 +102,7 @@ def generate_slide(
     """
     out, store = Path(out), Path(store)
     asked, device = device, pipeline.choose_device(device)
-    window, apart = pipeline.window_side(patch, stride, weights)
+    window, apart = pipeline.window_and_stride(patch, stride, weights)
     if mask is None and context is None:
         raise ValueError("expected a context or a mask, got neither")
     labels = None if mask is None else pipeline.check_mask(_read(mask), size)
