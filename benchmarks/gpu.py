@@ -142,11 +142,12 @@ def measure(device: torch.device, precision: str, compiled: bool, px: int, steps
 
 def table(result: dict) -> str:
     """The figures as Markdown."""
+    without = "" if any(row["compiled"] for row in result["rows"]) else " --no-compile"
     lines = [
         "# One card",
         "",
-        f"`python benchmarks/gpu.py`, {result['device']}, torch {result['torch']}: canvases of {result['px']} px, "
-        f"{result['steps']} steps.",
+        f"`python benchmarks/gpu.py{without}`, {result['device']}, torch {result['torch']}: canvases of "
+        f"{result['px']} px, {result['steps']} steps.",
         "",
         "| precision | compiled | batch | samples/s | NFE/s | bare NFE/s | network, canvas, decoding s | peak MB |",
         "|---|---|---|---|---|---|---|---|",

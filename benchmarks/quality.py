@@ -240,7 +240,7 @@ def table(result: dict) -> str:
     lines = [
         "# Figures of the shipped model",
         "",
-        f"`python benchmarks/quality.py {options}`, image weights `{settings['weights']['image'][:12]}`.",
+        f"`python benchmarks/quality.py {options}`, image weights {named(settings['weights'])}.",
         "",
         "| reconstruction of | PSNR, dB | SSIM | pictures |",
         "|---|---|---|---|",
@@ -354,13 +354,18 @@ def figures(result: dict) -> str:
         f"Measured on {count * len(CONTEXTS[1:]):,} generated tiles of {TILE} px, {count} of each context, made one by "
         f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
         f"as many cut from canvases ({options['sampler']}) of the same masks. Image weights "
-        f"`{result['settings']['weights']['image'][:12]}`. The model reaches {sum(reached)} of {len(reached)} bars:",
+        f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars:",
         "",
         "| | measured | wanted | reached |",
         "|---|---|---|---|",
         *(f"| {name} | {measured} | {wanted} | {marks[bar]} |" for name, measured, wanted, bar in found),
     ]
     return "\n".join(lines)
+
+
+def named(weights: dict[str, str]) -> str:
+    """The image model of a run by the hashes of its files, and of its update where it has one."""
+    return " and ".join(f"`{weights[name][:12]}`" for name in ("image", "image_update") if name in weights)
 
 
 def fill(card: str, text: str) -> str:

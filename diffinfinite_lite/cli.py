@@ -217,6 +217,7 @@ def _recipe(name: str, about: str) -> None:
 
 _recipe("autoencoder", "Pictures to latents and back.")
 _recipe("decoder", "Sharpen the decoder against a critic; the latents stay.")
+_recipe("update", "Train the image model on, 256 patches a step: for a GPU.")
 _recipe("mask", "Label maps under a context prompt; from simulated layouts, or the masks in --data.")
 
 

@@ -17,6 +17,13 @@ with several labels is composed in one of two ways:
 A null call whose result nobody needs (:math:`\omega = 0`, no unknown pixel) is not made. Composing and
 guiding are done on what the network predicts and converted to noise once: noise is affine in velocity when
 z_t is fixed, and the weights of eq. 2 sum to one.
+
+An underfitted network's samples are too alike and too flat: where it does not know, it answers with a mean, and what it
+left out at one level is missing from the state at the next. Its *gain* g makes up for that: the clean latent that its
+estimate stands for is taken g times (docs/adr/0009-longer-training-in-nine-megabytes.md), which is
+
+.. math:: \epsilon' = \epsilon - (g - 1)\,\sqrt{\alpha_t / (1 - \alpha_t)}\;\hat z_0, \quad
+   \hat z_0 = (z_t - \sqrt{1 - \alpha_t}\,\epsilon) / \sqrt{\alpha_t}.
 """
 
 from __future__ import annotations
@@ -74,7 +81,7 @@ class Denoiser:
     Parameters
     ----------
     unet : ``unet(z (B, C, h, w), t int64 (B,), mask int64 (B, h, w)) -> (B, C, h, w)`` with an attribute
-        ``prediction_type``, "epsilon" or "v_prediction"
+        ``prediction_type``, "epsilon" or "v_prediction"; a trained one may also have a ``gain``, 1 otherwise
     alphas_cumprod : float (T,), training schedule, :math:`\alpha_t` of eq. 1
     omega : guidance :math:`\omega` of eq. 2, at least 0
     conditioning : "dense" or "per-label"
@@ -117,6 +124,7 @@ class Denoiser:
         self.conditioning = conditioning
         self.batch_size = batch_size
         self.precision = precision
+        self.gain = getattr(unet, "gain", 1.0)
         self.ledger = Ledger()
 
     @property
@@ -126,7 +134,8 @@ class Denoiser:
         state = self.unet.state_dict() if isinstance(self.unet, nn.Module) else {}
         for name, tensor in [("alphas_cumprod", self.alphas_cumprod), *sorted(state.items())]:
             network.update(name.encode() + tensor.detach().cpu().double().numpy().tobytes())
-        rest = {"omega": self.omega, "conditioning": self.conditioning, "precision": self.precision}
+        names = ("omega", "conditioning", "precision", "gain")
+        rest = {name: getattr(self, name) for name in names}
         return {"network": network.hexdigest(), **rest}
 
     def map(self, batches: Iterable[tuple[Tensor, int, Tensor]]) -> Iterator[Tensor]:
@@ -190,10 +199,14 @@ class Denoiser:
         # every pixel belongs to exactly one call that writes, so that adding is picking
         owned &= writes[:, None, None]
         prediction = torch.zeros_like(z).index_add_(0, rows, torch.where(owned[:, None], output, 0.0))
-        if self.unet.prediction_type == "epsilon":
-            return prediction
         alpha = self.alphas_cumprod[t]
-        return alpha**0.5 * prediction + (1 - alpha) ** 0.5 * z
+        noise = prediction
+        if self.unet.prediction_type == "v_prediction":
+            noise = alpha**0.5 * prediction + (1 - alpha) ** 0.5 * z
+        if self.gain != 1:
+            # the clean latent times sqrt(alpha), over sqrt(1 - alpha)
+            noise = noise - (self.gain - 1) * (z / (1 - alpha) ** 0.5 - noise)
+        return noise
 
     def _predict(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
         """All evaluations in forward passes of at most ``batch_size``."""

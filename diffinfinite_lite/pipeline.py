@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import checkpoint
+from . import checkpoint, lowbit
 from .autoencoder import Autoencoder, load_diffusers
 from .decode import decode
 from .denoise import Denoiser, fitting_batch, lower_precision
@@ -267,10 +267,13 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
     def network(latent_channels, widths, **_):
         return MaskUNet(latent_channels, widths).to(memory_format=torch.channels_last)
 
-    vae = checkpoint.load(weights / "image.safetensors")[1].get("vae")
+    vae, files = checkpoint.load(weights / "image.safetensors")[1].get("vae"), expected_hashes(weights)
+    image = checkpoint.load_weights(weights / "image.safetensors", network)
+    if "image_update" in files:
+        lowbit.load_update(image, weights / "image_update.safetensors")
     return (
-        load_diffusers(vae) if vae else load_lite(weights, sharpened="decoder" in expected_hashes(weights)),
-        checkpoint.load_weights(weights / "image.safetensors", network),
+        load_diffusers(vae) if vae else load_lite(weights, sharpened="decoder" in files),
+        image,
         checkpoint.load_weights(weights / "mask.safetensors", network),
     )
 

@@ -233,6 +233,7 @@ def image_loss(
     patch: int = 16,
     batch: int = 32,
     single_label: float = 0.25,
+    middle: float = 0.0,
     bf16: bool = True,
     device: str = "cpu",
 ) -> Loss:
@@ -247,6 +248,7 @@ def image_loss(
     labelled : the set q1 as sources, each latents (N, C, h, w) and conditions (N, h, w); a source is drawn in
         proportion to the square root of its size, or a small expert set would never be seen.
     single_label : share of the labelled samples that keep one of their labels and lose the others.
+    middle : share of the samples whose timestep comes from a triangle over the schedule, not from all of it alike.
     """
     weights = torch.tensor([len(z) ** 0.5 for z, _ in labelled])
 
@@ -270,7 +272,8 @@ def image_loss(
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         z, condition = map(torch.stack, zip(*(draw(generator) for _ in range(batch)), strict=True))
         z = z.float()
-        t = torch.randint(len(alphas_cumprod), (batch,), generator=generator)
+        where = torch.rand(3, batch, generator=generator)  # the mean of two uniform draws has a triangle's density
+        t = (len(alphas_cumprod) * torch.where(where[2] < middle, where[:2].mean(dim=0), where[0])).long()
         noise = torch.randn(z.shape, generator=generator)
         a = alphas_cumprod[t].view(-1, 1, 1, 1)
         z, condition, t, noise, a = (x.to(device) for x in (z, condition, t, noise, a))

@@ -145,3 +145,19 @@ def test_bad_input():
     z, mask = crops()
     with pytest.raises(ValueError, match="mask must have the shape"):
         Denoiser(Stub(), ALPHAS)(z, T, mask[:, :-1])
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("t", [0, T, 999])
+def test_the_gain_multiplies_the_clean_latent_and_nothing_else(prediction_type, t):
+    z, mask = crops()
+    plain, louder = Stub(prediction_type), Stub(prediction_type)
+    louder.gain = 1.05
+    alpha = ALPHAS[t].double()
+
+    def clean(unet):
+        noise = Denoiser(unet, ALPHAS)(z.double(), t, mask)
+        return (z - (1 - alpha) ** 0.5 * noise) / alpha**0.5
+
+    assert torch.allclose(clean(louder), 1.05 * clean(plain), rtol=1e-5, atol=1e-5)
+    assert Denoiser(louder, ALPHAS).settings != Denoiser(plain, ALPHAS).settings

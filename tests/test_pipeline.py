@@ -74,7 +74,7 @@ def test_run_records_what_was_done(pair):
     run = pair.run
     assert run["steps"] == 2
     assert run["network_evaluations"] >= run["windows"] > 0
-    assert set(run["weights"]) == {"autoencoder", "decoder", "image", "mask"}
+    assert set(run["weights"]) == {"autoencoder", "decoder", "image", "image_update", "mask"}
     assert run["weights"] == pipeline.expected_hashes()
     assert sum(run["labels"].values()) == pytest.approx(1, abs=1e-3)
 

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from diffinfinite_lite import checkpoint, recipes, training_data
 from diffinfinite_lite.cli import app
-from diffinfinite_lite.pipeline import WEIGHTS, generate
+from diffinfinite_lite.pipeline import WEIGHTS, generate, load_models
 from diffinfinite_lite.sharpen import load_lite
 from diffinfinite_lite.stain import TARGET
+from diffinfinite_lite.unet import MaskUNet
 
 CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
 
@@ -48,7 +49,9 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:skipped")
-def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
+def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
+    monkeypatch.setattr(recipes, "UPDATE_BATCH", 4)
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--class-map", pictures / "classes.json")
     run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
@@ -58,6 +61,8 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
     assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
     run("train", "decoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "image", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "update", *data, "--out", runs, "--steps", 2, "--device", "cpu")
+    assert len(checkpoint.load(runs / "update/latents.safetensors")[0]["q0"]) == 8 * 12, "in all orientations"
     (runs / "mask").mkdir()
     shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
     run("train", "export", "--out", runs, "--weights", weights)
@@ -66,6 +71,14 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path):
     used = json.loads((out / "run.json").read_text())["weights"]
     assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
     assert used["image"] != checkpoint.sha256(WEIGHTS / "image.safetensors")
+    after, found = checkpoint.load(runs / "update/ema.safetensors")[0], load_models(weights)[1]
+    before = checkpoint.load(runs / "image/ema.safetensors")[0]
+    assert found.gain == recipes.GAIN
+    missed, moved = (
+        sum(float((state[key].float() - after[key].float()).square().sum()) for key in after)
+        for state in (found.state_dict(), before)
+    )
+    assert missed < 0.1 * moved
     plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights, sharpened=True)
     moved = {key for key, value in sharpened.state_dict().items() if not torch.equal(value, plain[key].float())}
     assert moved and all(key.startswith("decoder.") for key in moved)
@@ -88,6 +101,19 @@ def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
     run("train", "export", "--out", runs, "--weights", weights)
     assert not (weights / "autoencoder.safetensors").exists()
     assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)
+
+
+def test_orientations_are_the_eight_of_a_square():
+    picture = torch.arange(9).view(1, 3, 3)
+    seen = {tuple(recipes.turned(picture, n).flatten().tolist()) for n in range(8)}
+    assert len(seen) == 8 and torch.equal(recipes.turned(picture, 0), picture)
+    coloured = picture[..., None].repeat(1, 1, 1, 3)
+    assert all(torch.equal(recipes.turned(coloured, n)[..., 1], recipes.turned(picture, n)) for n in range(8))
+
+
+def test_an_update_needs_an_image_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected an image model in .*: run diffinfinite train image"):
+        run("train", "update", "--out", tmp_path / "runs", "--steps", 1)
 
 
 def test_own_masks_take_the_place_of_layouts(tmp_path):

@@ -169,6 +169,23 @@ def test_the_target_is_v():
     assert value < 1e-8
 
 
+def test_half_of_the_timesteps_can_come_from_the_middle():
+    """A triangle has a quarter of its weight in the outer quarters, a uniform draw half: 0.375 of the two mixed."""
+
+    class Times(Spy):
+        def forward(self, z, t, condition):
+            self.seen.append((t, condition))
+            return z * self.zero
+
+    spy = Times()
+    z = torch.zeros(1, 4, 8, 8)
+    loss = image_loss(spy, torch.ones(1000), z, [], p_unc=1.0, patch=8, batch=4000, middle=0.5, bf16=False)
+    loss(1, torch.Generator().manual_seed(0))
+    t = spy.seen[0][0]
+    assert 0 <= t.min() < 20 and 980 < t.max() <= 999
+    assert ((t < 250) | (t >= 750)).float().mean() == pytest.approx(0.375, abs=0.025)
+
+
 def test_pooling_takes_the_most_frequent_label():
     mask = torch.zeros(1, 8, 16, dtype=torch.uint8)
     mask[:, :5, :8] = 3
