@@ -74,11 +74,11 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
     after, found = checkpoint.load(runs / "update/ema.safetensors")[0], load_models(weights)[1]
     before = checkpoint.load(runs / "image/ema.safetensors")[0]
     assert found.gain == recipes.GAIN
-    missed, moved = (
+    missed, trained = (
         sum(float((state[key].float() - after[key].float()).square().sum()) for key in after)
         for state in (found.state_dict(), before)
     )
-    assert missed < 0.1 * moved
+    assert missed < 0.1 * trained
     plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights, sharpened=True)
     moved = {key for key, value in sharpened.state_dict().items() if not torch.equal(value, plain[key].float())}
     assert moved and all(key.startswith("decoder.") for key in moved)
