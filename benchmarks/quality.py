@@ -12,6 +12,7 @@ figure of as many real training tiles.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou
 from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
 from diffinfinite_lite.masks import generate_mask
 from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.pipeline import FACTOR, conditions, load_models
+from diffinfinite_lite.pipeline import FACTOR, conditions, expected_hashes, load_models
 from diffinfinite_lite.report import evaluate, write_report
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.samplers import sample
@@ -44,6 +45,7 @@ from diffinfinite_lite.unet import CONTEXTS
 from diffinfinite_lite.windows import multidiffusion
 
 OUT, CARD = Path("reports"), Path("docs/model_card.md")
+PARTS = Path("runs/eval")  # what was made so far
 MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 TILE, ACROSS = 224, 5
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
@@ -68,32 +70,62 @@ def similarity(images: list[Tensor], others: list[Tensor]) -> dict:
     }
 
 
-def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict[str, list[Tensor]], list, dict]:
-    """Tiles (3, TILE, TILE) "generated" one by one and "cut from canvases", masks (TILE, TILE), the weights' hashes.
+def remembered(name: str, make: Callable[[], dict[str, np.ndarray]], **settings) -> dict[str, np.ndarray]:
+    """Arrays as `make` returns them, or as an interrupted or shorter run with the same settings has left them.
+
+    They are those of the weights and the source files that are here: after any change all is made again.
+    """
+    source = [path.read_text("utf8") for path in sorted(Path(generate.__code__.co_filename).parent.glob("*.py"))]
+    key = hashlib.sha256(json.dumps([name, settings, expected_hashes(), source], sort_keys=True).encode())
+    path = PARTS / f"{name}-{key.hexdigest()[:16]}.npz"
+    if not path.exists():
+        PARTS.mkdir(parents=True, exist_ok=True)
+        with open(path.with_suffix(".partial"), "wb") as file:
+            np.savez_compressed(file, **make())
+        path.with_suffix(".partial").rename(path)
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict[str, list[Tensor]], list]:
+    """Tiles (3, TILE, TILE) "generated" one by one and "cut from canvases", and their masks (TILE, TILE).
 
     Canvases and their masks have seeds 0, 1, ...
     """
     tiles: dict[str, list[Tensor]] = {"generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
     side = TILE * min(ACROSS, int(np.ceil(count**0.5)))
+
+    def both(seed: int) -> dict[str, np.ndarray]:
+        pair = generate(context, size=(side, side), seed=seed, sampler=sampler, **settings)
+        return {
+            "cut from canvases": np.stack(cut_canvas(pair.image, (TILE, TILE))),
+            "masks": np.stack(cut_canvas(pair.mask, (TILE, TILE))),
+            **one_by_one(pair.mask, context, seed, **settings),
+        }
+
     bar = tqdm(total=count, desc=context, unit="tile")
     for seed in range(count):
         if len(masks) >= count:
             break
-        pair = generate(context, size=(side, side), seed=seed, sampler=sampler, **settings)
-        cut = cut_canvas(pair.image, (TILE, TILE))
-        tiles["cut from canvases"] += [to_tensor(np.ascontiguousarray(tile)) for tile in cut]
-        tiles["generated"] += one_by_one(pair.mask, context, seed, **settings)
-        masks += cut_canvas(pair.mask, (TILE, TILE))
+        made = remembered(f"{context}-{side}-{seed}", partial(both, seed), sampler=sampler, **settings)
+        for name in tiles:
+            tiles[name] += [to_tensor(tile) for tile in made[name]]
+        masks += list(made["masks"])
         bar.update(min(len(masks), count) - bar.n)
     bar.close()
-    return {name: made[:count] for name, made in tiles.items()}, masks[:count], pair.run["weights"]
+    return {name: made[:count] for name, made in tiles.items()}, masks[:count]
 
 
 def one_by_one(
     mask: np.ndarray, context: str, seed: int, *, steps: int, solver: str, omega: float, precision: str
-) -> list[Tensor]:
-    """A tile for each square of a mask that knows nothing of its neighbours: windows side by side that never move."""
+) -> dict[str, np.ndarray]:
+    """A tile for each square of a mask that knows nothing of its neighbours: windows side by side that never move.
+
+    Returns
+    -------
+    uint8 (N, TILE, TILE, 3) as "generated"
+    """
     autoencoder, unet, _ = load_models()
     window = TILE // FACTOR
     levels = sample(
@@ -110,7 +142,7 @@ def one_by_one(
         canvas = level.canvas.latents
     tiles = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
     # without a border: the model learnt latents of whole tiles, whose outermost ones expect the decoder's zero padding
-    return [to_tensor(to_rgb(decode(autoencoder, z).clamp(-1, 1))) for z in tiles]
+    return {"generated": np.stack([to_rgb(decode(autoencoder, z).clamp(-1, 1)) for z in tiles])}
 
 
 def read_real(rng: np.random.Generator) -> dict[str, list[Tile]]:
@@ -160,8 +192,11 @@ def solvers(test: list[Tensor], *, omega: float, precision: str) -> dict[str, fl
     masks = [(c, generate_mask(load_models()[2], c, size, precision=precision)) for c in CONTEXTS[1:]]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
-        shown = tqdm(masks, desc=f"{steps} {solver}", unit="canvas")
-        tiles = [x for c, mask in shown for x in one_by_one(mask, c, 0, solver=solver, steps=steps, **settings)]
+        tiles = []
+        for c, mask in tqdm(masks, desc=f"{steps} {solver}", unit="canvas"):
+            how = {"solver": solver, "steps": steps, **settings}
+            made = remembered(f"{c}-{steps}", partial(one_by_one, mask, c, 0, **how), **how)
+            tiles += [to_tensor(tile) for tile in made["generated"]]
         distances[solver] = fidelity.frechet_distance(standardise(real), standardise(extractor(tiles)))
     return {**distances, "tiles": len(tiles)}
 
@@ -345,6 +380,11 @@ def bars(result: dict) -> list[tuple[str, str, str, bool | None]]:
     ]
 
 
+def made_with() -> dict:
+    """Hashes of the weights, and how the image model is guided by its own past."""
+    return {"weights": expected_hashes(), "autoguidance": load_models()[1].settings}
+
+
 def figures(result: dict) -> str:
     """What stands between the marks of the model card: how the tiles were made, and `bars` as Markdown."""
     options, found = result["settings"]["options"], bars(result)
@@ -390,7 +430,8 @@ def main(
     omega: float = 0.0,
     precision: str = FASTEST,
 ) -> None:
-    """Generate, measure, write. The defaults are the published figures; --per-context 50 takes minutes."""
+    """Generate, measure, write; what an interrupted run has generated is used. The defaults are the published figures.
+    """
     OUT.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega, "precision": precision}
@@ -408,7 +449,7 @@ def main(
     sets: dict[str, list[Tensor]] = {"reconstructed": reconstructed, "generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
     for context in CONTEXTS[1:]:
-        images, labels, weights = make_tiles(context, per_context, **sampling)
+        images, labels = make_tiles(context, per_context, **sampling)
         shown = [images["generated"][i] for i in rng.permutation(len(labels))[:16]]
         sheet(context, shown, [t.image for t in single_test if t.context == context])
         for name, tiles in images.items():
@@ -416,7 +457,7 @@ def main(
         masks += labels
     order = rng.permutation(len(masks))
     made, masks = [sets["generated"][i] for i in order], [masks[i] for i in order]
-    result["settings"] = {"options": {"per_context": per_context, **sampling}, "weights": weights}
+    result["settings"] = {"options": {"per_context": per_context, **sampling}, **made_with()}
     result["fidelity"] = compare(real_tiles, sets, rng)
     result["solvers"] = solvers(real, omega=omega, precision=precision)
     result["sensitivity"] = sensitivity(steps)

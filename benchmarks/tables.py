@@ -246,7 +246,7 @@ def main(
         "real": len(test),
         "train": len(train),
         "features": extractor.name,
-        "weights": c_pairs[0].run["weights"],
+        **{key: c_pairs[0].run[key] for key in ("weights", "autoguidance")},
         "peers": peers,
         **options,
     }

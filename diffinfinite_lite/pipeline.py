@@ -112,12 +112,11 @@ def generate(
     if mask is None:
         with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, precision=precision, device=device)
-    told = conditions(mask, context).to(device)
     frames = []
     with timed(clock, "sampling"):
         levels = sample(
             denoiser,
-            told,
+            conditions(mask, context).to(device),
             channels=autoencoder.latent_channels,
             patch=window,
             plan=plan,
@@ -146,6 +145,7 @@ def generate(
         "eta": eta,
         "conditioning": conditioning,
         "precision": precision,
+        "autoguidance": getattr(unet, "settings", None),
         "patch": window * FACTOR,
         "stride": stride,
         "device": str(device),
@@ -270,7 +270,7 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
     vae, files = checkpoint.load(weights / "image.safetensors")[1].get("vae"), expected_hashes(weights)
     image = checkpoint.load_weights(weights / "image.safetensors", network)
     if "image_update" in files:
-        lowbit.load_update(image, weights / "image_update.safetensors")
+        image = lowbit.load_updated(image, weights / "image_update.safetensors")
     return (
         load_diffusers(vae) if vae else load_lite(weights, sharpened="decoder" in files),
         image,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from diffinfinite_lite import autoguidance
+
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"
 SPEC = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks/quality.py")
@@ -18,9 +20,12 @@ def report(name):
 
 
 @pytest.mark.parametrize("name", sorted({"quality.json"} | {path.name for path in REPORTS.glob("tables.json")}))
-def test_reports_are_of_the_weights_that_ship(name):
+def test_reports_are_of_the_model_that_ships(name):
+    settings = report(name)["settings"]
     weights = json.loads((ROOT / "diffinfinite_lite/weights/hashes.json").read_text("utf8"))
-    assert report(name)["settings"]["weights"] == weights, "run `make eval`"
+    assert settings["weights"] == weights, "run `make eval`"
+    guided = {"strength": autoguidance.STRENGTH, "interval": list(autoguidance.INTERVAL)}
+    assert settings["autoguidance"] == guided, "run `make eval`"
 
 
 def test_figures_of_the_card_and_of_the_page_are_the_reports():
