@@ -1,7 +1,7 @@
 """Peak memory and time of a slide outside its networks: does memory grow with the canvas?
 
 Every size runs in a process of its own, with a network and a decoder that cost nothing, through the same loop, canvas
-on disk and files as a real slide. Sampling must not grow with the canvas at all, writing may grow with its width.
+on disk and files as a real slide. Neither sampling nor writing may grow with the canvas.
 Writes reports/outofcore.json and prints the table. Linux (peak memory is read from /proc).
 """
 
@@ -33,12 +33,13 @@ def reset() -> None:
 
 def measure(px: int, plan: str) -> dict:
     """One size, in this process."""
-    import numpy as np
     import torch
 
+    from diffinfinite_lite import whole_slide
     from diffinfinite_lite.decode import decode_stream
     from diffinfinite_lite.denoise import Denoiser
     from diffinfinite_lite.noise import cosine_alphas
+    from diffinfinite_lite.pipeline import BORDER, OVERLAP
     from diffinfinite_lite.samplers import sample
     from diffinfinite_lite.slides import to_bytes, write_image, write_mask
 
@@ -71,11 +72,13 @@ def measure(px: int, plan: str) -> dict:
         row |= {"sampling_seconds": time.perf_counter() - began, "windows": ledger.windows, "sampling_mb": peak_mb()}
         reset()
         began = time.perf_counter()
-        bands = decode_stream(Decoder(), latents, tile=64, overlap=24, border=4)  # as in whole_slide
-        pixels = (to_bytes(band.numpy()) for band in bands)
+        strips = whole_slide._Strips(tempfile.mkdtemp(dir=folder))
+        how = {"tile": whole_slide.TILE, "overlap": OVERLAP, "border": BORDER, "strips": strips}
+        parts = decode_stream(Decoder(), latents, **how)
+        pixels = ((top, left, to_bytes(part.numpy())) for top, left, part in parts)
         write_image(Path(folder, "image.ome.tif"), pixels, (px, px), mpp=0.5)
-        rows = (mask[k].numpy()[None].repeat(FACTOR, 0).repeat(FACTOR, 1) for k in range(side))
-        write_mask(Path(folder, "mask.ome.tif"), (np.ascontiguousarray(band) for band in rows), (px, px), mpp=0.5)
+        rows = ((FACTOR * k, 0, mask[k].numpy()[None].repeat(FACTOR, 0).repeat(FACTOR, 1)) for k in range(side))
+        write_mask(Path(folder, "mask.ome.tif"), rows, (px, px), mpp=0.5)
         return row | {"writing_seconds": time.perf_counter() - began, "writing_mb": peak_mb()}
 
 

@@ -7,9 +7,9 @@ Tiles overlap, by half if not told otherwise. With :math:`h_j` the Hann window o
 
 so that a tile counts least at its edge, where its decoder saw zero padding and not the neighbour. The
 window is taken at pixel centres and nowhere zero: the image's own border, which a single tile covers, needs
-no exception, and neither does an image of a single tile. Rows of tiles are decoded from top to bottom and
-rows of pixels are handed out as soon as no later tile touches them, so that memory grows with the width of
-the image only.
+no exception, and neither does an image of a single tile. Pixels are handed out as soon as no later tile
+touches them. What the tiles below will still touch are the bottom strips of a row of tiles; where these are
+kept on disk, memory does not depend on the image's size.
 """
 
 from __future__ import annotations
@@ -31,6 +31,16 @@ class Decoder(Protocol):
         """Latents float (B, C, h, w) to images float (B, 3, f h, f w) in [-1, 1], for some whole number f."""
 
 
+class Strips(Protocol):
+    """What waits for the next row of tiles, by column: a dict, or files where there is much of it."""
+
+    def __setitem__(self, column: int, strip: Tensor) -> None:
+        """Keep float (3, rows, columns)."""
+
+    def pop(self, column: int) -> Tensor:
+        """Hand it out, once."""
+
+
 @torch.no_grad()
 def decode_stream(
     autoencoder: Decoder,
@@ -40,8 +50,9 @@ def decode_stream(
     overlap: int | None = None,
     batch_size: int = 4,
     border: int = 0,
-) -> Iterator[Tensor]:
-    """Image of a latent canvas as bands of rows, from top to bottom.
+    strips: Strips | None = None,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Image of a latent canvas in parts that do not overlap, in reading order.
 
     Parameters
     ----------
@@ -53,10 +64,11 @@ def decode_stream(
     batch_size : tiles per call of the decoder
     border : latents by which the canvas is continued on all sides, repeating its outermost ones, and cropped again;
         without it the decoder's zero padding draws a frame
+    strips : see `Strips`; a dict by default
 
     Yields
     ------
-    float (3, rows, f w); the bands' rows add up to f h.
+    top, left, float (3, rows, columns) : a part and the image's pixel where it begins.
 
     Raises
     ------
@@ -73,29 +85,39 @@ def decode_stream(
     whole = [n + 2 * border for n in z.shape[1:]]
     height, width = (min(tile, n) for n in whole)
     tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))
-    blend = total = None  # running sums over the rows of the current tiles, (3, F, f w) and (F, f w)
-    for top, following in zip(tops, [*tops[1:], whole[0]], strict=True):
-        for places in (lefts[k : k + batch_size] for k in range(0, len(lefts), batch_size)):
-            crops = [_crop(z, top - border, left - border, height, width) for left in places]
-            images = autoencoder.decode(torch.stack(crops)).float()  # sums of half precision would band
+    strips = {} if strips is None else strips
+    factor, carried = None, None  # pixels a latent; what waits for the next tile to the right
+    places = [(top, left) for top in tops for left in lefts]
+    after = dict(zip(tops, [*tops[1:], whole[0]], strict=True)), dict(zip(lefts, [*lefts[1:], whole[1]], strict=True))
+    for some in (places[k : k + batch_size] for k in range(0, len(places), batch_size)):
+        crops = [_crop(z, top - border, left - border, height, width) for top, left in some]
+        images = autoencoder.decode(torch.stack(crops)).float()  # sums of half precision would band
+        if factor is None:
             factor = images.shape[-1] // width
-            if blend is None:
-                blend = images.new_zeros(images.shape[1], factor * height, factor * whole[1])
-                total = torch.zeros_like(blend[0])
-                window = hann(*images.shape[-2:]).to(images)
-            for left, image in zip(places, images, strict=True):
-                columns = slice(factor * left, factor * (left + width))
-                blend[..., columns] += window * image
-                total[:, columns] += window
-        done = factor * (following - top)
-        # of the band, what is not border; bands end where the next tiles begin, so that some are border only
-        first, last = (max(factor * (edge - top), 0) for edge in (border, border + z.shape[1]))
-        inside = slice(first, min(last, done)), slice(factor * border, factor * (border + z.shape[2]))
-        if first < min(last, done):
-            yield blend[(slice(None), *inside)] / total[inside]
-        for sums in (*blend, total):  # one by one, which needs less memory
-            sums[:-done] = sums[done:].clone()
-            sums[-done:] = 0
+            window = hann(*images.shape[-2:]).to(images)
+            sums = _sum_of_windows(whole[0], height, tops, factor), _sum_of_windows(whole[1], width, lefts, factor)
+        for (top, left), image in zip(some, images, strict=True):
+            down, across = (factor * (ends[start] - start) for ends, start in zip(after, (top, left), strict=True))
+            blend = window * image
+            if left:
+                blend[..., : carried.shape[-1]] += carried
+            if top:
+                waited = strips.pop(left).to(blend)
+                blend[:, : waited.shape[1], :across] += waited
+            carried = blend[..., across:].clone()
+            if top != tops[-1]:
+                strips[left] = blend[:, down:, :across].clone()
+            # of the rest, what is not border; parts end where the next tile begins, so that some are border only
+            edges = ((top, down, z.shape[1]), (left, across, z.shape[2]))
+            rows, columns = (
+                slice(max(factor * (border - start), 0), min(factor * (border + n - start), finished))
+                for start, finished, n in edges
+            )
+            if rows.start < rows.stop and columns.start < columns.stop:
+                y, x = (factor * start + part.start for start, part in ((top, rows), (left, columns)))
+                part = blend[:, rows, columns]
+                weight = sums[0][y : y + part.shape[1], None] * sums[1][x : x + part.shape[2]]
+                yield y - factor * border, x - factor * border, part / weight.to(part)
 
 
 def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:
@@ -111,12 +133,23 @@ def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:
     >>> decode(Repeat(), torch.ones(3, 5, 9), tile=4).shape
     torch.Size([3, 10, 18])
     """
-    return torch.cat(list(decode_stream(autoencoder, z, **settings)), dim=1)
+    rows: dict[int, list[Tensor]] = {}
+    for top, _, part in decode_stream(autoencoder, z, **settings):
+        rows.setdefault(top, []).append(part)
+    return torch.cat([torch.cat(rows.pop(top), dim=2) for top in sorted(rows)], dim=1)
 
 
 def _starts(n: int, tile: int, stride: int) -> list[int]:
     """First pixels of tiles along an axis, the last one flush with the border."""
     return [*range(0, n - tile, stride), n - tile]
+
+
+def _sum_of_windows(n: int, extent: int, starts: list[int], factor: int) -> Tensor:
+    """Along an axis, the windows of all tiles added up, float (factor n,); of a picture it is the product of both."""
+    total, window = torch.zeros(factor * n), hann(1, factor * extent)[0]
+    for start in starts:
+        total[factor * start : factor * (start + extent)] += window
+    return total
 
 
 def _crop(z: Tensor | Plane, top: int, left: int, height: int, width: int) -> Tensor:

@@ -1,9 +1,9 @@
-r"""Slide files: a picture that comes in bands of rows becomes a tiled pyramid that slide viewers open.
+r"""Slide files: a picture that comes in parts becomes a tiled pyramid that slide viewers open.
 
 Level k of a pyramid has every side divided by :math:`2^k` (rounded up), down to one tile. A picture's pixel is the
 mean of the four below it, a mask's the most frequent of four labels, where two are level the upper left one: no label
-is made up and none is favoured for its number. While a level is written its half goes to a temporary file, from which
-the next one is read, so that memory grows with the width of a picture only.
+is made up and none is favoured for its number. The parts go to a temporary file beside the slide, a byte a channel and
+pixel; while a level is written its half goes to the next such file. So memory does not depend on the picture's size.
 
 The file is an OME-TIFF (pixel size in its XML and its resolution tags; levels in sub-directories, which Bio-Formats,
 QuPath and tifffile follow) and a plain pyramidal TIFF at the same time: its first directory is chained to the very
@@ -17,7 +17,9 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from openslide import OpenSlide
@@ -26,51 +28,53 @@ from tifffile import TiffFile, TiffWriter
 
 from .tiles import LABEL_COLOURS
 
+Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
+
 TILE = 512
 QUALITY = 90  # of JPEG
 
 
-def write_image(path: str | Path, bands: Iterable[np.ndarray], size: tuple[int, int], *, mpp: float) -> None:
+def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float) -> None:
     """Write a picture as a pyramid of JPEG tiles, all or nothing.
 
     Parameters
     ----------
     path : ending in .ome.tif
-    bands : uint8 arrays (rows, W, 3), from top to bottom
+    parts : top, left, uint8 (rows, columns, 3), which cover the picture without overlap
     size : (H, W)
     mpp : micrometres per pixel
 
     Raises
     ------
     ValueError
-        If the bands do not add up to the size.
+        If the parts do not add up to the size.
     """
     write_pyramid(
-        path, bands, (*size, 3), mean, mpp, photometric="rgb", compression="jpeg", compressionargs={"level": QUALITY}
+        path, parts, (*size, 3), mean, mpp, photometric="rgb", compression="jpeg", compressionargs={"level": QUALITY}
     )
 
 
-def write_mask(path: str | Path, bands: Iterable[np.ndarray], size: tuple[int, int], *, mpp: float) -> None:
+def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float) -> None:
     """Write labels as a pyramid of losslessly compressed tiles with their colours; see `write_image`.
 
     Parameters
     ----------
-    bands : uint8 arrays (rows, W), labels 0..4, from top to bottom
+    parts : top, left, uint8 (rows, columns), labels 0..4
     """
     colours = np.zeros((3, 256), np.uint16)
     colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS) * 257
-    write_pyramid(path, bands, size, most_frequent, mpp, photometric="palette", colormap=colours, compression="zlib")
+    write_pyramid(path, parts, size, most_frequent, mpp, photometric="palette", colormap=colours, compression="zlib")
 
 
 def write_pyramid(
     path: str | Path,
-    bands: Iterable[np.ndarray],
+    parts: Iterable[Part],
     shape: tuple[int, ...],
     halve: Callable[[np.ndarray], np.ndarray],
     mpp: float,
     **options: object,
 ) -> None:
-    """Write bands of rows as a tiled pyramid; ``halve`` makes a level of the one before, ``options`` are tifffile's."""
+    """Write parts as a tiled pyramid; ``halve`` makes a level of the one before, ``options`` are tifffile's."""
     path, shapes = Path(path), [shape]
     while max(shapes[-1][:2]) > TILE:
         height, width, *rest = shapes[-1]
@@ -80,10 +84,10 @@ def write_pyramid(
         about |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder:
         partial = Path(folder, "partial")
+        _lay_out(parts, shape, Path(folder, "level-0"))
         with TiffWriter(partial, bigtiff=True, ome=True) as file:
             for level, shape in enumerate(shapes):
-                half = Path(folder, f"level-{level + 1}")
-                tiles = _tiles(bands, shape, halve, half)
+                tiles = _tiles(Path(folder, f"level-{level}"), shape, halve, Path(folder, f"level-{level + 1}"))
                 file.write(
                     tiles,
                     shape=shape,
@@ -97,8 +101,7 @@ def write_pyramid(
                     maxworkers=1,  # more would read ahead
                     **options,
                 )
-                tiles.close()  # and with it the file of halves
-                bands = _bands(half, shapes[level + 1]) if level + 1 < len(shapes) else ()
+                tiles.close()  # and with it its files
         _chain(partial)
         os.replace(partial, path)
 
@@ -157,46 +160,50 @@ def _four(pixels: np.ndarray) -> list[np.ndarray]:
     return [pixels[row::2, column::2] for row in (0, 1) for column in (0, 1)]
 
 
-def _tiles(
-    bands: Iterable[np.ndarray], shape: tuple[int, ...], halve: Callable, half: Path
-) -> Iterator[np.ndarray]:
-    """Tiles of a level in reading order; on the way, the level at half size goes to the file ``half``."""
-    with open(half, "wb") as file:
-        for rows in _regrouped(bands, shape):
-            tiles = [rows[:, left : left + TILE] for left in range(0, rows.shape[1], TILE)]
-            file.write(np.concatenate([halve(tile) for tile in tiles], axis=1).tobytes())
-            for tile in tiles:
+def _lay_out(parts: Iterable[Part], shape: tuple[int, ...], path: Path) -> None:
+    """Write all parts to a file of plain rows."""
+    missing = shape[0] * shape[1]
+    with open(path, "wb") as file:
+        for top, left, part in parts:
+            if part.ndim != len(shape) or part.shape[2:] != shape[2:] or part.dtype != np.uint8:
+                expected = f"uint8 (rows, columns{', 3' * len(shape[2:])})"
+                raise ValueError(f"expected parts {expected}, got {part.dtype} of shape {part.shape}")
+            bottom, right = top + part.shape[0], left + part.shape[1]
+            if min(top, left) < 0 or bottom > shape[0] or right > shape[1]:
+                raise ValueError(f"expected parts within {shape[0]}x{shape[1]} px, got one up to {bottom}x{right}")
+            _write(file, shape, top, left, part)
+            missing -= part.shape[0] * part.shape[1]
+    if missing:
+        raise ValueError(f"expected parts that add up to {shape[0]}x{shape[1]} px, got {-missing:+d} px")
+
+
+def _tiles(rows: Path, shape: tuple[int, ...], halve: Callable, half: Path) -> Iterator[np.ndarray]:
+    """Tiles of a level in reading order from its file, which is removed; the level at half size goes to ``half``."""
+    halved = (0, -(-shape[1] // 2), *shape[2:])
+    with open(rows, "rb") as here, open(half, "wb") as below:
+        for top in range(0, shape[0], TILE):
+            for left in range(0, shape[1], TILE):
+                tile = _read(here, shape, top, left)
+                _write(below, halved, top // 2, left // 2, halve(tile))
                 missing = [(0, TILE - n) for n in tile.shape[:2]]
                 yield np.pad(tile, [*missing, (0, 0)][: tile.ndim], mode="edge")
+    rows.unlink()
 
 
-def _regrouped(bands: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Bands of any height as bands of `TILE` rows; the last one has what is left, and comes when all is there."""
-    held, rows, total = [], 0, 0
-    for band in bands:
-        if band.shape[1:] != shape[1:] or band.dtype != np.uint8:
-            raise ValueError(f"expected bands uint8 (rows, {shape[1:]}), got {band.dtype} of shape {band.shape}")
-        total += len(band)
-        if total > shape[0]:
-            raise ValueError(f"expected {shape[0]} rows in all bands, got {total} or more")
-        while len(band):
-            if rows == TILE:
-                yield np.concatenate(held)
-                held, rows = [], 0
-            held.append(band[: TILE - rows])
-            rows, band = rows + len(held[-1]), band[TILE - rows :]
-    if total != shape[0]:
-        raise ValueError(f"expected {shape[0]} rows in all bands, got {total}")
-    yield np.concatenate(held)
+def _write(file: BinaryIO, shape: tuple[int, ...], top: int, left: int, part: np.ndarray) -> None:
+    for row, pixels in enumerate(part, start=top):
+        file.seek((row * shape[1] + left) * prod(shape[2:]))
+        file.write(pixels.tobytes())
 
 
-def _bands(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Rows of a raw file, `TILE` at a time; the file is removed in the end."""
-    with open(path, "rb") as file:
-        for top in range(0, shape[0], TILE):
-            rows = min(TILE, shape[0] - top)
-            yield np.fromfile(file, np.uint8, rows * int(np.prod(shape[1:]))).reshape(rows, *shape[1:])
-    path.unlink()
+def _read(file: BinaryIO, shape: tuple[int, ...], top: int, left: int) -> np.ndarray:
+    """What a tile has of a picture in a file of plain rows."""
+    height, width = min(TILE, shape[0] - top), min(TILE, shape[1] - left)
+    pixels = np.empty((height, width, *shape[2:]), np.uint8)
+    for row in range(height):
+        file.seek(((top + row) * shape[1] + left) * prod(shape[2:]))
+        file.readinto(memoryview(pixels[row]))
+    return pixels
 
 
 def _chain(path: Path) -> None:

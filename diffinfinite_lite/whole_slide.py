@@ -4,7 +4,7 @@ The stages are those of `pipeline.generate`, but nothing is ever held as a whole
 
     labels (few cells, or rows of a file) -> conditions, 1 byte a latent pixel
     -> samplers.sample on a canvas on disk (`outofcore`), on one machine or many (`distribute`)
-    -> decode.decode_stream, bands of rows -> slides
+    -> decode.decode_stream, part by part -> slides
 
 The same call goes on where an earlier one stopped, however that ended: sampling from its last finished level, writing
 from the start. Results take their names when all of them are complete.
@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.jso
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
 MPP = 0.5  # um/px of what the shipped model was trained on
 BAND = 32  # rows of px of the mask at a time
-TILE = 64  # of the decoder, latent pixels: smaller than those of `pipeline`, since a row of them is in memory
+TILE = 64  # of the decoder, latent pixels: smaller than those of `pipeline`, for less memory
 
 Progress = Callable[[Iterable, int, str], Iterable]
 
@@ -165,14 +167,20 @@ def generate_slide(
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        with timed(clock, "decoding"), lower_precision(torch.device(device), precision):
-            bands = decode_stream(autoencoder, there, tile=TILE, overlap=OVERLAP, border=border)
-            below = max(latents.shape[1] + 2 * border - TILE, 0)
-            bands = progress(bands, 1 - below // (OVERLAP - TILE), "writing")
-            pixels = (to_bytes(band.cpu().numpy()) for band in bands)
+        with (
+            timed(clock, "decoding"),
+            lower_precision(torch.device(device), precision),
+            tempfile.TemporaryDirectory(dir=place) as waiting,
+        ):
+            settings = {"tile": TILE, "overlap": OVERLAP, "border": border, "strips": _Strips(waiting)}
+            parts = decode_stream(autoencoder, there, **settings)
+            beyond = (max(n + 2 * border - TILE, 0) for n in latents.shape[1:])
+            parts = progress(parts, prod(1 - n // (OVERLAP - TILE) for n in beyond), "writing")
+            pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
         with timed(clock, "pyramids"):
-            write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
+            bands = ((top, 0, band) for top, band in _bands(labels, size))
+            write_mask(place / "mask.ome.tif", bands, size, mpp=mpp)
             write_deep_zoom(place / "image.ome.tif", place, "image")
         run |= costs(ledger, window, steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
@@ -222,15 +230,28 @@ class _Rows:
         return found.reshape(-1, self._width)
 
 
-def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Labels of every pixel, uint8 (rows, W), from top to bottom."""
-    return (upsample(labels, size, slice(top, top + BAND)) for top in range(0, size[0], BAND))
+class _Strips:
+    """`decode.Strips` in files."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def __setitem__(self, column: int, strip: torch.Tensor) -> None:
+        np.save(self._folder / f"{column}.npy", strip.cpu().numpy())
+
+    def pop(self, column: int) -> torch.Tensor:
+        return torch.from_numpy(np.load(self._folder / f"{column}.npy"))  # the next strip takes its name
+
+
+def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Labels of every pixel, first row and uint8 (rows, W), from top to bottom."""
+    return ((top, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
 
 
 def _conditions(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[torch.Tensor, list[float]]:
     """What the image model is told, uint8 (H/8, W/8), and the share of each label."""
     cells, counts = [], np.zeros(len(LABELS))
-    for band in _bands(labels, size):
+    for _, band in _bands(labels, size):
         counts += np.bincount(band.ravel(), minlength=len(LABELS))
         cells.append(pipeline.conditions(band, context).byte())
     return torch.cat(cells), [round(float(share), 4) for share in counts / counts.sum()]

@@ -84,11 +84,27 @@ def test_batches_do_not_matter_and_are_used():
     assert one.calls == 16 and many.calls == 4
 
 
-def test_stream_hands_out_rows_as_they_are_finished():
+def test_stream_hands_out_parts_as_they_are_finished():
+    """Tiles of 8 begin at 0, 4, 8, 12, 13 and at 0, 2; what a part shares with no later tile is handed out."""
     z = torch.randn(3, 21, 10)
-    bands = list(decode_stream(Repeat(), z, tile=8))
-    assert [band.shape[1] // 8 for band in bands] == [4, 4, 4, 1, 8]
-    assert torch.equal(torch.cat(bands, 1), decode(Repeat(), z, tile=8))
+    parts = list(decode_stream(Repeat(), z, tile=8))
+    assert [(top // 8, left // 8) for top, left, _ in parts] == [(t, x) for t in (0, 4, 8, 12, 13) for x in (0, 2)]
+    assert [tuple(n // 8 for n in part.shape[1:]) for *_, part in parts[:2]] == [(4, 2), (4, 8)]
+    image = torch.full((3, 168, 80), torch.nan)
+    for top, left, part in parts:
+        at = slice(None), slice(top, top + part.shape[1]), slice(left, left + part.shape[2])
+        assert image[at].isnan().all(), "no pixel twice"
+        image[at] = part
+    assert torch.equal(image, decode(Repeat(), z, tile=8))
+
+
+def test_strips_kept_elsewhere_are_asked_for_once_and_change_nothing():
+    kept = {}
+    z = torch.randn(3, 21, 30)
+    parts = decode_stream(Blur(), z, tile=8, strips=kept)
+    found = torch.cat([part.flatten() for *_, part in parts])
+    assert not kept, "none is left"
+    assert torch.equal(found, torch.cat([part.flatten() for *_, part in decode_stream(Blur(), z, tile=8)]))
 
 
 @pytest.mark.parametrize(

@@ -25,20 +25,19 @@ def smooth(height, width):
     return np.stack([rows * 255 // height, columns * 255 // width, across], -1).astype(np.uint8)
 
 
-def cut(picture, *rows):
-    """The picture in bands of so many rows, in turn."""
-    top, k = 0, 0
-    while top < len(picture):
-        yield picture[top : top + rows[k % len(rows)]]
-        top, k = top + rows[k % len(rows)], k + 1
+def cut(picture, rows, columns):
+    """The picture in parts of so many rows and columns."""
+    for top in range(0, picture.shape[0], rows):
+        for left in range(0, picture.shape[1], columns):
+            yield top, left, picture[top : top + rows, left : left + columns]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
-    write_image(folder / "image.ome.tif", cut(smooth(*SIZE), 1, 700, 30), SIZE, mpp=0.25)
+    write_image(folder / "image.ome.tif", cut(smooth(*SIZE), 300, 511), SIZE, mpp=0.25)
     labels = np.random.default_rng(0).integers(0, 5, (27, 15)).astype(np.uint8).repeat(50, 0).repeat(50, 1)
-    write_mask(folder / "mask.ome.tif", cut(labels[: SIZE[0], : SIZE[1]], 33), SIZE, mpp=0.25)
+    write_mask(folder / "mask.ome.tif", cut(labels[: SIZE[0], : SIZE[1]], 33, 700), SIZE, mpp=0.25)
     np.save(folder / "labels.npy", labels[: SIZE[0], : SIZE[1]])
     return folder
 
@@ -106,23 +105,25 @@ def test_deep_zoom_tiles_cover_the_slide(folder, tmp_path):
 
 
 def test_one_tile_is_a_pyramid_of_one_level(tmp_path):
-    write_image(tmp_path / "small.ome.tif", [smooth(64, 512)], (64, 512), mpp=0.5)
+    write_image(tmp_path / "small.ome.tif", [(0, 0, smooth(64, 512))], (64, 512), mpp=0.5)
     with OpenSlide(tmp_path / "small.ome.tif") as slide:
         assert slide.level_dimensions == ((512, 64),)
 
 
 @pytest.mark.parametrize(
-    ("bands", "message"),
+    ("parts", "message"),
     [
-        ([smooth(10, 20)], "expected 11 rows in all bands, got 10"),
-        ([smooth(11, 20), smooth(512, 20)], "expected 11 rows in all bands, got 523 or more"),
-        ([smooth(11, 19)], r"expected bands uint8 \(rows, \(20, 3\)\), got uint8 of shape \(11, 19, 3\)"),
-        ([smooth(11, 20) / 255], "got float64"),
+        ([(0, 0, smooth(10, 20))], "expected parts that add up to 11x20 px, got -20 px"),
+        ([(0, 0, smooth(11, 20)), (0, 0, smooth(1, 7))], r"add up to 11x20 px, got \+7 px"),
+        ([(0, 0, smooth(11, 20)), (11, 0, smooth(5, 20))], "expected parts within 11x20 px, got one up to 16x20"),
+        ([(0, 1, smooth(11, 20))], "got one up to 11x21"),
+        ([(0, 0, smooth(11, 20)[..., 0])], r"parts uint8 \(rows, columns, 3\), got uint8 of shape \(11, 20\)"),
+        ([(0, 0, smooth(11, 20) / 255)], "got float64"),
     ],
 )
-def test_bands_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, bands, message):
+def test_parts_that_do_not_fit_are_refused_and_leave_nothing(tmp_path, parts, message):
     with pytest.raises(ValueError, match=message):
-        write_image(tmp_path / "image.ome.tif", bands, (11, 20), mpp=0.5)
+        write_image(tmp_path / "image.ome.tif", parts, (11, 20), mpp=0.5)
     assert not list(tmp_path.iterdir())
 
 
