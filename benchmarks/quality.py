@@ -46,6 +46,7 @@ from diffinfinite_lite.windows import multidiffusion
 
 OUT, CARD = Path("reports"), Path("docs/model_card.md")
 PARTS = Path("runs/eval")  # what was made so far
+SOURCE = [path.read_text("utf8") for path in sorted(Path(catalog.__file__).parent.glob("*.py"))]  # of this very process
 MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 TILE, ACROSS = 224, 5
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
@@ -75,8 +76,7 @@ def remembered(name: str, make: Callable[[], dict[str, np.ndarray]], **settings)
 
     They are those of the weights and the source files that are here: after any change all is made again.
     """
-    source = [path.read_text("utf8") for path in sorted(Path(generate.__code__.co_filename).parent.glob("*.py"))]
-    key = hashlib.sha256(json.dumps([name, settings, expected_hashes(), source], sort_keys=True).encode())
+    key = hashlib.sha256(json.dumps([name, settings, expected_hashes(), SOURCE], sort_keys=True).encode())
     path = PARTS / f"{name}-{key.hexdigest()[:16]}.npz"
     if not path.exists():
         PARTS.mkdir(parents=True, exist_ok=True)
@@ -305,6 +305,12 @@ def table(result: dict) -> str:
     for row in result["card"]:
         if row["name"] in ("A", "C_T"):
             lines.append(f"| {row['features']} | {row['name']} | {row['value']:.3g} | {row['real']:.3g} |")
+    space = [row for row in result["card"] if row["features"] == "Space"]
+    if space:
+        lines += ["", "Tissue and masks in space:", "", "| number | generated | real tiles |", "|---|---|---|"]
+        for row in space:
+            pair = ("–" if row[key] is None else f"{row[key]:.3g}" for key in ("value", "real"))
+            lines.append("| " + " | ".join([row["name"], *pair]) + " |")
     cost = result["solvers"]
     lines += [
         "",
@@ -465,7 +471,14 @@ def main(
     result["faithfulness"] = faithfulness(single_train, single_test, made[:shown], masks[:shown])
     folders = ([t.image for t in single_test], made, [t.image for t in single_train])
     clusters = [[t.cluster for t in tiles] for tiles in (single_test, single_train)]
-    card = evaluate(*folders, generator=rng, real_clusters=clusters[0], train_clusters=clusters[1])
+    card = evaluate(
+        *folders,
+        generator=rng,
+        real_clusters=clusters[0],
+        train_clusters=clusters[1],
+        real_masks=[annotate(to_rgb(tile.image), tile.context) for tile in single_test],
+        synthetic_masks=masks,
+    )
     write_report(card, OUT / "card", *folders, title="The shipped model against LC25000 test clusters")
     result["card"] = card["rows"]
     (OUT / "quality.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -9,6 +9,7 @@ the patches that the authors published and real training tiles. Large pictures a
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -26,7 +27,7 @@ from diffinfinite_lite.downstream import is_carcinoma as carcinoma
 from diffinfinite_lite.efficientnet import EfficientNetLite0
 from diffinfinite_lite.features import Standardiser, batches, efficientnet_features
 from diffinfinite_lite.pair import Pair
-from diffinfinite_lite.pipeline import trained_patch
+from diffinfinite_lite.pipeline import FACTOR, trained_patch
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.report_spatial import CELL, tissue, window_lines
 from diffinfinite_lite.stain import normalise, profiles
@@ -110,6 +111,15 @@ def long_range(pairs: Sequence[Pair]) -> dict:
     return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
+def shuffled(pair: Pair) -> Pair:
+    """A canvas cut into windows that are put together again in random order."""
+    rows, columns = (n // pair.run["patch"] for n in pair.image.shape[:2])
+    windows = cut_canvas(pair.image, (pair.run["patch"],) * 2)
+    order = iter(np.random.default_rng(pair.run["seed"]).permutation(len(windows)))
+    picture = np.vstack([np.hstack([windows[next(order)] for _ in range(columns)]) for _ in range(rows)])
+    return Pair(picture, pair.mask, [], pair.run)
+
+
 def figure_11(c: Sequence[Pair], collage: Sequence[Pair], peers: int, **options) -> dict[str, dict]:
     """Each sampler on the masks and seeds of the first `peers` canvases of (c)."""
     prompts = [(pair.run["context"], pair.mask) for pair in c[:peers]]
@@ -117,7 +127,8 @@ def figure_11(c: Sequence[Pair], collage: Sequence[Pair], peers: int, **options)
         sampler: make(peers, TILE * SIDE, prompts, sampler, sampler=sampler, **options)
         for sampler in ("sliding-window", "multidiffusion")
     }
-    made = {"random-patch": c[:peers], **slow, "diffcollage": collage[:peers]}
+    made = {"random-patch": c[:peers], tables.SHUFFLED: [shuffled(pair) for pair in c[:peers]]}
+    made |= {**slow, "diffcollage": collage[:peers]}
     return {name: long_range(pairs) for name, pairs in made.items()}
 
 
@@ -161,6 +172,7 @@ def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, other
     held_out = dense_features([t.image for t in test])
     sets = training_sets((real, truth), (made, drawn))
     tests = {"test clusters": (held_out, [t.context != "normal" for t in test]), **others}
+    began = time.perf_counter()
     classes = compare_classifiers(sets, tests)
     counts = {name: (len(maps), sum(labels)) for name, (maps, labels) in sets.items()}
     expert = list(catalog.load("diffinfinite-lung", "test", kind="real image", normalised=True))
@@ -170,7 +182,7 @@ def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, other
         f"{len(expert)} expert patches": (dense_features([t.image for t in expert]), [t.mask.numpy() for t in expert]),
     }
     regions = compare_segmenters(sets, tests)
-    settings = {"trained": counts, "seeds": len(SEEDS)}
+    settings = {"trained": counts, "seeds": len(SEEDS), "seconds": time.perf_counter() - began}
     plain = [{row: {k: vars(v) for k, v in cells.items()} for row, cells in t.items()} for t in (classes, regions)]
     return tables.table2(*plain, settings)
 
@@ -226,12 +238,10 @@ def main(
     left = ("DiffInfinite (a)", tables.PUBLISHED, tables.REAL)
     for name in left:
         quality[name]["IS"] = inception(images[name])
-    memory = {name: memorisation_of(known, real, x, rng) for name, x in seen.items() if name.startswith("Diff")}
-    half = len(real) // 2
-    memory[tables.REAL] = {
-        "A": privacy.authenticity(known, real),
-        "C_T": memorisation_of(known, real[:half], real[half:], rng)["C_T"],
-    }
+    order = rng.permutation(len(real))
+    half, others = np.split(real[order], [len(real) // 2])
+    compared = {name: x for name, x in seen.items() if name.startswith("Diff")} | {tables.REAL: others[:tiles]}
+    memory = {name: memorisation_of(known, half, x, rng) for name, x in compared.items()}
     peers = min(peers, canvases)
     reach = figure_11(c_pairs, collage, peers, **options)
     shares = {
@@ -257,7 +267,7 @@ def main(
         tables.table1_right({name: quality[name] for name in right}, settings),
         *table_2(train, test, both, out_of_domain(nct, crc, pcam)),
         tables.table5(memory, settings),
-        tables.figure3(),
+        tables.figure3(trained_patch() // FACTOR),
         tables.figure8({n: spatial.label_fractions(m, len(LABELS)).mean(0).tolist() for n, m in shares.items()}),
         tables.figure11(reach, settings),
     ]

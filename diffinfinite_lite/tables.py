@@ -13,51 +13,17 @@ from html import escape
 import numpy as np
 import torch
 
+from .paper import TABLE_1_LEFT, TABLE_1_RIGHT, TABLE_2A, TABLE_2B, TABLE_3, TABLE_5
 from .tiles import LABELS
 from .windows import PLANS
 
 Number = float | Mapping | None
 Measured = Mapping[str, Mapping[str, Number]]
 
+SHUFFLED = "random-patch, windows shuffled"
 REAL, PUBLISHED = "real tiles of other clusters", "the authors' published patches"
-# Table 1 left: IP, IR, IS, FID; Table 1 right: IP, IR; Table 5: A tiled, A resized, C_T tiled, C_T resized
-TABLE_1_LEFT = {
-    "Morph-Diffusion": {"IP": 0.26, "IR": 0.85, "IS": 2.1, "FID": 20.1},
-    "NASDM": {"IS": 2.7, "FID": 15.7},
-    "DiffInfinite (a)": {"IP": 0.94, "IR": 0.70, "IS": 2.7, "FID": 26.7},
-}
-TABLE_1_RIGHT = {
-    "DiffCollage": {"IP": 0.94, "IR": 0.22},
-    "DiffInfinite (b)": {"IP": 0.95, "IR": 0.48},
-    "DiffInfinite (c)": {"IP": 0.98, "IR": 0.44},
-    "DiffInfinite (b) & (c)": {"IP": 0.98, "IR": 0.33},
-}
-TABLE_5 = {
-    "DiffCollage": {"A": 0.89, "A resized": 0.97, "C_T": 11.02, "C_T resized": 7.00},
-    "DiffInfinite (a)": {"A": 0.86, "C_T": 4.99},
-    "DiffInfinite (b)": {"A": 0.86, "A resized": 0.97, "C_T": 3.29, "C_T resized": 8.11},
-    "DiffInfinite (c)": {"A": 0.86, "A resized": 0.98, "C_T": 9.61, "C_T resized": 11.56},
-    "DiffInfinite (b) & (c)": {"A": 0.87, "A resized": 0.95, "C_T": 5.31, "C_T resized": 10.96},
-}
-
-
-def _pm(*pairs: tuple[float, float]) -> list[dict]:
-    return [{"mean": mean, "spread": spread} for mean, spread in pairs]
-
-
 AS_MANY = "real, as many as synthetic"  # a row of ours: else the number of tiles would decide
 TRAINED = ("real", AS_MANY, "synthetic", "augmented")
-_COHORTS = ("IH1", "IH2", "IH3", "NCT-100K", "CRC-7K")
-TABLE_2A = {
-    name: dict(zip(_COHORTS, _pm(*values), strict=True))
-    for name, values in (
-        ("real", ((0.846, 0.005), (0.733, 0.021), (0.598, 0.049), (0.857, 0.009), (0.822, 0.034))),
-        ("synthetic", ((0.747, 0.025), (0.753, 0.005), (0.699, 0.002), (0.796, 0.023), (0.753, 0.038))),
-        ("augmented", ((0.852, 0.007), (0.732, 0.027), (0.637, 0.025), (0.847, 0.044), (0.811, 0.057))),
-    )
-}
-TABLE_2B = dict(zip(TABLE_2A, _pm((0.614, 0.009), (0.471, 0.039), (0.710, 0.021)), strict=True))
-TABLE_3 = {"carcinoma": 0.37, "stroma": 0.36, "necrosis": 0.035, "others": 0.235}
 
 
 @dataclass(frozen=True)
@@ -107,7 +73,7 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def number(value: Number) -> str:
+def number(value: Number, digits: int = 2) -> str:
     """A number, a mean with its spread over seeds, or a dash where there is none.
 
     >>> number(0.941), number({"mean": 0.7, "spread": 0.0123}), number(None), number(12.3)
@@ -117,7 +83,7 @@ def number(value: Number) -> str:
         return "–"
     if isinstance(value, Mapping):
         return f"{value['mean']:.3f} ± {value['spread']:.3f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.{digits}f}"
 
 
 def _beside(title: str, paper: Measured, here: Measured, columns: Mapping[str, str], note: str) -> Table:
@@ -154,7 +120,7 @@ def table1_left(here: Measured, settings: Mapping) -> Table:
         "No number of one side compares with one of the other: fewer tiles, other features, other tissue. FD is no "
         "FID, and its bias at this count is large; IS counts ImageNet classes. What compares is a row here with the "
         f"row '{REAL}': a perfect model would score that. '{PUBLISHED}' are of other slides than the real "
-        "tiles, which costs them precision and recall whatever their quality; the shipped model was trained on some."
+        "tiles, which costs them precision and recall whatever their quality; the shipped model was trained on all 84."
     )
     columns = {"IP": "IP", "IR": "IR", "IS": "IS", "FID": "FD"}
     return _beside("Table 1, left: images of one patch", TABLE_1_LEFT, here, columns, note)
@@ -168,7 +134,7 @@ def table1_right(here: Measured, settings: Mapping) -> Table:
         "the paper scales 2048 px down to 512 and compares with real images of that size, of which open data have "
         "none for lung. (b) uses real masks: here pseudo-annotations of test tiles of one context laid side by side, "
         "since large annotated fields are not public. DiffCollage runs on the same network, masks and seeds as (c). "
-        "The order of the rows compares with the paper's, the values do not."
+        "The values do not compare with the paper's, and two canvases a row are too few to order rows that are close."
     )
     return _beside("Table 1, right: large images", TABLE_1_RIGHT, here, {"IP": "IP", "IR": "IR"}, note)
 
@@ -176,8 +142,9 @@ def table1_right(here: Measured, settings: Mapping) -> Table:
 def table5(here: Measured, settings: Mapping) -> Table:
     """Table 5: authenticity A and data copying C_T; `here`: method -> A, C_T."""
     note = (
-        f"{_conditions(settings)} {settings['train']} training tiles, one a cluster. Large images are cut to tiles, "
-        "the paper's 'tiled'; 'resized' needs large real images. A depends on the number of training tiles and on the "
+        f"{_conditions(settings)} {settings['train']} training tiles, one a cluster. Every row is compared with the "
+        f"same half of the test tiles; '{REAL}' are as many of the other half. Large images are cut to tiles, the "
+        "paper's 'tiled'; 'resized' needs large real images. A depends on the number of training tiles and on the "
         f"features, C_T grows with the root of the number of tiles: compare with '{REAL}' only. C_T far below "
         "0 would be copying, far above 0 is unlike real."
     )
@@ -192,11 +159,12 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
     ----------
     classification : one of `TRAINED` -> test set -> mean and spread of balanced accuracy over seeds
     segmentation : the same with F1
-    settings : trained, tiles and how many of them are carcinoma, of each of `TRAINED`; seeds
+    settings : trained, tiles and how many of them are carcinoma, of each of `TRAINED`; seeds; seconds of all training
     """
     trained = settings["trained"]
     common = (
-        f"Here: {settings['seeds']} seeds, a small head on frozen features; the paper trained on 3,726 real and 9,974 "
+        f"Here: {settings['seeds']} seeds, a small head on frozen features, {settings['seconds']:.0f} seconds to train "
+        "and test all rows of 2a and 2b; the paper trained on 3,726 real and 9,974 "
         f"synthetic patches. What compares is which training set wins, not the values: 'synthetic' with '{AS_MANY}', "
         "and 'augmented' with 'real'. "
     )
@@ -207,7 +175,8 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
         "tell apart: a full score on its test clusters says little. CRC and osteosarcoma are other organs; "
         "osteosarcoma is no carcinoma, 'tumour' stands for it there, and necrotic tiles are left out.",
         "Real masks here are pseudo-annotations, so that the score on them says how well the annotation program is "
-        "imitated; only the few expert patches are a pathologist's. A synthetic tile is labelled by the mask that it "
+        "imitated; only the few expert patches are a pathologist's. No real tile here shows necrosis, so that F1 is of "
+        "the other three classes. A synthetic tile is labelled by the mask that it "
         "was painted from. The paper's real masks are all a pathologist's.",
     )
     tables = []
@@ -252,10 +221,10 @@ def figure3(patch: int = 64, sizes: Sequence[int] = (1, 2, 4, 8), steps: int = 2
             rows.append([f"{size * patch * 8} px", sampler, f"{count:.1f}", f"{count * steps:,.0f}", f"{steps}"])
     columns = ["canvas", "sampler", "windows a level", f"windows of {steps} levels", "one after the other"]
     note = (
-        f"Counted from the plans, patch {patch * 8} px. The paper shows a plot without numbers, and counts for "
-        "DiffCollage the steps of a sliding window that paints outwards, one window after the other; within a level "
-        "the windows of all plans here are independent, so that the last column is the number of levels for each of "
-        "them. DiffCollage's windows include its half-sized overlaps."
+        f"Counted from the plans, patch {patch * 8} px as the shipped model's; the paper's patch is 512 px. It shows a "
+        "plot without numbers, and counts for DiffCollage the steps of a sliding window that paints outwards, one "
+        "window after the other; within a level the windows of all plans here are independent, so that the last "
+        "column is the number of levels for each of them. DiffCollage's windows include its half-sized overlaps."
     )
     return Table("Fig. 3: cost by size", columns, rows, note)
 
@@ -289,11 +258,16 @@ def figure11(here: Measured, settings: Mapping) -> Table:
     """
     count = settings["peers"]
     columns = ["sampler", "seam ratio", "p", "correlation length, px", "correlation at 1 to 2 windows"]
-    rows = [[name, *(number(row.get(key)) for key in ("seams", "p", "length", "far"))] for name, row in here.items()]
+    rows = [
+        [name, *(number(row.get(key)) for key in ("seams", "p", "length")), number(row.get("far"), digits=3)]
+        for name, row in here.items()
+    ]
     note = (
         f"Means over {count} {'canvas' if count == 1 else 'canvases'} a sampler, masks and seeds the same in all rows. "
         "The paper shows one picture a method. A seam ratio of 1 is no seam; for "
-        "samplers whose windows move the lines of a fixed grid are taken. Part of the correlation is the mask's own, "
-        "which is the same in all rows."
+        "samplers whose windows move the lines of a fixed grid are taken. Tissue is compared in cells of 8 px, so that "
+        "a length near 8 px is no longer than a cell. Part of the correlation is the mask's own, which is the same in "
+        f"all rows. '{SHUFFLED}' is the canvas of the row above with its windows in random order: what any row has "
+        "more than that is correlation beyond a window."
     )
     return Table("Fig. 11: seams and long range", columns, rows, note)

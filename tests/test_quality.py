@@ -4,6 +4,7 @@ import copy
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SPEC = importlib.util.spec_from_file_location("quality", Path(__file__).parents[1] / "benchmarks/quality.py")
@@ -102,3 +103,28 @@ def test_the_report_holds_the_same_solvers_and_sets():
     text = quality.table(result())
     assert "20 DPM-Solver++ steps and 25.0 after 250 DDIM steps, -20.0%" in text
     assert "| EfficientNetLite0 | cut from canvases | Fréchet distance | 9 | 8 |" in text
+    assert "in space" not in text
+    found = result()
+    found["card"].append({"features": "Space", "name": "regions of stroma", "value": 3.0, "real": 2.5})
+    assert "| regions of stroma | 3 | 2.5 |" in quality.table(found)
+
+
+def test_parts_of_an_interrupted_run_are_used_and_those_of_other_settings_are_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "PARTS", tmp_path / "parts")
+    made = []
+
+    def make():
+        made.append(1)
+        return {"tiles": np.arange(6).reshape(2, 3)}
+
+    def fail():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quality.remembered("normal-0", fail, steps=20)
+    for steps in (20, 20, 30):
+        assert np.array_equal(quality.remembered("normal-0", make, steps=steps)["tiles"], [[0, 1, 2], [3, 4, 5]])
+    assert len(made) == 2
+    monkeypatch.setattr(quality, "SOURCE", ["changed"])
+    quality.remembered("normal-0", make, steps=20)
+    assert len(made) == 3, "the library has changed"

@@ -10,6 +10,7 @@ from diffinfinite_lite.tables import Table, windows_per_level
 
 SETTINGS = {"tiles": 16, "px": 224, "real": 110, "train": 520, "features": "EfficientNetLite0", "steps": 2, "side": 4}
 SETTINGS |= {"trained": {name: (1000 + i, i) for i, name in enumerate(tables.TRAINED)}, "seeds": 3, "peers": 1}
+SETTINGS["seconds"] = 41.6
 PM = {"mean": 0.5, "spread": 0.01}
 
 
@@ -42,6 +43,7 @@ def test_table_2():
     assert list(paper) == list(tables.TRAINED) and paper.pop(tables.AS_MANY) == "–"  # a row that the paper lacks
     assert list(paper.values()) == ["0.614 ± 0.009", "0.471 ± 0.039", "0.710 ± 0.021"]
     assert [row[1] for row in first.rows] == ["1,000 (0)", "1,001 (1)", "1,002 (2)", "1,003 (3)"]
+    assert "42 seconds" in first.note
     assert "PCam" in first.note and "0.05% of its mask" in first.note and "pseudo-annotations" in second.note
 
 
@@ -60,7 +62,7 @@ def test_table_5_and_figure_8_and_11():
     rows = cells(tables.figure8({"generated": [0.1, 0.2, 0.3, 0.15, 0.25]}))
     assert rows["necrosis"] == {"annotations, paper": "3.5%", "generated": "30.0%"}
     seams = {"diffcollage": {"seams": 1.25, "p": 0.01, "length": None, "far": 0.1}}
-    assert list(cells(tables.figure11(seams, SETTINGS))["diffcollage"].values()) == ["1.25", "0.01", "–", "0.10"]
+    assert list(cells(tables.figure11(seams, SETTINGS))["diffcollage"].values()) == ["1.25", "0.01", "–", "0.100"]
     assert "over 1 canvas a" in tables.figure11(seams, SETTINGS).note
     assert "over 2 canvases a" in tables.figure11(seams, {"peers": 2}).note
 

@@ -65,6 +65,14 @@ def test_training_sets_of_table_2():
     assert benchmark.tables.AS_MANY not in benchmark.training_sets(made, real)
 
 
+def test_a_shuffled_canvas_has_the_same_windows_in_another_order():
+    image = np.arange(6).repeat(4).reshape(3, 8).repeat(4, axis=0)[..., None].repeat(3, axis=2).astype(np.uint8)
+    pair = Pair(image, image[..., 0], [], {"patch": 4, "seed": 0, "sampler": "random-patch"})
+    found = benchmark.shuffled(pair).image
+    assert found.shape == image.shape and not np.array_equal(found, image)
+    assert sorted(found[2::4, 2::4, 0].ravel()) == [0, 1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("peers", [1, 2])
 def test_figure_11_takes_every_sampler_on_the_same_canvases(monkeypatch, peers):
     """However many canvases (c) has: contexts, masks, seeds and numbers agree among the rows."""
@@ -86,6 +94,7 @@ def test_figure_11_takes_every_sampler_on_the_same_canvases(monkeypatch, peers):
         [pair(*both, seed, sampler) for seed, both in enumerate(zip(contexts, masks, strict=True))]
         for sampler in ("random-patch", "diffcollage")
     )
-    assert list(benchmark.figure_11(c, collage, peers, steps=2)) == list(seen)
-    assert len(seen) == 4 and all(canvases == seen["random-patch"] for canvases in seen.values())
+    monkeypatch.setattr(benchmark, "shuffled", lambda p: Pair(p.image, p.mask, [], p.run | {"sampler": "shuffled"}))
+    assert len(benchmark.figure_11(c, collage, peers, steps=2)) == len(seen) == 5
+    assert all(canvases == seen["random-patch"] for canvases in seen.values())
     assert len(seen["multidiffusion"]) == peers
