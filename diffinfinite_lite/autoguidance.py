@@ -11,6 +11,8 @@ least (docs/adr/0010-guided-by-its-own-past.md), and every evaluation there runs
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 STRENGTH = 1.5
@@ -25,6 +27,11 @@ class Autoguided(nn.Module):
     better, weaker : networks of one kind of prediction, called with the same arguments.
     strength : s, how far to go on from the weaker to the better one; 0 is the better network alone.
     interval : first and last timestep (not included) at which the weaker one is asked.
+    gain : see `denoise`.
+
+    Raises
+    ------
+    ValueError : a strength that is negative or not a number.
 
     >>> import torch
     >>> from types import SimpleNamespace
@@ -41,11 +48,18 @@ class Autoguided(nn.Module):
     """
 
     def __init__(
-        self, better: nn.Module, weaker: nn.Module, strength: float = STRENGTH, interval: tuple[int, int] = INTERVAL
+        self,
+        better: nn.Module,
+        weaker: nn.Module,
+        strength: float = STRENGTH,
+        interval: tuple[int, int] = INTERVAL,
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"expected a strength of autoguidance of at least 0, got {strength}")
         self.better, self.weaker = better, weaker
-        self.strength, self.interval = strength, interval
+        self.strength, self.interval, self.gain = strength, interval, gain
         self.prediction_type = better.prediction_type
 
     @property
@@ -61,3 +75,17 @@ class Autoguided(nn.Module):
             return better
         further = better + self.strength * (better - self.weaker(z_t, t, condition))
         return further.where(within[:, None, None, None], better)
+
+
+def with_strength(network: nn.Module, strength: float | None) -> nn.Module:
+    """The same network with another strength of autoguidance; as it is for None.
+
+    Raises
+    ------
+    ValueError : see `Autoguided`, or a network that knows no earlier version of itself.
+    """
+    if strength is None:
+        return network
+    if not isinstance(network, Autoguided):
+        raise ValueError(f"expected a model with an earlier version of itself for autoguidance {strength}, got none")
+    return Autoguided(network.better, network.weaker, strength, network.interval, network.gain)

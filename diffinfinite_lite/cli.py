@@ -40,6 +40,7 @@ def sample(
     size: options.Size = None,
     steps: options.Steps = 50,
     omega: options.Omega = 0.0,
+    autoguidance: options.Autoguidance = None,
     seed: options.Seed = 0,
     sampler: options.Sampler = "random-patch",
     solver: options.Solver = "ddim",
@@ -64,6 +65,7 @@ def sample(
         options.read_size(size),
         steps=steps,
         omega=omega,
+        autoguidance=autoguidance,
         seed=seed,
         sampler=sampler,
         solver=solver,
@@ -112,6 +114,7 @@ def inpaint(
     context: options.Context = None,
     steps: options.Steps = 50,
     omega: options.Omega = 0.0,
+    autoguidance: options.Autoguidance = None,
     seed: options.Seed = 0,
     solver: options.Solver = "ddim",
     device: options.Device = None,
@@ -126,8 +129,9 @@ def inpaint(
 
     check_out(out, force=force)
     known, labels = read_mask(keep) != 0, read_mask(mask)
-    settings = {"steps": steps, "omega": omega, "seed": seed, "solver": solver, "device": device}
-    pair = fill(read_rgb(image), known, labels, context, **settings, weights=weights or WEIGHTS, progress=_bar)
+    settings = {"steps": steps, "omega": omega, "autoguidance": autoguidance, "seed": seed, "solver": solver}
+    settings |= {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
+    pair = fill(read_rgb(image), known, labels, context, **settings)
     pair.save(out, force=force)
     _cost(out, pair)
 

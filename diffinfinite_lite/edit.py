@@ -30,7 +30,8 @@ from .tiles import to_tensor
 
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
 SETTINGS = (
-    "context", "steps", "omega", "seed", "sampler", "stride", "solver", "eta", "conditioning", "precision", "patch"
+    "context", "steps", "omega", "autoguidance", "seed", "sampler", "stride", "solver", "eta", "conditioning",
+    "precision", "patch",
 )  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    made = {"stride": None} | pair.run  # runs of earlier versions had no stride
+    made = {"stride": None, "autoguidance": None} | pair.run  # runs of earlier versions had neither
     settings = {key: made[key] for key in SETTINGS} | settings
     there = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))
     for part in ("autoencoder", "decoder"):

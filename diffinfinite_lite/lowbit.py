@@ -129,9 +129,7 @@ def load_updated(earlier: nn.Module, path: Path) -> Autoguided:
     update, config = checkpoint.load(path)
     better = deepcopy(earlier)
     better.load_state_dict(add(earlier.state_dict(), update))
-    network = Autoguided(better, earlier)
-    network.gain = config["gain"]
-    return network
+    return Autoguided(better, earlier, gain=config["gain"])
 
 
 def add(weights: dict[str, Tensor], update: dict[str, Tensor]) -> dict[str, Tensor]:

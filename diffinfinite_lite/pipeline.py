@@ -17,12 +17,13 @@ import torch
 
 from . import checkpoint, lowbit
 from .autoencoder import Autoencoder, load_diffusers
+from .autoguidance import with_strength
 from .decode import decode
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .masks import generate_mask
 from .noise import cosine_alphas, make_solver
 from .pair import Pair
-from .record import costs, peak_memory, timed
+from .record import choose_device, costs, peak_memory, timed
 from .samplers import Known, find_plan, sample
 from .sharpen import load_lite
 from .tiles import LABELS
@@ -46,6 +47,7 @@ def generate(
     *,
     steps: int = 50,
     omega: float = 0.0,
+    autoguidance: float | None = None,
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
@@ -70,6 +72,7 @@ def generate(
     size : (H, W) in px, multiples of 8 from 64; that of the mask where there is one, else (1024, 1024) by default.
     steps : denoising steps S, 1 to 1000.
     omega : guidance of eq. 2, at least 0.
+    autoguidance : strength s of `autoguidance`, the model's own by default; 0 is none and takes less time.
     sampler : name of a plan: random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.
     solver : ddim, ddpm or dpm-solver++.
     eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.
@@ -105,6 +108,7 @@ def generate(
         torch.cuda.reset_peak_memory_stats(device)
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
+    unet = with_strength(unet, autoguidance)
     if batch_size is None:
         batch_size = fitting_batch(unet, autoencoder.latent_channels, window, device)
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
@@ -139,13 +143,13 @@ def generate(
         "size": list(size),
         "steps": steps,
         "omega": omega,
+        "autoguidance": getattr(unet, "strength", None),
         "seed": seed,
         "sampler": sampler,
         "solver": solver,
         "eta": eta,
         "conditioning": conditioning,
         "precision": precision,
-        "autoguidance": getattr(unet, "settings", None),
         "patch": window * FACTOR,
         "stride": stride,
         "device": str(device),
@@ -206,19 +210,6 @@ def provenance(weights: Path) -> dict:
         "versions": {name: version(name) for name in ("diffinfinite_lite", "torch", "diffusers", "numpy")},
         "python": platform.python_version(),
     }
-
-
-def choose_device(device: str | None) -> str:
-    """The device asked for, or a GPU where torch sees one, else the CPU."""
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        asked = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"expected one of the {torch.cuda.device_count()} GPUs that torch sees, got {device!r}")
-    return device
 
 
 def expected_hashes(weights: Path = WEIGHTS) -> dict[str, str]:

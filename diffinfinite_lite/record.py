@@ -46,3 +46,16 @@ def timed(clock: dict[str, float], stage: str):
     began = time.perf_counter()
     yield
     clock[stage] = time.perf_counter() - began
+
+
+def choose_device(device: str | None) -> str:
+    """The device asked for, or a GPU where torch sees one, else the CPU."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"expected one of the {torch.cuda.device_count()} GPUs that torch sees, got {device!r}")
+    return device

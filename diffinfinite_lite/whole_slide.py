@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 
 from . import pipeline
+from .autoguidance import with_strength
 from .decode import decode_stream
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .distribute import Workers
@@ -59,6 +60,7 @@ def generate_slide(
     out: str | Path,
     steps: int = 50,
     omega: float = 0.0,
+    autoguidance: float | None = None,
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
@@ -80,8 +82,8 @@ def generate_slide(
 
     Parameters
     ----------
-    context, size, steps, omega, seed, sampler, solver, eta, conditioning, patch, stride, batch_size, precision,
-    weights : as in `pipeline.generate`
+    context, size, steps, omega, autoguidance, seed, sampler, solver, eta, conditioning, patch, stride, batch_size,
+    precision, weights : as in `pipeline.generate`
     mask : labels (H, W), or the path of a picture of labels, which is read as it is needed
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
     out : folder for `RESULTS`
@@ -114,9 +116,10 @@ def generate_slide(
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
-        autoencoder, _, mask_model = (model.to(device) for model in pipeline.load_models(weights))
+        autoencoder, unet, mask_model = (model.to(device) for model in pipeline.load_models(weights))
+        strength = getattr(with_strength(unet, autoguidance), "strength", None)
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
-    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, choice)
+    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, autoguidance, choice)
     with timed(clock, "mask"):
         if labels is None:
             labels = generate_cells(mask_model, context, size, seed=seed, precision=precision, device=device)
@@ -147,6 +150,7 @@ def generate_slide(
         "mpp": mpp,
         "steps": steps,
         "omega": omega,
+        "autoguidance": strength,
         "seed": seed,
         "sampler": sampler,
         "solver": solver,
@@ -192,13 +196,15 @@ def generate_slide(
     return run
 
 
-def _denoiser(device: str | None, weights: Path | None, window: int, choice: dict, number: int = 0) -> Denoiser:
+def _denoiser(
+    device: str | None, weights: Path | None, window: int, autoguidance: float | None, choice: dict, number: int = 0
+) -> Denoiser:
     """The denoiser of this machine, here or in worker ``number``: each of several GPUs gets its turn."""
     device = pipeline.choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
     autoencoder, unet, _ = pipeline.load_models(weights or WEIGHTS)
-    unet = unet.to(device)
+    unet = with_strength(unet.to(device), autoguidance)
     if choice["batch_size"] is None:
         choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window, device)}
     return Denoiser(unet, cosine_alphas().to(device), **choice)

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from diffinfinite_lite.autoguidance import Autoguided
+from diffinfinite_lite import generate
+from diffinfinite_lite.autoguidance import STRENGTH, Autoguided, with_strength
 from diffinfinite_lite.denoise import Denoiser
 from diffinfinite_lite.noise import cosine_alphas
 from diffinfinite_lite.unet import MaskUNet
@@ -59,3 +61,31 @@ def test_a_run_with_other_guidance_is_another_run(pair):
     one = settings(1.0, (250, 750))
     assert one == settings(1.0, (250, 750))
     assert one != settings(0.5, (250, 750)) and one != settings(1.0, (250, 700))
+
+
+def test_another_strength_keeps_networks_interval_and_gain(pair):
+    one = Autoguided(*pair, strength=1.0, interval=(100, 200), gain=1.02)
+    other = with_strength(one, 0.25)
+    assert (other.strength, other.interval, other.gain) == (0.25, (100, 200), 1.02)
+    assert other.better is one.better and other.weaker is one.weaker and one.strength == 1.0
+    assert with_strength(one, None) is one
+
+
+@pytest.mark.parametrize("strength", [-0.5, float("nan"), float("inf")])
+def test_bad_strength(pair, strength):
+    with pytest.raises(ValueError, match=f"expected a strength of autoguidance of at least 0, got {strength}"):
+        with_strength(Autoguided(*pair), strength)
+
+
+def test_a_model_without_an_earlier_version_has_no_strength_to_set(pair):
+    with pytest.raises(ValueError, match="expected a model with an earlier version of itself"):
+        with_strength(pair[0], 1.0)
+
+
+def test_the_strength_changes_the_picture_and_stands_in_the_record():
+    mask = np.ones((64, 64), np.uint8)
+    plain, default, named = (
+        generate("squamous", mask, steps=4, autoguidance=strength) for strength in (0, None, STRENGTH)
+    )
+    assert np.array_equal(default.image, named.image) and not np.array_equal(default.image, plain.image)
+    assert [pair.run["autoguidance"] for pair in (plain, default, named)] == [0, STRENGTH, STRENGTH]

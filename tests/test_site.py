@@ -1,12 +1,13 @@
-"""The pages in a browser: a copy of the book whose chapters are not run, and one page that is.
+"""The pages in a browser: a copy of the book whose chapters run with small parameters, and one page more.
 
-Building it checks with warnings as errors every reference, term, citation, docstring and quiz of the book. Then
-Chromium opens the pages from files and drives player, sweep, deep zoom and quiz. `check_site.py` looks at a site with
-everything in it; what it looks with is tested here as well.
+Building it runs every chapter and checks with warnings as errors every reference, term, citation, docstring and quiz of
+the book. Then Chromium opens all pages from files and drives player, sweep, deep zoom, quiz and survey. `check_site.py`
+looks at the site of full size in the same way, and takes pictures.
 """
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,20 +19,27 @@ import pytest
 import yaml
 from check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
 from PIL import Image
+from test_chapters import SMALL
 
 ROOT = Path(__file__).parents[1]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
 def build(folder: Path) -> Path:
-    """Pages of the book in ``folder``, with its own configuration and extensions; only the test page is run."""
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters are run small."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
     for name in ("CHANGELOG.md", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
+    for name, parameters in SMALL.items():
+        chapter = folder / f"book/{name}.md"
+        text = chapter.read_text("utf8")
+        for parameter, value in parameters.items():
+            text, count = re.subn(rf"^{parameter} = .*$", f"{parameter} = {value!r}", text, count=1, flags=re.MULTILINE)
+            assert count, f"{name} sets no {parameter}"
+        chapter.write_text(text, "utf8")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
-    config["execute"]["execute_notebooks"] = "off"
     config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
     extensions = config["sphinx"]["local_extensions"]
     extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
@@ -112,8 +120,6 @@ def test_quizzes_are_readable_without_javascript(site):
 def test_pages_are_accessible_and_quiet(site, window):
     problems = []
     for page in pages(site):
-        if page.name.startswith(("api_", "0", "1", "genindex")) and page.name != "06_random_patches.html":
-            continue                                       # long: one chapter stands for all here
         window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         window.open(page, "light")
         problems += [f"{page.name}: {window.too_wide()} px too wide"] if window.too_wide() > 0 else []
@@ -265,3 +271,26 @@ def test_quiz_without_choices_unfolds(site, window):
     assert not quiz.get_by_text("Because. A").is_visible()
     quiz.locator("summary").press("Enter")
     assert quiz.get_by_text("Because. A").is_visible()
+
+
+@needs_chromium
+def test_the_survey_of_chapter_11_from_the_first_to_the_last_picture(site, window):
+    window.open(site / "11_real_or_synthetic.html")
+    link = window.page.get_by_role("link", name="Open the survey")
+    count = int(re.search(r"\d+", link.inner_text())[0])
+    assert count == 2 * (SMALL["11_real_or_synthetic"]["small"] + SMALL["11_real_or_synthetic"]["large"])
+    link.click()
+    window.page.get_by_label("Your code").fill("p-1")
+    window.page.get_by_role("button", name="Start").click()
+    heading = window.page.locator("h2")
+    for number in range(1, count + 1):
+        assert heading.inner_text() == f"Picture {number} of {count}"
+        window.page.wait_for_function("document.querySelector('.frame img').naturalWidth > 0")
+        for key in ("rs"[number % 2], str(1 + number % 7), "Enter"):
+            window.page.keyboard.press(key)
+    assert heading.inner_text() == "Your result"
+    assert window.axe() == []
+    window.page.get_by_role("link", name="Back").first.click()
+    assert "Real or synthetic" in window.page.title()
+    assert window.errors == []
+    assert window.outside == []
