@@ -13,7 +13,8 @@ FILE.py:FUNCTION      what FUNCTION returns, at a named layer if asked      any 
 The paper's precision and recall (eq. 10-12) use VGG-16; with ``vgg-16`` and the published weights the numbers are of
 that kind. Its FID uses the Inception network of 2015: torchvision's Inception-v3 was trained anew, so that a Fréchet
 distance on it is an FD-InceptionV3 and no FID. Weights always come from a file: nothing is downloaded, and the file's
-SHA-256 is part of the extractor's name, hence of the key of the cache.
+SHA-256 is part of the extractor's name, hence of the key of the cache. The three networks also name ImageNet's classes,
+for the inception score.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def extractor(
         network, tap, title = _filled(_inception, weights), layer or "avgpool", "InceptionV3"
         prepare = _resized(299)
     name = f"{title}-{sha256(Path(weights))[:8]}" + (f"-{layer}" if layer else "")
-    return ModuleFeatures(Tap(network, tap), name, prepare, **options)
+    return ModuleFeatures(Tap(network, tap), name, prepare, classes=network, **options)
 
 
 def _own(

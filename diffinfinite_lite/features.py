@@ -86,6 +86,8 @@ class ModuleFeatures:
     name : unique to module, weights and `prepare`, because the cache relies on it.
     prepare : maps images in [-1, 1] to what the module expects, e.g. `imagenet_input`; None leaves them.
     batch_size, device : do not change the result beyond rounding.
+    classes : the network that gives class logits (B, C) of the same prepared images, for the inception score; None
+        where there is none.
 
     >>> vgg = torch.nn.Conv2d(3, 5, 3)  # in its place: torchvision.models.vgg16(weights="DEFAULT").features
     >>> ModuleFeatures(vgg, "vgg16", imagenet_input)(torch.zeros(2, 3, 32, 32)).shape
@@ -97,6 +99,7 @@ class ModuleFeatures:
     prepare: Callable[[Tensor], Tensor] | None = None
     batch_size: int = 16
     device: str = "cpu"
+    classes: nn.Module | None = None
 
     @torch.inference_mode()
     def __call__(self, images: Iterable[Tensor]) -> np.ndarray:
@@ -113,7 +116,8 @@ class ModuleFeatures:
 def efficientnet_features(batch_size: int = 16, device: str = "cpu") -> ModuleFeatures:
     """The default extractor, D = 152; about 30 images of 256 px a second on two cores."""
     network = EfficientNetLite0.pretrained().to(device)
-    return ModuleFeatures(network.features, "EfficientNetLite0", batch_size=batch_size, device=device)
+    options = {"batch_size": batch_size, "device": device, "classes": network}
+    return ModuleFeatures(network.features, "EfficientNetLite0", **options)
 
 
 def imagenet_input(images: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from . import fidelity, privacy
-from .efficientnet import EfficientNetLite0
 from .features import Cached, FeatureExtractor, ModuleFeatures
 
 # name, equation or source, which way is better, metric
@@ -29,8 +29,9 @@ def row(name: str, features: str, about: str, better: str, value: float, **other
     1.0
     """
     keys = ("low", "high", "matched", "real")
-    if others.get("low") is not None and name != "KD":  # resampling knows no bounds, these numbers do
-        top = 1.0 if name in ("precision", "recall", "coverage", "A") or name.startswith("share of") else np.inf
+    if others.get("low") is not None and name not in ("KD", "C_T"):  # resampling knows no bounds, these numbers do
+        shares = ("precision", "recall", "coverage", "told apart", "A")
+        top = 1.0 if name in shares or name.startswith("share of") else np.inf
         others |= {bound: np.clip(others[bound], 1 if name == "IS" else 0, top) for bound in ("low", "high")}
     found = {"name": name, "features": features, "about": about, "better": better, "value": round(float(value), 6)}
     return found | {k: None if others.get(k) is None else round(float(others[k]), 6) for k in keys}
@@ -57,21 +58,23 @@ def fidelity_rows(name: str, real: np.ndarray, synthetic: np.ndarray, generator,
     def tell(a: np.ndarray, b: np.ndarray) -> float:
         return fidelity.classifier_two_sample(a, b, generator)
 
+    # a tile drawn twice could be learnt in one fold and asked for in another: halves here as well
+    found = fidelity.bootstrap(tell, real, synthetic, generator=generator, repeats=max(2, repeats // 2))
     both = halves(tell, real, synthetic, generator, splits=3)
     about = "logistic regression, balanced accuracy"
-    return [*rows, row("told apart", name, about, "half", tell(real, synthetic), **both)]
+    return [*rows, row("told apart", name, about, "half", found.value, low=found.low, high=found.high, **both)]
 
 
 def class_probabilities(extractor: FeatureExtractor) -> FeatureExtractor | None:
-    """Softmax of the ImageNet logits of EfficientNet-Lite0, (N, 1000), kept in the extractor's cache if it has one.
+    """Softmax of the extractor's class logits, (N, C), kept in the extractor's cache if it has one.
 
-    None for other extractors: a layer in the middle of a network does not say what its classes are.
+    None where it has no `classes`: a layer in the middle of a network does not say what its classes are.
     """
     plain = extractor.extractor if isinstance(extractor, Cached) else extractor
-    network = getattr(plain.module, "__self__", None) if isinstance(plain, ModuleFeatures) else None
-    if not isinstance(network, EfficientNetLite0):  # whose method `features` is the module
+    if not isinstance(plain, ModuleFeatures) or plain.classes is None:
         return None
-    found = replace(plain, module=lambda images: network(images).softmax(1), name=f"{plain.name}-classes")
+    network = nn.Sequential(plain.classes, nn.Softmax(dim=1))
+    found = replace(plain, module=network, name=f"{plain.name}-classes", classes=None)
     return Cached(found, extractor.folder) if isinstance(extractor, Cached) else found
 
 
@@ -96,7 +99,7 @@ def privacy_rows(
     repeats: int,
     notes: list[str],
 ) -> list[dict]:
-    """Authenticity and C_T; a C_T that cannot be measured becomes a sentence in `notes`."""
+    """Authenticity and C_T; a C_T that cannot be measured, or has no interval, becomes a sentence in `notes`."""
     found = fidelity.bootstrap(
         lambda s: privacy.authenticity(train, s), synthetic, generator=generator, repeats=repeats
     )
@@ -106,18 +109,29 @@ def privacy_rows(
     half = generator.permutation(len(real))
     a, b = real[half[: len(real) // 2]], real[half[len(real) // 2 :]]
 
+    seed = int(generator.integers(2**31))
+
     def score(test: np.ndarray, others: np.ndarray) -> float:
-        return privacy.data_copying_ct(train, test, others, generator, cells=cells).score
+        same_cells = np.random.default_rng(seed)  # train is fixed, and so is what k-means makes of it
+        return privacy.data_copying_ct(train, test, others, same_cells, cells=cells).score
+
+    def spread() -> fidelity.Interval:
+        # with replacement: z grows with the root of the count, so that halves would have a z of their own. A tile drawn
+        # twice does no harm, it is no neighbour of itself but only of train
+        return fidelity.bootstrap(score, real, synthetic, generator=generator, repeats=repeats, replace=True)
 
     def copying() -> dict:
         about = f"data copying, eq. 14, {cells} {'cell' if cells == 1 else 'cells'}"
-        return row("C_T", name, about, "zero", score(real, synthetic), real=score(a, b))
+        found = {"value": score(real, synthetic), "real": score(a, b)}
+        for interval in attempt(f"The interval of C_T on {name}", notes, spread):
+            found |= {"low": interval.low, "high": interval.high}
+        return row("C_T", name, about, "zero", **found)
 
     return [*rows, *attempt(f"C_T on {name}", notes, copying)]
 
 
-def attempt(what: str, notes: list[str], compute: Callable[[], dict]) -> list[dict]:
-    """The row, or none and a sentence on why it could not be measured."""
+def attempt(what: str, notes: list[str], compute: Callable[[], object]) -> list:
+    """What is computed, or nothing and a sentence on why it could not be measured."""
     try:
         return [compute()]
     except ValueError as error:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from diffinfinite_lite import extractors
 from diffinfinite_lite.extractors import VGG16, Tap, extractor
 from diffinfinite_lite.features import Cached, imagenet_input
+from diffinfinite_lite.report_rows import class_probabilities
 
 
 @pytest.fixture
@@ -49,8 +50,14 @@ def test_vgg_features_by_hand(small_vgg, images):
     x = F.adaptive_avg_pool2d(network.features(imagenet_input(big)), 7).flatten(1)
     first, second = network.classifier[0], network.classifier[3]
     np.testing.assert_allclose(found, second(F.relu(first(x))).detach().numpy(), rtol=1e-4, atol=1e-6)
-    pooled = extractor("vgg-16", path, "features.4")(images)
-    np.testing.assert_allclose(pooled, network.features[:5](imagenet_input(big)).mean((2, 3)).detach(), rtol=1e-4)
+    middle = extractor("vgg-16", path, "features.4")
+    np.testing.assert_allclose(
+        middle(images), network.features[:5](imagenet_input(big)).mean((2, 3)).detach(), rtol=1e-4
+    )
+    for each in (extractor("vgg-16", path), middle):  # its classes come last, wherever it is read off
+        found = class_probabilities(each)
+        assert found.name == f"{each.name}-classes"
+        np.testing.assert_allclose(found(images), network(imagenet_input(big)).softmax(1).detach(), rtol=1e-4)
 
 
 def test_the_name_tells_weights_and_layer_apart(small_vgg, images, tmp_path):
@@ -86,6 +93,18 @@ def test_inception_through_torchvision(monkeypatch, images, tmp_path):
     assert asked == {"weights": None, "transform_input": False, "init_weights": False}
     big = F.interpolate(images, (299, 299), mode="bilinear", antialias=True, align_corners=False)
     np.testing.assert_allclose(found, network.Mixed_7c(big).mean((2, 3)).detach(), rtol=1e-4, atol=1e-5)
+    classes = class_probabilities(extractor("inception-v3", tmp_path / "inception.pth"))(images)
+    np.testing.assert_allclose(classes, network(big).softmax(1).detach(), rtol=1e-4)
+
+
+def test_inception_is_the_published_architecture():
+    """27,161,264 parameters with the auxiliary head, 2,048 numbers in the last pooling and 1,000 classes."""
+    pytest.importorskip("torchvision")  # an extra that this package does without
+    with torch.device("meta"):
+        network = extractors._inception().eval()
+        assert sum(p.numel() for p in network.parameters()) == 27_161_264
+        image = torch.zeros(2, 3, 299, 299)
+        assert Tap(network, "avgpool")(image).shape == (2, 2048, 1, 1) and network(image).shape == (2, 1000)
 
 
 def test_ones_own_network(tmp_path, images):
@@ -105,6 +124,7 @@ def test_ones_own_network(tmp_path, images):
     assert extractor(f"{code}:network", layer="0")(images).shape == (2, 4)
     np.testing.assert_allclose(extractor(f"{code}:colour")(images), images.mean((2, 3)), atol=1e-6)
     assert extractor(f"{code}:finished").name == "Handcrafted"
+    assert class_probabilities(extractor(f"{code}:network")) is None  # nobody knows what its output means
     torch.save(torch.tensor(2.0), tmp_path / "w.pth")
     doubled = extractor(f"{code}:loaded", tmp_path / "w.pth")(images)
     np.testing.assert_allclose(doubled, 2 * images.mean((2, 3)), atol=1e-6)

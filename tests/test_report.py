@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from diffinfinite_lite.pair import Pair
 from diffinfinite_lite.report import evaluate, evaluate_run, failures, measure_files, write_report
 from diffinfinite_lite.report_input import cut_canvas, read_run, read_tiles
 from diffinfinite_lite.report_page import headline
-from diffinfinite_lite.report_rows import class_probabilities
+from diffinfinite_lite.report_rows import class_probabilities, privacy_rows, row
 from diffinfinite_lite.tiles import to_rgb, to_tensor
 
 
@@ -63,7 +66,45 @@ def test_good_bad_and_stolen():
     sketch = card(pictures(2), train)["sketch"]
     assert np.mean(sketch["on_real"]) == good["precision"]["value"] and len(sketch["on_synthetic"]) == 80
     assert np.mean(sketch["on_synthetic"]) == good["recall"]["value"] and np.shape(sketch["real"]) == (80, 2)
-    assert all(r["low"] <= r["value"] <= r["high"] for r in good.values() if r["low"] is not None)
+    assert all(r["low"] <= r["value"] <= r["high"] for r in good.values())
+    assert stolen["C_T"]["high"] < -5 < good["C_T"]["low"] < 0 < good["C_T"]["high"]  # no bound at 0
+    told = [good["told apart"], bad["told apart"]]
+    assert 0 < told[0]["low"] < 0.5 < told[0]["high"] < told[1]["low"] <= told[1]["high"] <= 1
+
+
+def test_the_interval_of_ct_is_as_wide_as_theory_says():
+    """Of one law z has variance 1 at any number of tiles; on halves of them it would come out 1/2."""
+    rng = np.random.default_rng(0)
+    for count in (80, 300):
+        train, real, made = rng.normal(size=(80, 4)), rng.normal(size=(count, 4)), rng.normal(size=(count, 4))
+        rows = privacy_rows("x", real, made, train[:3], rng, 400, notes := [])  # so few that there is one cell
+        copying = {row["name"]: row for row in rows}["C_T"]
+        assert copying["about"].endswith("1 cell") and not notes
+        assert copying["high"] - copying["low"] == pytest.approx(2 * 1.96, rel=0.15)
+
+
+def test_a_ct_without_interval_is_kept_and_said(monkeypatch):
+    """Redrawn tiles may leave no cell that counts, though those at hand have one."""
+    train, real, made = np.random.default_rng(0).normal(size=(3, 40, 4))
+
+    def refuse(*_, replace=False, **options):
+        if replace:
+            raise ValueError("expected a cell")
+        return fidelity.Interval(0.5, 0.4, 0.6)
+
+    monkeypatch.setattr(fidelity, "bootstrap", refuse)
+    rows = privacy_rows("x", real, made, train, np.random.default_rng(0), 10, notes := [])
+    assert [row["name"] for row in rows] == ["A", "C_T"] and rows[1]["low"] is rows[1]["high"] is None
+    assert notes == ["The interval of C_T on x was not measured: expected a cell."]
+
+
+@pytest.mark.parametrize(
+    "name, low, high",
+    [("precision", 0, 1), ("told apart", 0, 1), ("A", 0, 1), ("IS", 1, 2), ("FD", 0, 2), ("KD", -2, 2), ("C_T", -2, 2)],
+)
+def test_intervals_end_where_the_number_does(name, low, high):
+    found = row(name, "colours", "", "high", 1, low=-2, high=2)
+    assert (found["low"], found["high"]) == (low, high)
 
 
 def test_same_seed_same_card():
@@ -109,7 +150,7 @@ def test_inception_score_where_there_are_classes(tmp_path):
             return 20 * colours(images)
 
     network = Colourful()
-    plain = ModuleFeatures(network.features, "EfficientNetLite0")
+    plain = ModuleFeatures(network.features, "EfficientNetLite0", classes=network)
     assert class_probabilities(efficientnet_features())(pictures(0, 1)).shape == (1, 1000)
     real, made = pictures(0, 24), pictures(2, 16)
     with torch.inference_mode():
@@ -137,6 +178,28 @@ def test_identical_features_give_a_sentence_and_no_nan(which, tmp_path):
     json.dumps(result, allow_nan=False)
     page = write_report(result, tmp_path, real, synthetic, train).read_text()
     assert not re.search(r"\b(nan|inf)\b", re.sub(r'base64,[^"]*', "", page).lower())
+
+
+def test_real_tiles_among_the_synthetic_are_said():
+    """Copies of what they are judged by score perfectly, and no training tiles are there to find them."""
+    result = card(pictures(0))
+    assert numbers(result)["FD"]["value"] == 0 and numbers(result)["precision"]["value"] == 1
+    for name in ("colours", "half"):
+        assert f"80 synthetic tiles have the same features as a real one ({name})." in result["notes"]
+    one = card(torch.cat([pictures(0, 1), pictures(2, 20)]))["notes"]
+    assert "1 synthetic tile has the same features as a real one (colours)." in one
+    twice = card(torch.cat([pictures(0, 1), pictures(0, 1), pictures(2, 20)]))["notes"]
+    assert "2 synthetic tiles have the same features as a real one (colours)." in twice  # synthetic ones are counted
+    assert not any("same features" in note for note in card(pictures(2))["notes"])
+
+
+def test_what_was_looked_for_without_clusters_is_said():
+    note = "Clusters were not given: a leak between real and train was looked for among identical features only."
+    names = {"real_clusters": ["a", "b"], "train_clusters": ["c"]}
+    assert note not in card(pictures(2), pictures(1), **names)["notes"]
+    for given in names:
+        assert note in card(pictures(2), pictures(1), **{given: names[given]})["notes"]
+    assert note in card(pictures(2), pictures(1))["notes"] and note not in card(pictures(2))["notes"]
 
 
 def test_limits():
@@ -285,6 +348,29 @@ def manifest(path, clusters):
 
 def measure(*paths, **options):
     return measure_files(*paths, features="handcrafted", **options)
+
+
+def test_training_tiles_passed_off_as_synthetic_fail_the_command(tmp_path):
+    """Exit code 1 and one sentence with both numbers; fresh tiles of the same law pass the same limits."""
+    real, train, fresh = (folder(tmp_path / n, pictures(i, 60)) for i, n in enumerate(("real", "train", "fresh")))
+    stolen = shutil.copytree(train, tmp_path / "stolen")
+
+    def arguments(made):
+        places = {"real": real, "synthetic": made, "train": train, "out": tmp_path / f"card of {made.name}"}
+        options = [str(part) for name, place in places.items() for part in (f"--{name}", place)]
+        return ["evaluate", *options, "--features", "handcrafted", "--limit", "A:0.2:", "--limit", "C_T:-3:"]
+
+    def measured(made):
+        return numbers(json.loads((tmp_path / f"card of {made.name}" / "report.json").read_text()), "Handcrafted")
+
+    command = [sys.executable, "-m", "diffinfinite_lite.cli"]
+    done = subprocess.run([*command, *arguments(stolen)], text=True, capture_output=True, check=False, timeout=300)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert re.search(r"^diffinfinite: A on Handcrafted is 0, .*; C_T on Handcrafted is -", done.stderr, re.M)
+    assert measured(stolen)["A"]["value"] == 0 and measured(stolen)["C_T"]["high"] < -3
+    done = CliRunner().invoke(app, arguments(fresh))
+    assert done.exit_code == 0, done.exception
+    assert measured(fresh)["A"]["value"] > 0.2 and measured(fresh)["C_T"]["value"] > -3
 
 
 def test_two_folders_and_a_canvas_from_disk(tmp_path):

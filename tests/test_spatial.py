@@ -60,6 +60,21 @@ def test_seam_p_value_against_scipy(rng):
     assert found.p_value == pytest.approx(1 - percentileofscore(shifts, shifts[0], kind="strict") / 100)
 
 
+@pytest.mark.parametrize("line", [2, 9, 14])
+def test_one_known_step_in_an_alternating_pattern_in_closed_form(line):
+    """Rows 0, a, 0, a, ... raised by s from one line on: that step is s ± a over a elsewhere, once in n - 1 shifts."""
+    rows, a, s = 16, 2.0, 7.0
+    image = np.outer(a * (np.arange(rows) % 2), np.ones(12))
+    image[line:] += s
+    step = s + a if line % 2 else s - a  # up into a row of a, or up while the pattern goes down
+    found = spatial.seam_statistic(np.stack([image, image]), rows=[line])
+    assert found.ratio == pytest.approx(step / a) and found.p_value == pytest.approx(1 / (rows - 1))
+    found = spatial.seam_statistic(image.T, columns=[line, line - 1])
+    assert found.ratio == pytest.approx((step + a) / 2 / a) and found.p_value == pytest.approx(2 / (rows - 1))
+    found = spatial.seam_statistic(image + 5 * np.arange(12) ** 2, rows=[line])
+    assert found.ratio == pytest.approx(step / a)  # what goes on along a line adds no step across it
+
+
 def test_no_seam_gives_uniform_p(rng):
     p = [spatial.seam_statistic(rng.normal(size=(40, 40)), columns=[20]).p_value for _ in range(200)]
     assert np.mean(p) == pytest.approx(0.5, abs=0.08) and np.mean(np.array(p) < 0.1) < 0.2
