@@ -186,6 +186,12 @@ def segmentation_table(segmenter: Segmenter, maps: Sequence[Maps], masks: Sequen
     Raises
     ------
     ValueError : see `fit_segmenter` and `confusion`.
+
+    >>> def sees_stroma(tile):
+    ...     return np.full(tile.size, 3, np.uint8)
+    >>> mask = np.array([[3, 3], [1, 0]], np.uint8)
+    >>> segmentation_table(sees_stroma, [Maps(torch.zeros(1, 1, 1), (2, 2))], [mask])[:, 2].tolist()
+    [1, 0, 2, 0]
     """
     tables = [confusion(mask, segmenter(tile)) for tile, mask in _pairs(maps, masks)]
     return np.sum(tables, axis=0)
