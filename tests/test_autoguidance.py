@@ -84,8 +84,8 @@ def test_a_model_without_an_earlier_version_has_no_strength_to_set(pair):
 
 def test_the_strength_changes_the_picture_and_stands_in_the_record():
     mask = np.ones((64, 64), np.uint8)
-    plain, default, named = (
-        generate("squamous", mask, steps=4, autoguidance=strength) for strength in (0, None, STRENGTH)
+    guided, default, named = (
+        generate("squamous", mask, steps=4, autoguidance=strength) for strength in (1.5, None, STRENGTH)
     )
-    assert np.array_equal(default.image, named.image) and not np.array_equal(default.image, plain.image)
-    assert [pair.run["autoguidance"] for pair in (plain, default, named)] == [0, STRENGTH, STRENGTH]
+    assert np.array_equal(default.image, named.image) and not np.array_equal(default.image, guided.image)
+    assert [pair.run["autoguidance"] for pair in (guided, default, named)] == [1.5, STRENGTH, STRENGTH]
