@@ -36,7 +36,7 @@ from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou
 from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
 from diffinfinite_lite.masks import generate_mask
 from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.pipeline import FACTOR, conditions, expected_hashes, load_models
+from diffinfinite_lite.pipeline import FACTOR, conditions, expected_hashes, guided, load_models
 from diffinfinite_lite.report import evaluate, write_report
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.samplers import sample
@@ -118,7 +118,15 @@ def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict
 
 
 def one_by_one(
-    mask: np.ndarray, context: str, seed: int, *, steps: int, solver: str, omega: float, precision: str
+    mask: np.ndarray,
+    context: str,
+    seed: int,
+    *,
+    steps: int,
+    solver: str,
+    omega: float,
+    autoguidance: float,
+    precision: str,
 ) -> dict[str, np.ndarray]:
     """A tile for each square of a mask that knows nothing of its neighbours: windows side by side that never move.
 
@@ -129,7 +137,7 @@ def one_by_one(
     autoencoder, unet, _ = load_models()
     window = TILE // FACTOR
     levels = sample(
-        Denoiser(unet, cosine_alphas(), omega=omega, batch_size=16, precision=precision),
+        Denoiser(guided(unet, autoguidance), cosine_alphas(), omega=omega, batch_size=16, precision=precision),
         conditions(mask, context),
         channels=autoencoder.latent_channels,
         patch=window,
@@ -183,12 +191,13 @@ def beside_real(
     }
 
 
-def solvers(test: list[Tensor], *, omega: float, precision: str) -> dict[str, float]:
+def solvers(test: list[Tensor], *, omega: float, autoguidance: float, precision: str) -> dict[str, float]:
     """Fréchet distance to test tiles after 20 DPM-Solver++ and after 250 DDIM steps, for the same masks and seed."""
     extractor = efficientnet_features()
     real = extractor(test)
     standardise = Standardiser.fit(real)
-    size, settings = (ACROSS * TILE,) * 2, {"omega": omega, "precision": precision}
+    size = (ACROSS * TILE,) * 2
+    settings = {"omega": omega, "autoguidance": autoguidance, "precision": precision}
     masks = [(c, generate_mask(load_models()[2], c, size, precision=precision)) for c in CONTEXTS[1:]]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
@@ -260,12 +269,12 @@ def sensitivity(steps: int) -> dict:
     return {"changed": float(difference[:, 784:].mean()), "elsewhere": float(difference[:, : 784 - TILE - 64].mean())}
 
 
-def sheet(context: str, made: list[Tensor], real: list[Tensor], columns: int = 8) -> None:
+def sheet(path: Path, made: list[Tensor], real: list[Tensor], columns: int = 8) -> None:
     """Two rows of generated tiles over two rows of real ones, not chosen."""
     rows = [
         np.hstack([to_rgb(x) for x in tiles[i * columns : (i + 1) * columns]]) for tiles in (made, real) for i in (0, 1)
     ]
-    Image.fromarray(np.vstack(rows)).save(OUT / f"sheet-{context}.png")
+    Image.fromarray(np.vstack(rows)).save(path)
 
 
 def table(result: dict) -> str:
@@ -386,11 +395,6 @@ def bars(result: dict) -> list[tuple[str, str, str, bool | None]]:
     ]
 
 
-def made_with() -> dict:
-    """Hashes of the weights, and how the image model is guided by its own past."""
-    return {"weights": expected_hashes(), "autoguidance": load_models()[1].settings}
-
-
 def figures(result: dict) -> str:
     """What stands between the marks of the model card: how the tiles were made, and `bars` as Markdown."""
     options, found = result["settings"]["options"], bars(result)
@@ -434,13 +438,18 @@ def main(
     solver: str = "dpm-solver++",
     sampler: str = "torus-grid",
     omega: float = 0.0,
+    autoguidance: float = 0.0,
     precision: str = FASTEST,
+    out: Path = OUT,
 ) -> None:
-    """Generate, measure, write; what an interrupted run has generated is used. The defaults are the published figures.
+    """Generate, measure, write; what an interrupted run has generated is used.
+
+    The defaults are the published figures, which go to the model card as well; those of other settings need --out.
     """
-    OUT.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega, "precision": precision}
+    sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega}
+    sampling |= {"autoguidance": autoguidance, "precision": precision}
     real_tiles = read_real(rng)
     single_test, single_train = real_tiles["test clusters"], real_tiles["train clusters"]
     patches = [tile.image for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True)]
@@ -457,15 +466,15 @@ def main(
     for context in CONTEXTS[1:]:
         images, labels = make_tiles(context, per_context, **sampling)
         shown = [images["generated"][i] for i in rng.permutation(len(labels))[:16]]
-        sheet(context, shown, [t.image for t in single_test if t.context == context])
+        sheet(out / f"sheet-{context}.png", shown, [t.image for t in single_test if t.context == context])
         for name, tiles in images.items():
             sets[name] += tiles
         masks += labels
     order = rng.permutation(len(masks))
     made, masks = [sets["generated"][i] for i in order], [masks[i] for i in order]
-    result["settings"] = {"options": {"per_context": per_context, **sampling}, **made_with()}
+    result["settings"] = {"options": {"per_context": per_context, **sampling}, "weights": expected_hashes()}
     result["fidelity"] = compare(real_tiles, sets, rng)
-    result["solvers"] = solvers(real, omega=omega, precision=precision)
+    result["solvers"] = solvers(real, omega=omega, autoguidance=autoguidance, precision=precision)
     result["sensitivity"] = sensitivity(steps)
     shown = len(single_test)
     result["faithfulness"] = faithfulness(single_train, single_test, made[:shown], masks[:shown])
@@ -479,11 +488,11 @@ def main(
         real_masks=[annotate(to_rgb(tile.image), tile.context) for tile in single_test],
         synthetic_masks=masks,
     )
-    write_report(card, OUT / "card", *folders, title="The shipped model against LC25000 test clusters")
+    write_report(card, out / "card", *folders, title="The shipped model against LC25000 test clusters")
     result["card"] = card["rows"]
-    (OUT / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
-    (OUT / "quality.md").write_text(table(result))
-    if CARD.exists():  # not where somebody measures in a folder of their own
+    (out / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / "quality.md").write_text(table(result))
+    if out == OUT and CARD.exists():  # not where somebody measures in a folder of their own
         CARD.write_text(fill(CARD.read_text("utf8"), figures(result)), "utf8")
     typer.echo(table(result))
 

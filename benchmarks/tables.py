@@ -27,7 +27,7 @@ from diffinfinite_lite.downstream import is_carcinoma as carcinoma
 from diffinfinite_lite.efficientnet import EfficientNetLite0
 from diffinfinite_lite.features import Standardiser, batches, efficientnet_features
 from diffinfinite_lite.pair import Pair
-from diffinfinite_lite.pipeline import FACTOR, load_models, trained_patch
+from diffinfinite_lite.pipeline import FACTOR, trained_patch
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.report_spatial import CELL, tissue, window_lines
 from diffinfinite_lite.stain import normalise, profiles
@@ -257,7 +257,6 @@ def main(
         "train": len(train),
         "features": extractor.name,
         "weights": c_pairs[0].run["weights"],
-        "autoguidance": load_models()[1].settings,
         "peers": peers,
         **options,
     }

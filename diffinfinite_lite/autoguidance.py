@@ -6,7 +6,8 @@ state :math:`v_-` costs nothing to keep. Both make the same mistakes, the earlie
 line from the weaker to the better network, :math:`v_+ + s\,(v_+ - v_-)`, takes back some of what is left. Eq. 2 has the
 same form but another aim: it moves away from the null label, towards samples that are more typical of their label
 and less varied, while this one makes samples more varied. It acts between two timesteps, where the network has learnt
-least (docs/adr/0010-guided-by-its-own-past.md), and every evaluation there runs both networks.
+least, and every evaluation there runs both networks. Under generated masks samples also lie farther from real ones, so
+that it is off by default (docs/adr/0010-guided-by-its-own-past.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import math
 
 from torch import Tensor, nn
 
-STRENGTH = 0.0  # docs/adr/0010: at 1.5 samples vary more, and lie farther from real ones under generated masks
 INTERVAL = 400, 750  # of 1000 timesteps, the second not included: 7 of 20 evenly spaced ones
 
 
@@ -25,13 +25,12 @@ class Autoguided(nn.Module):
     Parameters
     ----------
     better, weaker : networks of one kind of prediction, called with the same arguments.
-    strength : s, how far to go on from the weaker to the better one; 0 is the better network alone.
+    strength : s, how far to go on from the weaker to the better one.
     interval : first and last timestep (not included) at which the weaker one is asked.
-    gain : see `denoise`.
 
     Raises
     ------
-    ValueError : a strength that is negative or not a number.
+    ValueError : a strength that is not a number over 0.
 
     >>> import torch
     >>> from types import SimpleNamespace
@@ -48,44 +47,21 @@ class Autoguided(nn.Module):
     """
 
     def __init__(
-        self,
-        better: nn.Module,
-        weaker: nn.Module,
-        strength: float = STRENGTH,
-        interval: tuple[int, int] = INTERVAL,
-        gain: float = 1.0,
+        self, better: nn.Module, weaker: nn.Module, strength: float, interval: tuple[int, int] = INTERVAL
     ) -> None:
         super().__init__()
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ValueError(f"expected a strength of autoguidance of at least 0, got {strength}")
+        if not (math.isfinite(strength) and strength > 0):
+            raise ValueError(f"expected a strength of autoguidance of 0 (none) or over, got {strength}")
         self.better, self.weaker = better, weaker
-        self.strength, self.interval, self.gain = strength, interval, gain
+        self.strength, self.interval = strength, interval
+        self.gain = getattr(better, "gain", 1.0)
         self.prediction_type = better.prediction_type
-
-    @property
-    def settings(self) -> dict:
-        """For the record of a run, JSON-able."""
-        return {"strength": self.strength, "interval": list(self.interval)}
 
     def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """Shapes as of `unet.MaskUNet.forward`."""
         better = self.better(z_t, t, condition)
         within = (self.interval[0] <= t) & (t < self.interval[1])
-        if not self.strength or not within.any():
+        if not within.any():
             return better
         further = better + self.strength * (better - self.weaker(z_t, t, condition))
         return further.where(within[:, None, None, None], better)
-
-
-def with_strength(network: nn.Module, strength: float | None) -> nn.Module:
-    """The same network with another strength of autoguidance; as it is for None.
-
-    Raises
-    ------
-    ValueError : see `Autoguided`, or a network that knows no earlier version of itself.
-    """
-    if strength is None:
-        return network
-    if not isinstance(network, Autoguided):
-        raise ValueError(f"expected a model with an earlier version of itself for autoguidance {strength}, got none")
-    return Autoguided(network.better, network.weaker, strength, network.interval, network.gain)

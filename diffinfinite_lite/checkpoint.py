@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .unet import MaskUNet
+
 
 def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
     """Write tensors and a JSON-able configuration to one safetensors file, all or nothing."""
@@ -87,3 +89,14 @@ def load_weights(path: Path, build) -> nn.Module:
 def bf16_helps() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32 (AVX512-BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+
+
+def load_unet(path: Path) -> MaskUNet:
+    """The network of a weights file, with all that is written there in its ``config``."""
+
+    def build(latent_channels: int, widths: list[int], **more) -> MaskUNet:
+        network = MaskUNet(latent_channels, widths).to(memory_format=torch.channels_last)
+        network.config |= more
+        return network
+
+    return load_weights(path, build)

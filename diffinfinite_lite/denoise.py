@@ -136,7 +136,7 @@ class Denoiser:
             network.update(name.encode() + tensor.detach().cpu().double().numpy().tobytes())
         names = ("omega", "conditioning", "precision", "gain")
         rest = {name: getattr(self, name) for name in names}
-        return {"network": network.hexdigest(), "autoguidance": getattr(self.unet, "settings", None), **rest}
+        return {"autoguidance": getattr(self.unet, "strength", 0.0), "network": network.hexdigest(), **rest}
 
     def map(self, batches: Iterable[tuple[Tensor, int, Tensor]]) -> Iterator[Tensor]:
         """Noise estimates of batches that do not depend on each other, in their order.

@@ -59,7 +59,7 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = pipeline.check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    made = {"stride": None, "autoguidance": None} | pair.run  # runs of earlier versions had neither
+    made = {"stride": None, "autoguidance": 0.0} | pair.run  # runs of earlier versions had neither
     settings = {key: made[key] for key in SETTINGS} | settings
     there = pipeline.expected_hashes(settings.get("weights", pipeline.WEIGHTS))
     for part in ("autoencoder", "decoder"):

@@ -16,7 +16,6 @@ the columns still to come make up for the error in what the layer *answers* (Fra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checkpoint
-from .autoguidance import Autoguided
 
 STEP = 0.4  # between two multiples, in root mean squares of a row
 LOWEST, HIGHEST = -8, 7
@@ -124,12 +122,11 @@ def compress(changes: dict[str, Tensor], moments: dict[str, Tensor]) -> dict[str
     return update
 
 
-def load_updated(earlier: nn.Module, path: Path) -> Autoguided:
-    """A network with an update added, guided by what it was before, with the gain that the update asks for."""
+def load_update(network: nn.Module, path: Path) -> None:
+    """Add an update to a network and set the gain that it asks for (`denoise`)."""
     update, config = checkpoint.load(path)
-    better = deepcopy(earlier)
-    better.load_state_dict(add(earlier.state_dict(), update))
-    return Autoguided(better, earlier, gain=config["gain"])
+    network.load_state_dict(add(network.state_dict(), update))
+    network.gain = config["gain"]
 
 
 def add(weights: dict[str, Tensor], update: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ import torch
 
 from . import checkpoint, lowbit
 from .autoencoder import Autoencoder, load_diffusers
-from .autoguidance import with_strength
+from .autoguidance import Autoguided
 from .decode import decode
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .masks import generate_mask
@@ -47,7 +47,7 @@ def generate(
     *,
     steps: int = 50,
     omega: float = 0.0,
-    autoguidance: float | None = None,
+    autoguidance: float = 0.0,
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
@@ -72,7 +72,7 @@ def generate(
     size : (H, W) in px, multiples of 8 from 64; that of the mask where there is one, else (1024, 1024) by default.
     steps : denoising steps S, 1 to 1000.
     omega : guidance of eq. 2, at least 0.
-    autoguidance : strength s of `autoguidance`; none by default. 1.5 makes samples vary more, and takes longer.
+    autoguidance : strength s of `autoguidance`; with 1.5 samples vary more, and take longer.
     sampler : name of a plan: random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.
     solver : ddim, ddpm or dpm-solver++.
     eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.
@@ -108,7 +108,7 @@ def generate(
         torch.cuda.reset_peak_memory_stats(device)
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in load_models(weights))
-    unet = with_strength(unet, autoguidance)
+        unet = guided(unet, autoguidance, weights)
     if batch_size is None:
         batch_size = fitting_batch(unet, autoencoder.latent_channels, window, device)
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
@@ -143,7 +143,7 @@ def generate(
         "size": list(size),
         "steps": steps,
         "omega": omega,
-        "autoguidance": getattr(unet, "strength", None),
+        "autoguidance": autoguidance,
         "seed": seed,
         "sampler": sampler,
         "solver": solver,
@@ -255,18 +255,27 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
                 "the file was changed or cut short"
             )
 
-    def network(latent_channels, widths, **_):
-        return MaskUNet(latent_channels, widths).to(memory_format=torch.channels_last)
-
-    vae, files = checkpoint.load(weights / "image.safetensors")[1].get("vae"), expected_hashes(weights)
-    image = checkpoint.load_weights(weights / "image.safetensors", network)
+    files, image = expected_hashes(weights), checkpoint.load_unet(weights / "image.safetensors")
     if "image_update" in files:
-        image = lowbit.load_updated(image, weights / "image_update.safetensors")
+        lowbit.load_update(image, weights / "image_update.safetensors")
     return (
-        load_diffusers(vae) if vae else load_lite(weights, sharpened="decoder" in files),
+        load_diffusers(vae) if (vae := image.config.get("vae")) else load_lite(weights, sharpened="decoder" in files),
         image,
-        checkpoint.load_weights(weights / "mask.safetensors", network),
+        checkpoint.load_unet(weights / "mask.safetensors"),
     )
+
+
+def guided(image: MaskUNet, strength: float, weights: Path = WEIGHTS) -> MaskUNet | Autoguided:
+    """The image model of a folder, guided by what it was before its update if the strength is not 0.
+
+    A ValueError refuses a strength that is negative or not a number, and a model that never had an update.
+    """
+    if strength == 0:
+        return image
+    if "image_update" not in expected_hashes(weights):
+        raise ValueError(f"expected a model with an earlier version of itself for autoguidance {strength}, got none")
+    earlier = checkpoint.load_unet(weights / "image.safetensors").to(next(image.parameters()).device)
+    return Autoguided(image, earlier, strength)
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:

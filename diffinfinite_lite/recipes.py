@@ -232,14 +232,9 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
 
 
 def _image_model(folder: Path) -> MaskUNet:
-    def build(latent_channels: int, widths: list[int], **config) -> MaskUNet:
-        model = MaskUNet(latent_channels, widths)
-        model.config |= config
-        return model
-
     if not (folder / "ema.safetensors").exists():
         raise FileNotFoundError(f"expected an image model in {folder}: run diffinfinite train {folder.name}")
-    return checkpoint.load_weights(folder / "ema.safetensors", build)
+    return checkpoint.load_unet(folder / "ema.safetensors")
 
 
 def _trained(setting: Setting) -> Autoencoder:

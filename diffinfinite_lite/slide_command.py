@@ -20,7 +20,7 @@ def slide(
     size: options.Size = None,
     steps: options.Steps = 50,
     omega: options.Omega = 0.0,
-    autoguidance: options.Autoguidance = None,
+    autoguidance: options.Autoguidance = 0.0,
     seed: options.Seed = 0,
     sampler: options.Sampler = "random-patch",
     solver: options.Solver = "ddim",

@@ -27,7 +27,6 @@ import torch
 from PIL import Image
 
 from . import pipeline
-from .autoguidance import with_strength
 from .decode import decode_stream
 from .denoise import Denoiser, fitting_batch, lower_precision
 from .distribute import Workers
@@ -60,7 +59,7 @@ def generate_slide(
     out: str | Path,
     steps: int = 50,
     omega: float = 0.0,
-    autoguidance: float | None = None,
+    autoguidance: float = 0.0,
     seed: int = 0,
     sampler: str = "random-patch",
     solver: str = "ddim",
@@ -117,7 +116,7 @@ def generate_slide(
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in pipeline.load_models(weights))
-        strength = getattr(with_strength(unet, autoguidance), "strength", None)
+        pipeline.guided(unet, autoguidance, weights)  # refused here, and not after minutes of making a mask
     choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
     build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, autoguidance, choice)
     with timed(clock, "mask"):
@@ -150,7 +149,7 @@ def generate_slide(
         "mpp": mpp,
         "steps": steps,
         "omega": omega,
-        "autoguidance": strength,
+        "autoguidance": autoguidance,
         "seed": seed,
         "sampler": sampler,
         "solver": solver,
@@ -197,14 +196,14 @@ def generate_slide(
 
 
 def _denoiser(
-    device: str | None, weights: Path | None, window: int, autoguidance: float | None, choice: dict, number: int = 0
+    device: str | None, weights: Path | None, window: int, autoguidance: float, choice: dict, number: int = 0
 ) -> Denoiser:
     """The denoiser of this machine, here or in worker ``number``: each of several GPUs gets its turn."""
     device = pipeline.choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
     autoencoder, unet, _ = pipeline.load_models(weights or WEIGHTS)
-    unet = with_strength(unet.to(device), autoguidance)
+    unet = pipeline.guided(unet.to(device), autoguidance, weights or WEIGHTS)
     if choice["batch_size"] is None:
         choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window, device)}
     return Denoiser(unet, cosine_alphas().to(device), **choice)

@@ -16,7 +16,6 @@ import panel as pn
 from skimage.draw import line
 from skimage.morphology import dilation, disk
 
-from .autoguidance import STRENGTH
 from .denoise import CONDITIONINGS
 from .noise import SCHEDULERS
 from .pair import Pair
@@ -107,7 +106,7 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
     controls = {
         "context": widgets.Dropdown(options=CONTEXTS[1:], description="context", **describe),
         "omega": widgets.FloatSlider(value=0, min=0, max=4, step=0.25, description="guidance ω", **late),
-        "autoguidance": widgets.FloatSlider(value=STRENGTH, max=3, step=0.25, description="autoguidance", **late),
+        "autoguidance": widgets.FloatSlider(value=0, max=3, step=0.25, description="autoguidance", **late),
         "seed": widgets.BoundedIntText(value=0, min=0, max=10**6, description="seed", **describe),
         "steps": widgets.IntSlider(value=steps, min=2, max=50, description="steps", **late),
         "solver": widgets.Dropdown(options=SCHEDULERS, value="dpm-solver++", description="solver", **describe),

@@ -1,12 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from diffinfinite_lite import generate
-from diffinfinite_lite.autoguidance import STRENGTH, Autoguided, with_strength
-from diffinfinite_lite.denoise import Denoiser
-from diffinfinite_lite.noise import cosine_alphas
+from diffinfinite_lite import checkpoint, generate, whole_slide
+from diffinfinite_lite.autoguidance import Autoguided
+from diffinfinite_lite.pipeline import WEIGHTS, guided, load_models
 from diffinfinite_lite.unet import MaskUNet
 
 
@@ -47,45 +48,44 @@ def test_within_the_interval_it_goes_on_from_the_weaker_to_the_better_one(pair, 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("strength", "t", "asked"), [(1.0, 100, 0), (0.0, 500, 0), (1.0, 500, 1)])
-def test_the_weaker_network_is_asked_only_where_it_counts(pair, inputs, strength, t, asked):
+@pytest.mark.parametrize(("t", "asked"), [(100, 0), (500, 1), (750, 0)])
+def test_the_weaker_network_is_asked_only_where_it_counts(pair, inputs, t, asked):
     z, condition = inputs
-    Autoguided(*pair, strength=strength, interval=(250, 750))(z, torch.full((3,), t), condition)
+    Autoguided(*pair, strength=1.0, interval=(250, 750))(z, torch.full((3,), t), condition)
     assert (pair[0].calls, pair[1].calls) == (1, asked)
 
 
-def test_a_run_with_other_guidance_is_another_run(pair):
-    def settings(strength, interval):
-        return Denoiser(Autoguided(*pair, strength=strength, interval=interval), cosine_alphas()).settings
-
-    one = settings(1.0, (250, 750))
-    assert one == settings(1.0, (250, 750))
-    assert one != settings(0.5, (250, 750)) and one != settings(1.0, (250, 700))
-
-
-def test_another_strength_keeps_networks_interval_and_gain(pair):
-    one = Autoguided(*pair, strength=1.0, interval=(100, 200), gain=1.02)
-    other = with_strength(one, 0.25)
-    assert (other.strength, other.interval, other.gain) == (0.25, (100, 200), 1.02)
-    assert other.better is one.better and other.weaker is one.weaker and one.strength == 1.0
-    assert with_strength(one, None) is one
-
-
 @pytest.mark.parametrize("strength", [-0.5, float("nan"), float("inf")])
-def test_bad_strength(pair, strength):
-    with pytest.raises(ValueError, match=f"expected a strength of autoguidance of at least 0, got {strength}"):
-        with_strength(Autoguided(*pair), strength)
+def test_bad_strength(strength):
+    with pytest.raises(ValueError, match=f"expected a strength of autoguidance of 0 .none. or over, got {strength}"):
+        generate("squamous", np.ones((64, 64), np.uint8), steps=1, autoguidance=strength)
 
 
-def test_a_model_without_an_earlier_version_has_no_strength_to_set(pair):
-    with pytest.raises(ValueError, match="expected a model with an earlier version of itself"):
-        with_strength(pair[0], 1.0)
+def test_the_model_guided_by_what_it_was():
+    image = load_models()[1]
+    assert guided(image, 0) is image
+    both = guided(image, 0.5)
+    assert both.better is image and both.strength == 0.5 and both.gain == image.gain != 1
+    stored = checkpoint.load(WEIGHTS / "image.safetensors")[0]
+    assert all(torch.equal(weight, stored[name].float()) for name, weight in both.weaker.state_dict().items())
+
+
+def test_a_model_without_an_update_has_no_earlier_version(tmp_path):
+    (tmp_path / "hashes.json").write_text(json.dumps({"image": "", "mask": ""}))
+    with pytest.raises(ValueError, match=r"expected a model with an earlier version of itself for autoguidance 1\.5"):
+        guided(load_models()[1], 1.5, tmp_path)
 
 
 def test_the_strength_changes_the_picture_and_stands_in_the_record():
     mask = np.ones((64, 64), np.uint8)
-    guided, default, named = (
-        generate("squamous", mask, steps=4, autoguidance=strength) for strength in (1.5, None, STRENGTH)
-    )
-    assert np.array_equal(default.image, named.image) and not np.array_equal(default.image, guided.image)
-    assert [pair.run["autoguidance"] for pair in (guided, default, named)] == [1.5, STRENGTH, STRENGTH]
+    settings = ({}, {"autoguidance": 0}, {"autoguidance": 1.5})
+    plain, zero, more = (generate("squamous", mask, steps=4, **setting) for setting in settings)
+    assert np.array_equal(plain.image, zero.image) and not np.array_equal(plain.image, more.image)
+    assert [pair.run["autoguidance"] for pair in (plain, zero, more)] == [0, 0, 1.5]
+
+
+def test_a_slide_does_not_go_on_from_a_store_with_another_strength(tmp_path):
+    how = {"size": (64, 64), "steps": 1, "store": tmp_path / "store"}
+    whole_slide.generate_slide("normal", **how, out=tmp_path / "one")
+    with pytest.raises(ValueError, match=r"autoguidance is 0\.0 there and 1\.5 here"):
+        whole_slide.generate_slide("normal", **how, out=tmp_path / "other", autoguidance=1.5)
