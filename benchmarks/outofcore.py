@@ -72,7 +72,7 @@ def measure(px: int, plan: str) -> dict:
         row |= {"sampling_seconds": time.perf_counter() - began, "windows": ledger.windows, "sampling_mb": peak_mb()}
         reset()
         began = time.perf_counter()
-        strips = whole_slide._Strips(tempfile.mkdtemp(dir=folder))
+        strips = whole_slide.StripFiles(tempfile.mkdtemp(dir=folder))
         how = {"tile": whole_slide.TILE, "overlap": OVERLAP, "border": BORDER, "strips": strips}
         parts = decode_stream(Decoder(), latents, **how)
         pixels = ((top, left, to_bytes(part.numpy())) for top, left, part in parts)

@@ -76,7 +76,7 @@ def slide(
 
 def _bar(items: Iterable, total: int, stage: str) -> Iterator:
     """Progress of a stage; one that goes on from level 30 begins there, so that the estimate is right."""
-    with tqdm(total=total, unit="level" if stage == "sampling" else "band", desc=stage) as bar:
+    with tqdm(total=total, unit="level" if stage == "sampling" else "tile", desc=stage) as bar:
         for item in items:
             if stage == "sampling" and not bar.n:
                 bar.initial = bar.n = item.step

@@ -37,7 +37,7 @@ from .pair import check_out, read_mask
 from .pipeline import FACTOR, OVERLAP, WEIGHTS
 from .record import costs, peak_memory, timed
 from .samplers import sample
-from .slides import to_bytes, write_deep_zoom, write_image, write_mask
+from .slides import Part, to_bytes, write_deep_zoom, write_image, write_mask
 from .store import room
 from .tiles import LABELS
 
@@ -175,15 +175,14 @@ def generate_slide(
             lower_precision(torch.device(device), precision),
             tempfile.TemporaryDirectory(dir=place) as waiting,
         ):
-            settings = {"tile": TILE, "overlap": OVERLAP, "border": border, "strips": _Strips(waiting)}
+            settings = {"tile": TILE, "overlap": OVERLAP, "border": border, "strips": StripFiles(waiting)}
             parts = decode_stream(autoencoder, there, **settings)
             beyond = (max(n + 2 * border - TILE, 0) for n in latents.shape[1:])
             parts = progress(parts, prod(1 - n // (OVERLAP - TILE) for n in beyond), "writing")
             pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
         with timed(clock, "pyramids"):
-            bands = ((top, 0, band) for top, band in _bands(labels, size))
-            write_mask(place / "mask.ome.tif", bands, size, mpp=mpp)
+            write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
             write_deep_zoom(place / "image.ome.tif", place, "image")
         run |= costs(ledger, window, steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
@@ -235,7 +234,7 @@ class _Rows:
         return found.reshape(-1, self._width)
 
 
-class _Strips:
+class StripFiles:
     """`decode.Strips` in files."""
 
     def __init__(self, folder: str) -> None:
@@ -248,15 +247,15 @@ class _Strips:
         return torch.from_numpy(np.load(self._folder / f"{column}.npy"))  # the next strip takes its name
 
 
-def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Labels of every pixel, first row and uint8 (rows, W), from top to bottom."""
-    return ((top, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
+def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[Part]:
+    """Labels of every pixel, uint8 (rows, W), from top to bottom."""
+    return ((top, 0, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
 
 
 def _conditions(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[torch.Tensor, list[float]]:
     """What the image model is told, uint8 (H/8, W/8), and the share of each label."""
     cells, counts = [], np.zeros(len(LABELS))
-    for _, band in _bands(labels, size):
+    for *_, band in _bands(labels, size):
         counts += np.bincount(band.ravel(), minlength=len(LABELS))
         cells.append(pipeline.conditions(band, context).byte())
     return torch.cat(cells), [round(float(share), 4) for share in counts / counts.sum()]
