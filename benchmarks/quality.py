@@ -436,7 +436,7 @@ def main(
     per_context: int = 400,
     steps: int = 20,
     solver: str = "dpm-solver++",
-    sampler: str = "torus-grid",
+    sampler: str = "mixture",
     omega: float = 0.0,
     autoguidance: float = 0.0,
     precision: str = FASTEST,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -120,15 +120,15 @@ def shuffled(pair: Pair) -> Pair:
     return Pair(picture, pair.mask, [], pair.run)
 
 
-def figure_11(c: Sequence[Pair], collage: Sequence[Pair], peers: int, **options) -> dict[str, dict]:
+def figure_11(c: Sequence[Pair], others: Mapping[str, Sequence[Pair]], peers: int, **options) -> dict[str, dict]:
     """Each sampler on the masks and seeds of the first `peers` canvases of (c)."""
     prompts = [(pair.run["context"], pair.mask) for pair in c[:peers]]
     slow = {
-        sampler: make(peers, TILE * SIDE, prompts, sampler, sampler=sampler, **options)
+        sampler: make(peers, TILE * SIDE, prompts, sampler, **options | {"sampler": sampler})
         for sampler in ("sliding-window", "multidiffusion")
     }
     made = {"random-patch": c[:peers], tables.SHUFFLED: [shuffled(pair) for pair in c[:peers]]}
-    made |= {**slow, "diffcollage": collage[:peers]}
+    made |= slow | {sampler: pairs[:peers] for sampler, pairs in others.items()}
     return {name: long_range(pairs) for name, pairs in made.items()}
 
 
@@ -207,13 +207,15 @@ def main(
     OUT.mkdir(exist_ok=True)
     rng, extractor = np.random.default_rng(0), efficientnet_features()
     test, train = real_tiles("test"), real_tiles("train", train_tiles)
-    options = {"steps": steps, "solver": solver}
+    options = {"steps": steps, "solver": solver, "sampler": "random-patch"}
     large, canvases = TILE * SIDE, tiles // (SIDE * SIDE)
     a = cut(make(tiles, TILE, None, "(a)", **options))
     b_pairs = make(canvases, large, real_masks(test, canvases, rng), "(b)", **options)
     c_pairs = make(canvases, large, None, "(c)", **options)
     prompts = [(pair.run["context"], pair.mask) for pair in c_pairs]
-    collage = make(canvases, large, prompts, "DiffCollage", sampler="diffcollage", **options)
+    collage, mixture = (
+        make(canvases, large, prompts, name, **options | {"sampler": name}) for name in ("diffcollage", "mixture")
+    )
     b, c, d = cut(b_pairs), cut(c_pairs), cut(collage)
     authors = [
         tile
@@ -224,6 +226,7 @@ def main(
     images = {
         "DiffInfinite (a)": a[0],
         "DiffCollage": d[0],
+        tables.MIXTURE: cut(mixture)[0],
         "DiffInfinite (b)": b[0],
         "DiffInfinite (c)": c[0],
         "DiffInfinite (b) & (c)": b[0][::2] + c[0][1::2],
@@ -240,10 +243,10 @@ def main(
         quality[name]["IS"] = inception(images[name])
     order = rng.permutation(len(real))
     half, others = np.split(real[order], [len(real) // 2])
-    compared = {name: x for name, x in seen.items() if name.startswith("Diff")} | {tables.REAL: others[:tiles]}
+    compared = {name: x for name, x in seen.items() if name not in left[1:]} | {tables.REAL: others[:tiles]}
     memory = {name: memorisation_of(known, half, x, rng) for name, x in compared.items()}
     peers = min(peers, canvases)
-    reach = figure_11(c_pairs, collage, peers, **options)
+    reach = figure_11(c_pairs, {"diffcollage": collage, "mixture": mixture}, peers, **options)
     shares = {
         "real tiles": [annotate(to_rgb(t.image), t.context) for t in test],
         "generated tiles": a[1],

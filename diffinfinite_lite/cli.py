@@ -42,7 +42,7 @@ def sample(
     omega: options.Omega = 0.0,
     autoguidance: options.Autoguidance = 0.0,
     seed: options.Seed = 0,
-    sampler: options.Sampler = "random-patch",
+    sampler: options.Sampler = "mixture",
     solver: options.Solver = "ddim",
     eta: options.Eta = None,
     conditioning: options.Conditioning = "dense",

@@ -5,11 +5,12 @@ label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned o
 is sampled by the same random patches, masks of up to 2048 px come in one go, five times its 48-cell training size;
 larger ones are generated at that size and upsampled, as in the paper.
 
-    prompt -> sample -> argmax -> clean -> upsample (linear, per label) -> labels of every pixel
+    prompt -> sample -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels of every pixel
 
 Cleaning follows App. F without the published code's losses: cells between two regions that belong to neither by a
 clear margin, and regions under `MIN_REGION` cells, take the label of the nearest clear cell, so that no edge strip is
-erased and no label is favoured for its number.
+erased and no label is favoured for its number. Last, borders between regions are left unknown, as annotators leave
+them: the image model has seen no others, and paints far better so (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -75,6 +76,22 @@ def clean(scores: np.ndarray) -> np.ndarray:
     return labels[tuple(nearest)]
 
 
+def open_borders(labels: np.ndarray) -> np.ndarray:
+    """Labels of cells (H, W), those at a region's border to another one unknown.
+
+    Stroma keeps all of its cells, and so does any strand that is nothing but border: septa would be gone.
+
+    >>> open_borders(np.array([[1, 1, 1, 1, 3, 3, 4, 4, 4]], np.uint8))
+    array([[1, 1, 1, 0, 3, 3, 0, 4, 4]], dtype=uint8)
+    """
+    opened = labels.copy()
+    for label in (1, 2, 4):
+        own = labels == label
+        border = own & ndimage.binary_dilation((labels > 0) & ~own, np.ones((3, 3)))
+        opened[border & ndimage.binary_dilation(own & ~border, np.ones((5, 5)))] = 0
+    return opened
+
+
 def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
     """Labels at any larger size: each label's indicator is interpolated linearly and the largest wins.
 
@@ -132,7 +149,7 @@ def generate_cells(
     precision: str = "fp32",
     device: str = "cpu",
 ) -> np.ndarray:
-    """`generate_mask` before upsampling: uint8 array (h, w), at most `LARGEST` a side."""
+    """`generate_mask` in cells: uint8 array (H / 8, W / 8)."""
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cell = CELL * max(1, max(size) / (CELL * LARGEST))  # px; the same along both sides
@@ -149,4 +166,8 @@ def generate_cells(
         seed=seed ^ OTHER_NOISE,
     ):
         scores = level.canvas.latents
-    return clean(scores.cpu().numpy() / SCALE)
+    labels = clean(scores.cpu().numpy() / SCALE)
+    fine = tuple(max(n, math.ceil(side / CELL)) for n, side in zip(labels.shape, size, strict=True))
+    if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
+        labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
+    return open_borders(labels)

@@ -16,13 +16,16 @@ Steps = Annotated[int, typer.Option(help="Denoising steps.")]
 Omega = Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")]
 Autoguidance = Annotated[float, typer.Option(help="Guidance by an earlier version, 1.5 for more variety.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same picture.")]
-Sampler = Annotated[str, typer.Option(help="random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.")]
+Sampler = Annotated[
+    str, typer.Option(help="mixture, random-patch (paper), torus-grid, sliding-window, multidiffusion or diffcollage.")
+]
 Solver = Annotated[str, typer.Option(help="ddim, ddpm or dpm-solver++.")]
 Eta = Annotated[float | None, typer.Option(help="Share of fresh noise of ddim, 0 to 1 (0).")]
 Conditioning = Annotated[str, typer.Option(help="dense (one pass) or per-label (paper).")]
 Patch = Annotated[int | None, typer.Option(help="Window side in px; that of training by default.")]
 Stride = Annotated[
-    int | None, typer.Option(help="px between windows of sliding-window (patch / 2) and multidiffusion (patch / 4).")
+    int | None,
+    typer.Option(help="px between windows of mixture (3/4 of the patch), sliding-window (1/2), multidiffusion (1/4)."),
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Windows per network call; by default what memory holds.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")]

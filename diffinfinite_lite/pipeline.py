@@ -49,7 +49,7 @@ def generate(
     omega: float = 0.0,
     autoguidance: float = 0.0,
     seed: int = 0,
-    sampler: str = "random-patch",
+    sampler: str = "mixture",
     solver: str = "ddim",
     eta: float | None = None,
     conditioning: str = "dense",
@@ -73,12 +73,12 @@ def generate(
     steps : denoising steps S, 1 to 1000.
     omega : guidance of eq. 2, at least 0.
     autoguidance : strength s of `autoguidance`; with 1.5 samples vary more, and take longer.
-    sampler : name of a plan: random-patch, torus-grid, sliding-window, multidiffusion, diffcollage.
+    sampler : name of a plan, see `windows`; "random-patch" is the paper's, "mixture" paints the best tissue.
     solver : ddim, ddpm or dpm-solver++.
     eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.
     conditioning : "dense" or "per-label".
     patch : side of a window in px, that of training by default.
-    stride : px between windows of sliding-window and multidiffusion: half and a quarter of the patch by default.
+    stride : px between windows of mixture, sliding-window and multidiffusion, each with a default of its own.
     batch_size : windows a network call, by default what `denoise.fitting_batch` says.
     precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.

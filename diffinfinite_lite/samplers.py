@@ -162,7 +162,8 @@ def find_plan(name: str, stride: int | None = None) -> Plan:
     if stride is None:
         return PLANS[name]
     if name not in STRIDED:
-        raise ValueError(f"a stride is a setting of {' and '.join(STRIDED)} only, got one for {name}")
+        which = " and ".join((", ".join(STRIDED[:-1]), STRIDED[-1]))
+        raise ValueError(f"a stride is a setting of {which} only, got one for {name}")
     return partial(PLANS[name], stride=stride)
 
 

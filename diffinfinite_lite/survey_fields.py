@@ -221,7 +221,7 @@ def _painted(
             mask = np.pad(mask, missing, mode="symmetric")[:side, :side]
             mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
         pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
-                        sampler="torus-grid", solver="dpm-solver++")  # fmt: skip
+                        solver="dpm-solver++")  # fmt: skip
         inner = pair.image[EDGE:-EDGE, EDGE:-EDGE]
         yield Field(_cut(inner, size, rng), False, MODEL, context or "")
 

@@ -21,6 +21,7 @@ Number = float | Mapping | None
 Measured = Mapping[str, Mapping[str, Number]]
 
 SHUFFLED = "random-patch, windows shuffled"
+MIXTURE = "Mixture of Diffusers"
 REAL, PUBLISHED = "real tiles of other clusters", "the authors' published patches"
 AS_MANY = "real, as many as synthetic"  # a row of ours: else the number of tiles would decide
 TRAINED = ("real", AS_MANY, "synthetic", "augmented")
@@ -133,8 +134,9 @@ def table1_right(here: Measured, settings: Mapping) -> Table:
         f"{_conditions(settings)} Large images of {side} x {side} tiles are cut to tiles, as in the paper's Table 5; "
         "the paper scales 2048 px down to 512 and compares with real images of that size, of which open data have "
         "none for lung. (b) uses real masks: here pseudo-annotations of test tiles of one context laid side by side, "
-        "since large annotated fields are not public. DiffCollage runs on the same network, masks and seeds as (c). "
-        "The values do not compare with the paper's, and two canvases a row are too few to order rows that are close."
+        f"since large annotated fields are not public. DiffCollage and {MIXTURE} (the default of this library; the "
+        "paper has no such row) run on the same network, masks and seeds as (c). The values do not compare with the "
+        "paper's, and two canvases a row are too few to order rows that are close."
     )
     return _beside("Table 1, right: large images", TABLE_1_RIGHT, here, {"IP": "IP", "IR": "IR"}, note)
 

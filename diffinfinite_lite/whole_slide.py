@@ -61,7 +61,7 @@ def generate_slide(
     omega: float = 0.0,
     autoguidance: float = 0.0,
     seed: int = 0,
-    sampler: str = "random-patch",
+    sampler: str = "mixture",
     solver: str = "ddim",
     eta: float | None = None,
     conditioning: str = "dense",

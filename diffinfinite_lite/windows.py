@@ -10,6 +10,7 @@ random-patch      paper Alg. 2, eq. 6: 1 on pixels no earlier window of the leve
 torus-grid        the same on a grid of n windows an axis, shifted at random each level (SpotDiffusion, 2025)
 sliding-window    the same in raster order, half a window apart
 multidiffusion    1 / the number of windows that cover the pixel (Bar-Tal et al., 2023)
+mixture           falls to nothing towards the window's edge (Mixture of Diffusers, Barbero Jiménez, 2023)
 diffcollage       +1 on patches, -1 on overlaps of two, +1 where overlaps cross (Zhang et al., 2023)
 ================  ========================================================================================
 
@@ -25,7 +26,8 @@ covariance from every plan; a larger one gets the right mean, and the right cova
 beside a window. Where windows move or overlap, a pixel's estimate is a mean, over levels or windows, of perfect
 estimates that each saw other surroundings; that mean is the perfect estimate of no distribution, shrinks too much,
 and loses contrast: up to 0.3 of the variance times correlation length / patch an axis, however many the steps. A
-grid that never moves loses nothing inside its windows and everything across (``docs/adr/0008``; tested).
+grid that never moves loses nothing inside its windows and everything across (``docs/adr/0008``; tested). The mixture
+stands between the two, and paints the best tissue by far with the shipped model (``docs/adr/0011``).
 """
 
 from __future__ import annotations
@@ -44,13 +46,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of latent pixels; past the bottom or right border it goes on at the top or left.
-
-    Attributes
-    ----------
-    top, left : row and column of its first pixel.
-    height, width : extent in latent pixels.
-    """
+    """A rectangle of latent pixels; past the bottom or right border it goes on at the top or left."""
 
     top: int
     left: int
@@ -58,11 +54,7 @@ class Window:
     width: int
 
     def index(self, size: Size) -> tuple:
-        """Index of the window's pixels in the last two axes of a canvas.
-
-        Parameters
-        ----------
-        size : (H, W) of the canvas
+        """Index of the window's pixels in the last two axes of a canvas (H, W).
 
         Returns
         -------
@@ -145,12 +137,8 @@ def multidiffusion(
 ) -> Iterator[View]:
     """Average of all windows over each pixel (MultiDiffusion, Bar-Tal et al., 2023). Nothing is random.
 
-    Averaging noise estimates equals averaging the windows' next states, since a step is affine in both.
-
-    Parameters
-    ----------
-    size, patch, generator : as in `random_patch`
-    stride : latent pixels between windows, default ``patch // 4``; set it with `functools.partial`
+    Averaging noise estimates equals averaging the windows' next states, since a step is affine in both. Parameters as
+    in `random_patch`, and ``stride``: latent pixels between windows, ``patch // 4`` by default (`functools.partial`).
 
     Yields
     ------
@@ -160,17 +148,18 @@ def multidiffusion(
     ------
     ValueError : the stride is below 1.
     """
-    axes = [_starts(n, patch, max(patch // 4, 1), stride) for n in size]
-    counts = []
-    for n, starts in zip(size, axes, strict=True):
-        count = torch.zeros(n)
-        for start in starts:
-            count[start : start + patch] += 1
-        counts.append(count)
-    for top in axes[0]:
-        for left in axes[1]:
-            rows, columns = counts[0][top : top + patch], counts[1][left : left + patch]
-            yield Window(top, left, len(rows), len(columns)), 1 / (rows[:, None] * columns)
+    yield from _average(size, patch, *(_starts(n, patch, max(patch // 4, 1), stride) for n in size), torch.ones)
+
+
+def mixture(size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None) -> Iterator[View]:
+    """Average of windows that fade towards their edges (Mixture of Diffusers, Barbero Jiménez, 2023), by a Hann window.
+
+    Most pixels hear the same window at all levels, which paints as it was trained to; neighbours meet softly.
+    Parameters, yields and raises as in `multidiffusion`, but windows are evenly spread, 3/4 patch apart at most.
+    """
+    axes = [_starts(n, patch, max(3 * patch // 4, 1), stride) for n in size]
+    even = ([k * axis[-1] // max(len(axis) - 1, 1) for k in range(len(axis))] for axis in axes)
+    yield from _average(size, patch, *even, lambda n: hann(1, n)[0])
 
 
 def diffcollage(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
@@ -210,18 +199,14 @@ PLANS: dict[str, Plan] = {
     "torus-grid": torus_grid,
     "sliding-window": sliding_window,
     "multidiffusion": multidiffusion,
+    "mixture": mixture,
     "diffcollage": diffcollage,
 }
-STRIDED = ("sliding-window", "multidiffusion")  # plans whose windows are a chosen distance apart
+STRIDED = ("sliding-window", "multidiffusion", "mixture")  # plans whose windows are a chosen distance apart
 
 
 def check_plan(views: Iterable[View], size: Size) -> None:
     """Refuse a plan whose weights do not sum to one.
-
-    Parameters
-    ----------
-    views : windows and weights of one level
-    size : (H, W) of the canvas
 
     Raises
     ------
@@ -298,3 +283,18 @@ def _first_writer(size: Size, patch: int, tops: list[int], lefts: list[int]) -> 
     for top in tops:
         for left in lefts:
             yield _claim(free, Window(top, left, min(patch, size[0]), min(patch, size[1])))
+
+
+def _average(
+    size: Size, patch: int, tops: list[int], lefts: list[int], profile: Callable[[int], Tensor]
+) -> Iterator[View]:
+    """Along each axis a window's weight is its profile over the sum of all profiles there."""
+    axes = []
+    for n, starts in zip(size, (tops, lefts), strict=True):
+        weight, total = profile(min(patch, n)), torch.zeros(n)
+        for start in starts:
+            total[start : start + patch] += weight
+        axes.append([(start, weight / total[start : start + patch]) for start in starts])
+    for top, rows in axes[0]:
+        for left, columns in axes[1]:
+            yield Window(top, left, len(rows), len(columns)), rows[:, None] * columns

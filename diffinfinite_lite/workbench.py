@@ -110,7 +110,7 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
         "seed": widgets.BoundedIntText(value=0, min=0, max=10**6, description="seed", **describe),
         "steps": widgets.IntSlider(value=steps, min=2, max=50, description="steps", **late),
         "solver": widgets.Dropdown(options=SCHEDULERS, value="dpm-solver++", description="solver", **describe),
-        "sampler": widgets.Dropdown(options=list(PLANS), description="sampler", **describe),
+        "sampler": widgets.Dropdown(options=list(PLANS), value="mixture", description="sampler", **describe),
         "patch": widgets.Dropdown(options=[64, 128, 224], value=224, description="window, px", **describe),
         "conditioning": widgets.Dropdown(options=CONDITIONINGS, description="conditioning", **describe),
     }

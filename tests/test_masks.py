@@ -9,7 +9,7 @@ from skimage.segmentation import find_boundaries
 
 from diffinfinite_lite import masks
 from diffinfinite_lite.layouts import layout
-from diffinfinite_lite.masks import clean, generate_cells, generate_mask, one_hot, upsample
+from diffinfinite_lite.masks import clean, generate_cells, generate_mask, one_hot, open_borders, upsample
 from diffinfinite_lite.noise import coordinate_noise
 from diffinfinite_lite.pipeline import load_models
 from diffinfinite_lite.unet import CONTEXTS
@@ -60,19 +60,41 @@ def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
     monkeypatch.setattr(masks, "sample", sample)
     monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
     sizes = [(4096, 2048), (1024, 512), (64, 64)]
-    for size in sizes:
-        masks.generate_cells(None, "normal", size, seed=7)
+    made = [masks.generate_cells(None, "normal", size, seed=7) for size in sizes]
+    assert [cells.shape for cells in made] == [(512, 256), (128, 64), (8, 8)], "a cell of what comes back is 8 px"
     assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (8, 8)]
     noise = [coordinate_noise(seed, 0, 5, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
     assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.05, "the picture starts from its mask's noise"
 
 
 @pytest.mark.parametrize("context", CONTEXTS[1:])
-def test_shipped_model_draws_masks_like_its_layouts(context):
+def test_open_borders_of_layouts(context):
+    """Only borders between regions are given up, and no stroma: what stays is still most of the mask."""
+    labels = layout(context, (96, 96), np.random.default_rng(0))
+    opened = open_borders(labels)
+    given_up = opened != labels
+    assert given_up.any() and (opened[given_up] == 0).all() and not (labels[given_up] == 3).any()
+    assert find_boundaries(np.where(labels == 0, 1, labels), connectivity=2, mode="thick")[given_up].all()
+    assert (opened > 0).mean() >= 0.6
+
+
+def test_open_borders_leaves_sparse_masks_and_strands_alone():
+    apart = np.zeros((9, 12), np.uint8)
+    apart[:, :5], apart[:, 7:] = 1, 4
+    strand = np.full((9, 12), 3, np.uint8)
+    strand[4:6] = 1
+    for labels in (apart, strand, np.ones_like(apart)):
+        assert np.array_equal(open_borders(labels), labels)
+
+
+@pytest.mark.parametrize("context", CONTEXTS[1:])
+def test_shipped_model_draws_masks_like_its_layouts(context, monkeypatch):
     """Regions of the right labels and of about the right coarseness: specks would have far more boundary."""
+    opened = generate_cells(load_models()[2], context, (384, 384), seed=0)
+    assert (opened > 0).mean() >= 0.6
+    monkeypatch.setattr(masks, "open_borders", lambda labels: labels)
     cells = generate_cells(load_models()[2], context, (384, 384), seed=0)
     taught = layout(context, cells.shape, np.random.default_rng(0))
-    assert (cells > 0).mean() >= 0.6
     assert np.bincount(cells.ravel(), minlength=5).argmax() == np.bincount(taught.ravel(), minlength=5).argmax()
     boundary = [find_boundaries(labels).mean() for labels in (cells, taught)]
     assert 0.5 < boundary[0] / boundary[1] < 1.6

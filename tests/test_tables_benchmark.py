@@ -90,11 +90,12 @@ def test_figure_11_takes_every_sampler_on_the_same_canvases(monkeypatch, peers):
     monkeypatch.setattr(benchmark, "long_range", measured)
     contexts = ("adenocarcinoma", "squamous", "normal")
     masks = [np.full((4, 4), i, np.uint8) for i in range(3)]
-    c, collage = (
+    c, collage, mixture = (
         [pair(*both, seed, sampler) for seed, both in enumerate(zip(contexts, masks, strict=True))]
-        for sampler in ("random-patch", "diffcollage")
+        for sampler in ("random-patch", "diffcollage", "mixture")
     )
     monkeypatch.setattr(benchmark, "shuffled", lambda p: Pair(p.image, p.mask, [], p.run | {"sampler": "shuffled"}))
-    assert len(benchmark.figure_11(c, collage, peers, steps=2)) == len(seen) == 5
+    others = {"diffcollage": collage, "mixture": mixture}
+    assert len(benchmark.figure_11(c, others, peers, steps=2)) == len(seen) == 6
     assert all(canvases == seen["random-patch"] for canvases in seen.values())
     assert len(seen["multidiffusion"]) == peers

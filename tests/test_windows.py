@@ -55,12 +55,25 @@ def test_no_line_is_a_seam_more_often_than_one_and_a_half_times_the_mean(name, s
         assert lines.min() >= 0.5 * lines.mean()
 
 
+def test_mixture_windows_stay_spread_evenly_and_fade():
+    """Equally far apart, deaf to the generator; where another window takes over, a weight ends near zero."""
+    first, second = (draw("mixture", (16, 52), 16, seed) for seed in (0, 1))
+    lefts = [window.left for window, _ in first]
+    assert lefts == [window.left for window, _ in second] == [0, 12, 24, 36]
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True))
+    inner = first[1][1][0]
+    assert inner[0] < 0.05 and inner[-1] < 0.05 and (inner[4:12] == 1).all()
+    assert (inner[:4].diff() > 0).all() and torch.allclose(inner, inner.flip(0))
+    assert first[0][1][0, 0] == 1, "at the canvas border there is nobody to fade into"
+
+
 TABLE = {  # patches of 512 px a level on canvases of 1024, 2048 and 4096 px
     "torus-grid": (4, 16, 64),
     "sliding-window": (9, 49, 225),
     "multidiffusion 32": (9, 49, 225),
     "multidiffusion 16": (25, 169, 841),
     "multidiffusion 8": (81, 625, 3249),
+    "mixture": (9, 25, 121),
     "diffcollage": (16, 100, 484),
 }
 
