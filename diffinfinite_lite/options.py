@@ -14,7 +14,7 @@ Mask = Annotated[Path | None, typer.Option(help="Index-colour or greyscale pictu
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
 Steps = Annotated[int, typer.Option(help="Denoising steps.")]
 Omega = Annotated[float, typer.Option(help="Guidance of eq. 2; 0 uses the conditional model alone.")]
-Autoguidance = Annotated[float, typer.Option(help="Guidance by an earlier version, 1.5 for more variety.")]
+Autoguidance = Annotated[float, typer.Option(help="Guidance by an earlier version, 0.75 for more variety.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same picture.")]
 Sampler = Annotated[
     str, typer.Option(help="mixture, random-patch (paper), torus-grid, sliding-window, multidiffusion or diffcollage.")

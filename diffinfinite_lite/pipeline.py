@@ -72,7 +72,7 @@ def generate(
     size : (H, W) in px, multiples of 8 from 64; that of the mask where there is one, else (1024, 1024) by default.
     steps : denoising steps S, 1 to 1000.
     omega : guidance of eq. 2, at least 0.
-    autoguidance : strength s of `autoguidance`; with 1.5 samples vary more, and take longer.
+    autoguidance : strength s of `autoguidance`; with 0.75 samples vary more, and take longer.
     sampler : name of a plan, see `windows`; "random-patch" is the paper's, "mixture" paints the best tissue.
     solver : ddim, ddpm or dpm-solver++.
     eta : share of fresh noise of ddim, 0 to 1, 0 by default; the other solvers have none to set.

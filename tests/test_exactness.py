@@ -117,6 +117,25 @@ def test_what_moving_windows_lose_is_the_mean_of_perfect_estimates():
     assert np.abs(fixed[:PATCH, PATCH:]).max() < 1e-9
 
 
+def test_windows_that_stay_and_fade_lose_in_their_overlaps_alone():
+    """What the mixture returns is what its weights predict: right where one window is heard, little lost elsewhere."""
+
+    def precision(a):
+        total = np.zeros((WIDTH, WIDTH))
+        for window, weight in PLANS["mixture"]((PATCH, WIDTH), PATCH, None):
+            here = slice(window.left, window.left + PATCH)
+            inside = np.linalg.inv(a * correlation(PATCH, 4.0) + (1 - a) * np.eye(PATCH))
+            total[here, here] += weight[0].double().numpy()[:, None] * inside
+        return total
+
+    theory, rows = predicted(precision, 100), sampled(4.0, plan="mixture")
+    np.testing.assert_allclose(rows.T @ rows / len(rows), theory, atol=0.13)  # three standard errors of a variance
+    exact = predicted(precision, 1000)
+    moving = predicted(averaged(4.0), 1000)[0, 0]
+    assert exact[2, 2] > 0.99 and exact.diagonal().min() > 0.96 > 0.93 > moving
+    assert exact[9, 16] > 0.1, "windows 0-15 and 10-25: none holds both pixels, their overlap links them"
+
+
 def test_what_moving_windows_lose_goes_with_correlation_length_over_patch():
     lost = {xi: 1 - predicted(averaged(xi), 500)[0, 0] for xi in (0.02, 1.0, 4.0)}
     discretisation = lost.pop(0.02)  # of the solver, which independent pixels suffer as well
