@@ -10,7 +10,7 @@ larger ones are generated at that size and upsampled, as in the paper.
 Cleaning follows App. F without the published code's losses: cells between two regions that belong to neither by a
 clear margin, and regions under `MIN_REGION` cells, take the label of the nearest clear cell, so that no edge strip is
 erased and no label is favoured for its number. Last, borders between regions are left unknown, as annotators leave
-them: the image model has seen no others, and paints far better so (docs/adr/0011).
+them: the image model has seen few others, and paints far better so (docs/adr/0011).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def open_borders(labels: np.ndarray) -> np.ndarray:
     array([[1, 1, 1, 0, 3, 3, 0, 4, 4]], dtype=uint8)
     """
     opened = labels.copy()
-    for label in (1, 2, 4):
+    for label in (1, 2, 4):  # all but stroma
         own = labels == label
         border = own & ndimage.binary_dilation((labels > 0) & ~own, np.ones((3, 3)))
         opened[border & ndimage.binary_dilation(own & ~border, np.ones((5, 5)))] = 0

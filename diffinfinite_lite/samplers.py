@@ -162,8 +162,7 @@ def find_plan(name: str, stride: int | None = None) -> Plan:
     if stride is None:
         return PLANS[name]
     if name not in STRIDED:
-        which = " and ".join((", ".join(STRIDED[:-1]), STRIDED[-1]))
-        raise ValueError(f"a stride is a setting of {which} only, got one for {name}")
+        raise ValueError(f"expected a sampler among {', '.join(STRIDED)} for a stride, got {name!r}")
     return partial(PLANS[name], stride=stride)
 
 

@@ -133,7 +133,7 @@ def test_hand_made_mask_of_squares():
         ({"context": "normal", "sampler": "multidiffusion", "patch": 64, "stride": 72}, "patch of 64, got 72"),
         (
             {"context": "normal", "stride": 64, "sampler": "random-patch"},
-            "of sliding-window, multidiffusion and mixture only, got one for random-patch",
+            "among sliding-window, multidiffusion, mixture for a stride, got 'random-patch'",
         ),
         ({"context": "normal", "precision": "int8"}, "fp32, bf16, fp16, got 'int8'"),
         ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
