@@ -5,9 +5,11 @@ context: generated tiles in the upper half, real test tiles in the lower. The sh
 committed. What stands between the marks of docs/model_card.md is written from the same numbers. Tiles are generated in
 two ways for the same masks: each as a sample of its own, which is what a real tile can be compared with, and cut from
 canvases of 5 x 5 tiles, whose tissue is meant to go on from tile to tile; the difference is the price of painting
-by windows. Fréchet and kernel distance compare with all test tiles; whatever counts neighbours (precision, recall, A,
-C_T) with one tile per cluster, since rotated copies of one picture would falsify it. Each figure stands beside the
-same figure of as many real training tiles.
+by windows. Six canvases a context are painted however many tiles are asked for: their tiles are as many as real test
+tiles, and more are never compared with these, while a canvas takes as long as all its tiles do one by one. Fréchet and
+kernel distance compare with all test tiles; whatever counts neighbours (precision, recall, A, C_T) with one tile per
+cluster, since rotated copies of one picture would falsify it. Each figure stands beside the same figure of as many real
+training tiles.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, effici
 from diffinfinite_lite.masks import generate_mask
 from diffinfinite_lite.noise import cosine_alphas
 from diffinfinite_lite.pipeline import FACTOR, conditions, expected_hashes, guided, load_models
+from diffinfinite_lite.record import choose_device
 from diffinfinite_lite.report import evaluate, write_report
 from diffinfinite_lite.report_input import cut_canvas
 from diffinfinite_lite.samplers import sample
@@ -48,7 +51,7 @@ OUT, CARD = Path("reports"), Path("docs/model_card.md")
 PARTS = Path("runs/eval")  # what was made so far
 SOURCE = [path.read_text("utf8") for path in sorted(Path(catalog.__file__).parent.glob("*.py"))]  # of this very process
 MARKS = "<!-- figures: make eval -->", "<!-- end -->"
-TILE, ACROSS = 224, 5
+TILE, ACROSS, CANVASES = 224, 5, 6  # px; tiles along a canvas; canvases of a context at most
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
 DRAWS = 20  # of each random subset; means and 95% intervals over them
 
@@ -90,31 +93,37 @@ def remembered(name: str, make: Callable[[], dict[str, np.ndarray]], **settings)
 def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict[str, list[Tensor]], list]:
     """Tiles (3, TILE, TILE) "generated" one by one and "cut from canvases", and their masks (TILE, TILE).
 
-    Canvases and their masks have seeds 0, 1, ...
+    Masks have seeds 0, 1, ...; the first `CANVASES` of them are painted as canvases too.
     """
     tiles: dict[str, list[Tensor]] = {"generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
     side = TILE * min(ACROSS, int(np.ceil(count**0.5)))
 
-    def both(seed: int) -> dict[str, np.ndarray]:
-        pair = generate(context, size=(side, side), seed=seed, sampler=sampler, **settings)
-        return {
-            "cut from canvases": np.stack(cut_canvas(pair.image, (TILE, TILE))),
-            "masks": np.stack(cut_canvas(pair.mask, (TILE, TILE))),
-            **one_by_one(pair.mask, context, seed, **settings),
-        }
+    def make(seed: int) -> dict[str, np.ndarray]:
+        mask = make_mask(context, (side, side), seed, settings["precision"])
+        made = {"masks": np.stack(cut_canvas(mask, (TILE, TILE))), **one_by_one(mask, context, seed, **settings)}
+        if seed < CANVASES:
+            canvas = generate(context, mask, seed=seed, sampler=sampler, **settings)
+            made["cut from canvases"] = np.stack(cut_canvas(canvas.image, (TILE, TILE)))
+        return made
 
     bar = tqdm(total=count, desc=context, unit="tile")
     for seed in range(count):
         if len(masks) >= count:
             break
-        made = remembered(f"{context}-{side}-{seed}", partial(both, seed), sampler=sampler, **settings)
-        for name in tiles:
+        made = remembered(f"{context}-{side}-{seed}", partial(make, seed), sampler=sampler, **settings)
+        for name in tiles.keys() & made.keys():
             tiles[name] += [to_tensor(tile) for tile in made[name]]
         masks += list(made["masks"])
         bar.update(min(len(masks), count) - bar.n)
     bar.close()
     return {name: made[:count] for name, made in tiles.items()}, masks[:count]
+
+
+def make_mask(context: str, size: tuple[int, int], seed: int, precision: str) -> np.ndarray:
+    """Labels (H, W), as `generate` makes them from a context."""
+    device = choose_device(None)
+    return generate_mask(load_models()[2].to(device), context, size, seed=seed, precision=precision, device=device)
 
 
 def one_by_one(
@@ -134,11 +143,12 @@ def one_by_one(
     -------
     uint8 (N, TILE, TILE, 3) as "generated"
     """
-    autoencoder, unet, _ = load_models()
-    window = TILE // FACTOR
+    device = choose_device(None)
+    autoencoder, unet, _ = (model.to(device) for model in load_models())
+    alphas, window = cosine_alphas().to(device), TILE // FACTOR
     levels = sample(
-        Denoiser(guided(unet, autoguidance), cosine_alphas(), omega=omega, batch_size=16, precision=precision),
-        conditions(mask, context),
+        Denoiser(guided(unet, autoguidance), alphas, omega=omega, batch_size=16, precision=precision),
+        conditions(mask, context).to(device),
         channels=autoencoder.latent_channels,
         patch=window,
         plan=partial(multidiffusion, stride=window),
@@ -198,7 +208,7 @@ def solvers(test: list[Tensor], *, omega: float, autoguidance: float, precision:
     standardise = Standardiser.fit(real)
     size = (ACROSS * TILE,) * 2
     settings = {"omega": omega, "autoguidance": autoguidance, "precision": precision}
-    masks = [(c, generate_mask(load_models()[2], c, size, precision=precision)) for c in CONTEXTS[1:]]
+    masks = [(c, make_mask(c, size, 0, precision)) for c in CONTEXTS[1:]]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
         tiles = []
@@ -403,7 +413,7 @@ def figures(result: dict) -> str:
     lines = [
         f"Measured on {count * len(CONTEXTS[1:]):,} generated tiles of {TILE} px, {count} of each context, made one by "
         f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
-        f"as many cut from canvases ({options['sampler']}) of the same masks. Image weights "
+        f"{result['settings']['cut']:,} cut from canvases ({options['sampler']}) of the same masks. Image weights "
         f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars:",
         "",
         "| | measured | wanted | reached |",
@@ -472,7 +482,11 @@ def main(
         masks += labels
     order = rng.permutation(len(masks))
     made, masks = [sets["generated"][i] for i in order], [masks[i] for i in order]
-    result["settings"] = {"options": {"per_context": per_context, **sampling}, "weights": expected_hashes()}
+    result["settings"] = {
+        "options": {"per_context": per_context, **sampling},
+        "weights": expected_hashes(),
+        "cut": len(sets["cut from canvases"]),
+    }
     result["fidelity"] = compare(real_tiles, sets, rng)
     result["solvers"] = solvers(real, omega=omega, autoguidance=autoguidance, precision=precision)
     result["sensitivity"] = sensitivity(steps)

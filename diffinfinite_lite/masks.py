@@ -153,7 +153,8 @@ def generate_cells(
     if context not in CONTEXTS[1:]:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS[1:])}, got {context!r}")
     cell = CELL * max(1, max(size) / (CELL * LARGEST))  # px; the same along both sides
-    cells = [max(4, math.ceil(side / cell)) for side in size]
+    kept = [math.ceil(side / cell) for side in size]
+    cells = [max(PATCH, n) for n in kept]  # on a canvas smaller than those of training regions would be too small
     denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
     for level in sample(
         denoiser,
@@ -166,8 +167,9 @@ def generate_cells(
         seed=seed ^ OTHER_NOISE,
     ):
         scores = level.canvas.latents
-    labels = clean(scores.cpu().numpy() / SCALE)
-    fine = tuple(max(n, math.ceil(side / CELL)) for n, side in zip(labels.shape, size, strict=True))
+    top, left = ((n - few) // 2 for n, few in zip(cells, kept, strict=True))
+    labels = clean(scores.cpu().numpy() / SCALE)[top : top + kept[0], left : left + kept[1]]
+    fine = tuple(math.ceil(side / CELL) for side in size)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
     return open_borders(labels)

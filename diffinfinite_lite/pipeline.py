@@ -135,8 +135,9 @@ def generate(
             maps = level.canvas.timestep_map[None] if level.frames is None else level.frames  # None: all was known
             frames += list(maps.short().cpu().numpy())
     latents = level.canvas.latents
+    border = rim(sampler, size, window)
     with timed(clock, "decoding"), lower_precision(latents.device, precision):
-        picture = decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=rim(sampler))
+        picture = decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=border)
     image = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     run = {
         "context": context,
@@ -178,13 +179,12 @@ def check_method(sampler: str, stride: int | None, solver: str, steps: int, eta:
     return find_plan(sampler, stride)
 
 
-def rim(sampler: str) -> int:
-    """Border of the decoder: `BORDER` for plans that wrap around, so that latents know of no edge, else 0.
+def rim(sampler: str, size: tuple[int, int], window: int) -> int:
+    """Border of the decoder: `BORDER` where windows (latents) wrap around a canvas (px), which has no edge then, or 0.
 
-    Windows of the other plans end where the canvas does. Latents there are like the outermost ones of training tiles,
-    which expect the decoder's zero padding and turn into a dotted rim without it.
+    Elsewhere outermost latents are those of training tiles: without zero padding they turn into a dotted rim.
     """
-    return BORDER if sampler in ("random-patch", "torus-grid") else 0
+    return BORDER if sampler in ("random-patch", "torus-grid") and max(size) > window * FACTOR else 0
 
 
 def window_and_stride(patch: int | None, stride: int | None = None, weights: Path = WEIGHTS) -> tuple[int, int | None]:

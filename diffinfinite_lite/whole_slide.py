@@ -164,7 +164,7 @@ def generate_slide(
         "labels": dict(zip(LABELS, shares, strict=True)),
         **pipeline.provenance(weights),
     }
-    border = pipeline.rim(sampler)
+    border = pipeline.rim(sampler, size, window)
     there = Plane(lambda *at: latents[at].to(device), latents.shape)
     with room(out, f"all {steps} levels are safe in {store}"):
         place = out / UNFINISHED

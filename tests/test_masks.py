@@ -62,9 +62,19 @@ def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
     sizes = [(4096, 2048), (1024, 512), (64, 64)]
     made = [masks.generate_cells(None, "normal", size, seed=7) for size in sizes]
     assert [cells.shape for cells in made] == [(512, 256), (128, 64), (8, 8)], "a cell of what comes back is 8 px"
-    assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (8, 8)]
+    assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (48, 48)], "never less than what it learnt from"
     noise = [coordinate_noise(seed, 0, 5, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
     assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.05, "the picture starts from its mask's noise"
+
+
+def test_a_small_mask_is_the_middle_of_one_as_large_as_those_learnt_from(monkeypatch):
+    scores = torch.zeros(5, 48, 48)
+    scores[3], scores[1, :, 24:] = 1, 2  # stroma, and carcinoma in the right half
+    level = SimpleNamespace(canvas=SimpleNamespace(latents=scores))
+    monkeypatch.setattr(masks, "sample", lambda *_, **settings: [level])
+    monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
+    cells = masks.generate_cells(None, "normal", (64, 128))
+    assert cells.shape == (8, 16) and (cells[:, :7] == 3).all() and (cells[:, 9:] == 1).all()
 
 
 @pytest.mark.parametrize("context", CONTEXTS[1:])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffinfinite_lite import generate, pipeline
+from diffinfinite_lite import generate, pipeline, windows
 from diffinfinite_lite import pair as pair_module
 from diffinfinite_lite.tiles import LABELS
 
@@ -104,6 +104,11 @@ def test_stride_is_the_distance_of_windows_in_px(sampler, usual, other):
     plain, same, changed = (generate(**settings, stride=stride) for stride in (None, usual, other))
     assert np.array_equal(plain.image, same.image) and plain.run["stride"] is None
     assert (changed.run["stride"], changed.run["windows"]) == (other, 64 // other + 1)
+
+
+def test_all_plans_are_one_on_a_canvas_of_one_window():
+    pictures = [generate("normal", size=(224, 224), steps=2, sampler=name).image for name in windows.PLANS]
+    assert all(np.array_equal(picture, pictures[0]) for picture in pictures[1:])
 
 
 def test_hand_made_mask_of_squares():

@@ -34,8 +34,9 @@ def result(ratio=1.0, steps=20.0):
         "settings": {
             "options": {
                 **{"per_context": 400, "steps": 20, "solver": "dpm-solver++"},
-                **{"sampler": "torus-grid", "omega": 0.0, "precision": "bf16"},
+                **{"sampler": "mixture", "omega": 0.0, "precision": "bf16"},
             },
+            "cut": 450,
             "weights": {"image": "0123456789abcdef"},
         },
         "autoencoder": {
@@ -67,6 +68,7 @@ def test_figures_of_the_card_are_those_of_the_result():
     assert rows["Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps"] == ["-20.0%", "at most +10%", "yes"]
     text = quality.figures(result())
     assert "1,200 generated tiles of 224 px, 400 of each context" in text and "9 of 10 bars" in text
+    assert "on 450 cut from canvases (mixture)" in text
     assert "(20 dpm-solver++ steps, ω = 0, bf16)" in text and "`0123456789ab`" in text
 
 
