@@ -5,8 +5,8 @@ context: generated tiles in the upper half, real test tiles in the lower. The sh
 committed. What stands between the marks of docs/model_card.md is written from the same numbers. Tiles are generated in
 two ways for the same masks: each as a sample of its own, which is what a real tile can be compared with, and cut from
 canvases of 5 x 5 tiles, whose tissue is meant to go on from tile to tile; the difference is the price of painting
-by windows. No more than six canvases a context are painted, however many tiles are asked for: theirs are as many as real
-test tiles, more could not be compared, and a canvas takes longer than all of its tiles do one by one. Fréchet and
+by windows. No more than six canvases a context are painted, however many tiles are asked for: theirs are as many as
+real test tiles, more could not be compared, and a canvas takes longer than its tiles do one by one. Fréchet and
 kernel distance compare with all test tiles; whatever counts neighbours (precision, recall, A, C_T) with one tile per
 cluster, since rotated copies of one picture would falsify it. Each figure stands beside the same figure of as many real
 training tiles.
