@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -83,9 +84,10 @@ def remembered(name: str, make: Callable[[], dict[str, np.ndarray]], **settings)
     path = PARTS / f"{name}-{key.hexdigest()[:16]}.npz"
     if not path.exists():
         PARTS.mkdir(parents=True, exist_ok=True)
-        with open(path.with_suffix(".partial"), "wb") as file:
+        partial_file = path.with_suffix(f".{os.getpid()}.partial")  # by process: two may share the work
+        with open(partial_file, "wb") as file:
             np.savez_compressed(file, **make())
-        path.with_suffix(".partial").rename(path)
+        partial_file.replace(path)
     with np.load(path) as arrays:
         return dict(arrays)
 

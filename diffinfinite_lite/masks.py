@@ -2,7 +2,7 @@ r"""From a context prompt to a label mask (paper 4.3, App. E and F).
 
 The mask model is the image model's network on one-hot label maps: five channels of +1 (this label) and -1 (not this
 label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned on the context prompt alone. Because it
-is sampled by the same random patches, masks of up to 2048 px come in one go, five times its 48-cell training size;
+is sampled by random windows as well, masks of up to 2048 px come in one go, five times its 48-cell training size;
 larger ones are generated at that size and upsampled, as in the paper.
 
     prompt -> sample -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels of every pixel
@@ -34,7 +34,7 @@ CELL = 8  # px a mask cell: at 16 px, alveolar walls and thin stroma are lost
 PATCH = 48  # cells the mask model was trained on
 LARGEST = 256  # cells a side that are sampled in one go
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
-STEPS, ETA = 30, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
+STEPS, ETA = 20, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
 MIN_REGION = 8  # cells, 512 square px
 SCALE = 0.35  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
@@ -68,27 +68,33 @@ def clean(scores: np.ndarray) -> np.ndarray:
     labels = scores.argmax(axis=0).astype(np.uint8)
     first, second = np.sort(scores, axis=0)[:-3:-1]
     doubtful = find_boundaries(labels, mode="thick") & (first - second < CLEAR_MARGIN)
-    regions = connected(labels, background=-1, connectivity=2)  # a thin strand may run diagonally
-    doubtful |= np.bincount(regions.ravel())[regions] < MIN_REGION
+    doubtful |= specks(labels)
     if doubtful.all():
         return labels
     nearest = ndimage.distance_transform_edt(doubtful, return_distances=False, return_indices=True)
     return labels[tuple(nearest)]
 
 
+def specks(labels: np.ndarray) -> np.ndarray:
+    """Which cells (H, W) belong to a region of fewer than `MIN_REGION` cells, bool."""
+    regions = connected(labels, background=-1, connectivity=2)  # a thin strand may run diagonally
+    return np.bincount(regions.ravel())[regions] < MIN_REGION
+
+
 def open_borders(labels: np.ndarray) -> np.ndarray:
-    """Labels of cells (H, W), those at a region's border to another one unknown.
+    """Labels of cells (H, W), those at a region's border to another one unknown, and so are specks that this leaves.
 
     Stroma keeps all of its cells, and so does any strand that is nothing but border: septa would be gone.
 
-    >>> open_borders(np.array([[1, 1, 1, 1, 3, 3, 4, 4, 4]], np.uint8))
-    array([[1, 1, 1, 0, 3, 3, 0, 4, 4]], dtype=uint8)
+    >>> open_borders(np.array([[1, 1, 1, 1, 1, 3, 3, 4, 4]] * 3, np.uint8))[0]
+    array([1, 1, 1, 1, 0, 3, 3, 0, 0], dtype=uint8)
     """
     opened = labels.copy()
     for label in (1, 2, 4):  # all but stroma
         own = labels == label
         border = own & ndimage.binary_dilation((labels > 0) & ~own, np.ones((3, 3)))
         opened[border & ndimage.binary_dilation(own & ~border, np.ones((5, 5)))] = 0
+    opened[specks(opened) & (opened != 3)] = 0
     return opened
 
 
@@ -161,7 +167,7 @@ def generate_cells(
         prompt(context, tuple(cells)).to(device),
         channels=LABELS,
         patch=PATCH,
-        plan="random-patch",
+        plan="torus-grid",  # like random-patch, with half the windows: shares and sizes of regions are the same
         steps=steps,
         eta=ETA,
         seed=seed ^ OTHER_NOISE,
