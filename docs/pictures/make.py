@@ -9,6 +9,11 @@ from diffinfinite_lite import generate
 from diffinfinite_lite.tiles import colour_mask
 from diffinfinite_lite.unet import CONTEXTS
 
-pairs = [generate(context, size=(512, 512), steps=20, solver="dpm-solver++", seed=0) for context in CONTEXTS[1:]]
-rows = [np.hstack([pair.image for pair in pairs]), np.hstack([colour_mask(pair.mask) for pair in pairs])]
-Image.fromarray(np.vstack(rows)).save(Path(__file__).parent / "contexts.jpg", quality=92, subsampling=0)
+SIDE, GAP = 512, 12  # px
+columns = []
+for context in CONTEXTS[1:]:
+    pair = generate(context, size=(SIDE, SIDE), steps=20, solver="dpm-solver++", seed=0)
+    columns.append(np.concatenate([pair.image, np.full((GAP, SIDE, 3), 255, np.uint8), colour_mask(pair.mask)]))
+between = np.full((len(columns[0]), GAP, 3), 255, np.uint8)
+picture = np.hstack([columns[0], between, columns[1], between, columns[2]])
+Image.fromarray(picture).save(Path(__file__).parent / "contexts.jpg", quality=92, subsampling=0)
