@@ -410,17 +410,18 @@ def bars(result: dict) -> list[tuple[str, str, str, bool | None]]:
 def figures(result: dict) -> str:
     """What stands between the marks of the model card: how the tiles were made, and `bars` as Markdown."""
     options, found = result["settings"]["options"], bars(result)
-    count, marks = options["per_context"], {None: "", True: "yes", False: "no"}
+    count, marks = options["per_context"], {None: "–", True: "✓ ", False: "✗ "}
     reached = [row[3] for row in found if row[3] is not None]
     lines = [
         f"Measured on {count * len(CONTEXTS[1:]):,} generated tiles of {TILE} px, {count} of each context, made one by "
         f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
         f"{result['settings']['cut']:,} cut from canvases ({options['sampler']}) of the same masks. Image weights "
-        f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars:",
+        f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars (✓ reached, "
+        "✗ missed, – no bar):",
         "",
-        "| | measured | wanted | reached |",
-        "|---|---|---|---|",
-        *(f"| {name} | {measured} | {wanted} | {marks[bar]} |" for name, measured, wanted, bar in found),
+        "| | measured | wanted |",
+        "|---|---|---|",
+        *(f"| {name} | {measured} | {marks[bar]}{wanted} |" for name, measured, wanted, bar in found),
     ]
     return "\n".join(lines)
 

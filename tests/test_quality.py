@@ -58,14 +58,14 @@ def cells(text):
 
 def test_figures_of_the_card_are_those_of_the_result():
     rows = cells(quality.figures(result()))
-    assert rows["reconstruction, LC25000 test tiles"] == ["30.0 dB, SSIM 0.900", "at least 30 dB", "yes"]
-    assert rows["reconstruction, 8 real DiffInfinite patches"][::2] == ["27.0 dB, SSIM 0.800", "no"]  # 26.99
-    assert rows["Fréchet distance of generated tiles, over real to real"] == ["1.0", "at most 3", "yes"]
-    assert rows["Fréchet distance of tiles cut from canvases, over real to real"] == ["2.0", "", ""]
+    assert rows["reconstruction, LC25000 test tiles"] == ["30.0 dB, SSIM 0.900", "✓ at least 30 dB"]
+    assert rows["reconstruction, 8 real DiffInfinite patches"] == ["27.0 dB, SSIM 0.800", "✗ at least 27 dB"]  # 26.99
+    assert rows["Fréchet distance of generated tiles, over real to real"] == ["1.0", "✓ at most 3"]
+    assert rows["Fréchet distance of tiles cut from canvases, over real to real"] == ["2.0", "–"]
     assert rows["told from real by logistic regression"][0] == "75.6%"
-    assert rows["mean IoU of a segmenter, generated pairs / real tiles"] == ["0.62 / 0.71", "within 0.10", "yes"]
-    assert rows["authenticity A, generated / unseen real"] == ["0.500 / 0.500", "no lower than real", "yes"]
-    assert rows["Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps"] == ["-20.0%", "at most +10%", "yes"]
+    assert rows["mean IoU of a segmenter, generated pairs / real tiles"] == ["0.62 / 0.71", "✓ within 0.10"]
+    assert rows["authenticity A, generated / unseen real"] == ["0.500 / 0.500", "✓ no lower than real"]
+    assert rows["Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps"] == ["-20.0%", "✓ at most +10%"]
     text = quality.figures(result())
     assert "1,200 generated tiles of 224 px, 400 of each context" in text and "9 of 10 bars" in text
     assert "on 450 cut from canvases (mixture)" in text
