@@ -1,4 +1,7 @@
-"""The command line: `diffinfinite sample`, `slide`, `train`, `data`. No logic of its own, one sentence per error."""
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+
+No logic of its own, one sentence per error.
+"""
 
 from __future__ import annotations
 

@@ -147,7 +147,8 @@ def account(fields: Sequence[Field]) -> list[str]:
             )
         else:
             known = catalog.SETS[origin]
-            said.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.")
+            only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
+            said.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
     if any(f.origin == "diffinfinite-lung" for f in fields):
         said.append(
             "Open data hold only eight large real fields of lung, so there are fewer large pictures than small."

@@ -26,6 +26,7 @@ from html import escape
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
@@ -200,9 +201,17 @@ class FillAnswers(SphinxPostTransform):
     def _entry(self, name: str, entry: dict) -> list[nodes.Node]:
         address = self.app.builder.get_relative_uri(self.env.docname, entry["docname"]) + f"#quiz-{name}"
         question = nodes.paragraph()
-        question += nodes.reference("", entry["question"].astext(), refuri=address, internal=True)
+        question += nodes.reference("", "", *_within_link(entry["question"]), refuri=address, internal=True)
         answer = nodes.block_quote("", *(child.deepcopy() for child in entry["answer"]))
         return [question, answer]
+
+
+def _within_link(question: nodes.Node) -> list[nodes.Node]:
+    """Copies of what stands in a question, formulas included; its own links become text, since links do not nest."""
+    copy = question.deepcopy()
+    for link in list(copy.findall(lambda node: isinstance(node, addnodes.pending_xref | nodes.reference))):
+        link.replace_self(nodes.Text(link.astext()))
+    return copy.children
 
 
 def _forget(app: Sphinx, env, docname: str) -> None:

@@ -14,6 +14,7 @@ from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"^% modules (\d)$", re.MULTILINE)
+OPTION = re.compile(r"~?[\w.]*\bAnnotated\[(.+?), <typer\.[\w.]+ object at 0x[0-9a-f]+>\]")
 
 
 def layers(package: Path, project: Path) -> list[list[str]]:
@@ -72,6 +73,19 @@ def literal(lines: list[str]) -> list[str]:
     return out
 
 
+def without_options(signature: str) -> str:
+    """A signature with the types of a command's parameters, without the objects that describe its options.
+
+    >>> without_options("(a: ~types.Annotated[str | None, <typer.models.OptionInfo object at 0x7f88>] = None, b: int)")
+    '(a: str | None = None, b: int)'
+    """
+    return OPTION.sub(r"\1", signature)
+
+
+def _signature(app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returned: str):
+    return signature and without_options(signature), returned
+
+
 def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     lines[:] = literal(lines) if what == "module" else examples(lines)
     if what == "property" and lines:
@@ -80,5 +94,6 @@ def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, 
 
 def setup(app: Sphinx) -> dict[str, object]:
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", _signature)
     app.connect("source-read", _read)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}
