@@ -48,6 +48,8 @@ def plain_roles(text: str, cited: dict[str, str]) -> str:
 
     >>> plain_roles("read the {doc}`tour <01_tour>` by {cite:t}`a2023`, a {term}`tile`", {"a2023": "Aversa 2023"})
     'read the [tour](01_tour.ipynb) by Aversa 2023, a tile'
+    >>> plain_roles("{ref}`tour-seed` checks this", {})
+    'exercise *tour-seed* checks this'
     """
 
     def one(match: re.Match) -> str:
@@ -61,6 +63,8 @@ def plain_roles(text: str, cited: dict[str, str]) -> str:
             return f"({names})" if role in ("cite", "cite:p") else names
         if role == "math":
             return f"${body}$"
+        if role == "ref" and not explicit:
+            return f"exercise *{target}*"  # pages number them; here the heading has the name, see `plain_blocks`
         return shown
 
     return ROLE.sub(one, text)
@@ -116,7 +120,9 @@ def plain_blocks(text: str) -> list[str]:
         marks, name, title = fence.groups()
         end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() == marks), len(lines))
         inner = lines[at + 1 : end]
-        while inner and re.match(r"^:[\w-]+:", inner[0]):
+        while inner and (option := re.match(r"^:([\w-]+):\s*(.*)$", inner[0])):
+            if name == "exercise" and option[1] == "label":
+                title = title or option[2]
             inner.pop(0)
         out += ["\n".join(prose), *_directive(name, title, "\n".join(inner))]
         prose, at = [], end + 1
