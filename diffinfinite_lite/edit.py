@@ -9,7 +9,8 @@ the last step the kept latents are what they were, bit for bit:
 
 Then the picture is decoded and **kept pixels are put back**. After re-synthesis these are all pixels that the decoder
 computes from kept latents alone, `REACH` latents away from the nearest open one, so that putting them back draws no
-edge. Known pixels of an inpainted picture are kept up to the hole, where one may see what the autoencoder changes.
+edge. Known pixels of an inpainted picture are kept up to the hole, though latents beside it were painted anew, so
+that a step may show there (chapter 8 measures it, and that the autoencoder alone makes none).
 
 In principle every pixel depends on every label, since windows overlap over the levels. What is left out is what a
 label does beyond the margin.
