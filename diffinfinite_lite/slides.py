@@ -7,7 +7,7 @@ pixel; while a level is written its half goes to the next such file. So memory d
 
 The file is an OME-TIFF (pixel size in its XML and its resolution tags; levels in sub-directories, which Bio-Formats,
 QuPath and tifffile follow) and a plain pyramidal TIFF at the same time: its first directory is chained to the very
-same sub-directories, which OpenSlide follows.
+same sub-directories, and these to each other, which OpenSlide follows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -207,13 +208,13 @@ def _read(file: BinaryIO, shape: tuple[int, ...], top: int, left: int) -> np.nda
 
 
 def _chain(path: Path) -> None:
-    """Let the first directory of a BigTIFF go on at its first sub-directory; these are chained already."""
+    """Let each directory of a BigTIFF go on at the next level's; not every tifffile chains sub-directories itself."""
     with TiffFile(path) as file:
         first, order = file.pages.first, file.byteorder
-        start, below = first.offset, first.subifds
-    if below:
-        with open(path, "r+b") as file:
-            file.seek(start)
+        directories = [first.offset, *(first.subifds or ())]
+    with open(path, "r+b") as file:
+        for here, below in pairwise(directories):
+            file.seek(here)
             (entries,) = struct.unpack(f"{order}Q", file.read(8))
-            file.seek(start + 8 + 20 * entries)
-            file.write(struct.pack(f"{order}Q", below[0]))
+            file.seek(here + 8 + 20 * entries)
+            file.write(struct.pack(f"{order}Q", below))

@@ -13,7 +13,7 @@ from test_chapters import CHAPTERS
 
 FULL = {
     "01_tour": {"height": 1024, "width": 1024, "steps": 50, "large": 4096, "large_steps": 20},
-    "06_random_patches": {"height": 1024, "width": 1024, "steps": 50},
+    "06_random_patches": {"height": 512, "width": 512, "steps": 50},
     "07_whole_slide": {"height": 2048, "width": 3072, "steps": 20},
     "08_inpainting": {"steps": 50, "seeds": 4},
     "09_is_it_any_good": {"steps": 50},

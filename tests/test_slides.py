@@ -57,6 +57,23 @@ def test_openslide_and_tifffile_see_all_levels_and_the_pixel_size(folder, name):
     assert sorted(p.name for p in folder.iterdir()) == ["image.ome.tif", "labels.npy", "mask.ome.tif"]
 
 
+def test_levels_are_chained_whatever_tifffile_does(folder, tmp_path):
+    """On a machine with another tifffile OpenSlide once found fewer levels than were written."""
+    path = shutil.copy(folder / "image.ome.tif", tmp_path)
+    with tifffile.TiffFile(path) as file:
+        directories, levels = [file.pages.first.offset, *file.pages.first.subifds], len(file.series[0].levels)
+    with open(path, "r+b") as file:
+        for here in directories:
+            file.seek(here)
+            file.seek(here + 8 + 20 * int.from_bytes(file.read(8), "little"))
+            file.write(bytes(8))  # each directory is the last one
+    with OpenSlide(path) as slide:
+        assert slide.level_count == 1 < levels
+    slides._chain(path)
+    with OpenSlide(path) as slide:
+        assert slide.level_count == levels
+
+
 def test_pixels_of_the_picture(folder):
     picture = smooth(*SIZE)
     with tifffile.TiffFile(folder / "image.ome.tif") as file, OpenSlide(folder / "image.ome.tif") as slide:
