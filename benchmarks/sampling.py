@@ -160,8 +160,11 @@ def distance(px: int, steps: int) -> dict | None:
     real = extractor(tile.image for tile in catalog.load("lc25000-lung", "test", normalised=True))
     standardise = Standardiser.fit(real)
     real, masks = standardise(real), [(c, generate_mask(load_models()[2], c, (px, px))) for c in CONTEXTS[1:]]
-    ways = {"published": ("random-patch", "per-label")}
-    ways |= {name: (plan, "dense") for name, plan in (("ours", "torus-grid"), ("default", "mixture"))}
+    ways = {
+        "published": ("random-patch", "per-label"),
+        "ours": ("torus-grid", "dense"),
+        "default": ("mixture", "dense"),
+    }
     found: dict = {"px": px, "steps": steps, "tiles": len(masks) * (px // side) ** 2}
     for name, (sampler, conditioning) in ways.items():
         settings = {"steps": steps, "omega": 1.0, "sampler": sampler, "conditioning": conditioning}
