@@ -1,18 +1,18 @@
 """The whole survey in a browser, from ``file://``: keys and mouse, a reload in the middle, the export scored again."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from check_site import chromium
 from test_survey import some_fields
 
 from diffinfinite_lite import survey
 from diffinfinite_lite.survey_items import encode
 from diffinfinite_lite.survey_page import write_page
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"expected a browser at {CHROMIUM}, found none")
+CHROMIUM = chromium()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 # of six pictures, in the order shown: answer and confidence
 SAID = [("real", 7), ("synthetic", 1), ("real", 3), ("real", 4), ("synthetic", 2), ("synthetic", 6)]
 
@@ -36,9 +36,9 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -4,16 +4,16 @@ import base64
 import io
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
+from check_site import chromium
 from PIL import Image
 
 from diffinfinite_lite.sweep import Picture, sweep
 
-CHROMIUM = Path("/usr/bin/chromium")
-needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"expected a browser at {CHROMIUM}, found none")
+CHROMIUM = chromium()
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 VOID = {"img", "input", "br", "hr"}
 
 
@@ -67,7 +67,7 @@ def browser_page():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 360, "height": 640})
         problems = []
         page.on("pageerror", lambda error: problems.append(str(error)))

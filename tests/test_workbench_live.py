@@ -6,7 +6,6 @@ Without an error on the console, and without a request to another host: a machin
 import io
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +13,13 @@ import time
 import urllib.request
 
 import pytest
+from check_site import chromium
 from PIL import Image
 
 from diffinfinite_lite.tiles import LABEL_COLOURS, LABELS
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)")
+CHROMIUM = chromium()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 HEIGHT, WIDTH = 96, 160
 CELLS = [
     """from diffinfinite_lite.workbench import explore
