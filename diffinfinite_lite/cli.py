@@ -53,6 +53,7 @@ def sample(
     stride: options.Stride = None,
     batch_size: options.BatchSize = None,
     precision: options.Precision = "fp32",
+    compiled: options.Compile = False,
     device: options.Device = None,
     weights: options.Weights = None,
     force: options.Force = False,
@@ -80,6 +81,7 @@ def sample(
         device=device,
         weights=weights or WEIGHTS,
         precision=precision,
+        compiled=compiled,
         progress=_bar,
     )
     pair.save(out, force=force)

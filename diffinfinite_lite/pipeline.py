@@ -57,6 +57,7 @@ def generate(
     stride: int | None = None,
     batch_size: int | None = None,
     precision: str = "fp32",
+    compiled: bool = False,
     known: Known | None = None,
     device: str | None = None,
     weights: Path = WEIGHTS,
@@ -81,6 +82,7 @@ def generate(
     stride : px between windows of mixture, sliding-window and multidiffusion, each with a default of its own.
     batch_size : windows a network call, by default what `denoise.fitting_batch` says.
     precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
+    compiled : spend minutes on ``torch.compile`` first, which pays on a GPU and for much tissue.
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
@@ -111,8 +113,8 @@ def generate(
         unet = guided(unet, autoguidance, weights)
     if batch_size is None:
         batch_size = fitting_batch(unet, autoencoder.latent_channels, window, device)
-    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
-    denoiser = Denoiser(unet, cosine_alphas().to(device), **choice)
+    how = {"batch_size": batch_size, "precision": precision, "compiled": compiled}
+    denoiser = Denoiser(unet, cosine_alphas().to(device), omega=omega, conditioning=conditioning, **how)
     if mask is None:
         with timed(clock, "mask"):
             mask = generate_mask(mask_model, context, size, seed=seed, precision=precision, device=device)
@@ -151,6 +153,7 @@ def generate(
         "eta": eta,
         "conditioning": conditioning,
         "precision": precision,
+        "compiled": compiled,
         "patch": window * FACTOR,
         "stride": stride,
         "device": str(device),
@@ -250,11 +253,8 @@ def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
             raise ValueError(f"expected weights at {path}, found none: install or export the model again")
         found = checkpoint.sha256(path)
         if found != expected:
-            raise ValueError(
-                f"expected {path.name} with SHA-256 {expected[:12]}..., got {found[:12]}...: "
-                "the file was changed or cut short"
-            )
-
+            what = f"expected {path.name} with SHA-256 {expected[:12]}..., got {found[:12]}..."
+            raise ValueError(f"{what}: the file was changed or cut short")
     files, image = expected_hashes(weights), checkpoint.load_unet(weights / "image.safetensors")
     if "image_update" in files:
         lowbit.load_update(image, weights / "image_update.safetensors")

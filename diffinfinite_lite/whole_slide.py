@@ -69,6 +69,7 @@ def generate_slide(
     stride: int | None = None,
     batch_size: int | None = None,
     precision: str = "fp32",
+    compiled: bool = False,
     device: str | None = None,
     weights: Path = WEIGHTS,
     mpp: float = MPP,
@@ -82,7 +83,7 @@ def generate_slide(
     Parameters
     ----------
     context, size, steps, omega, autoguidance, seed, sampler, solver, eta, conditioning, patch, stride, batch_size,
-    precision, weights : as in `pipeline.generate`
+    precision, compiled, weights : as in `pipeline.generate`
     mask : labels (H, W), or the path of a picture of labels, which is read as it is needed
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
     out : folder for `RESULTS`
@@ -117,7 +118,8 @@ def generate_slide(
     with timed(clock, "weights"):
         autoencoder, unet, mask_model = (model.to(device) for model in pipeline.load_models(weights))
         pipeline.guided(unet, autoguidance, weights)  # refused here, and not after minutes of making a mask
-    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size, "precision": precision}
+    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size}
+    choice |= {"precision": precision, "compiled": compiled}
     build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, autoguidance, choice)
     with timed(clock, "mask"):
         if labels is None:
@@ -156,6 +158,7 @@ def generate_slide(
         "eta": eta,
         "conditioning": conditioning,
         "precision": precision,
+        "compiled": compiled,
         "patch": window * FACTOR,
         "stride": stride,
         "device": str(device),

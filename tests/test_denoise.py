@@ -1,6 +1,7 @@
 """Guidance and label composition against their naive forms."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -28,6 +29,19 @@ class Stub:
         label = mask[:, None].to(z.dtype)
         around = label + label.roll(1, -1) + z.roll(1, -2)
         return 0.7 * z + 0.1 * around + 0.01 * label * z + t[:, None, None, None] / 4000
+
+
+class Small(torch.nn.Module):
+    """The same with weights, for what is done to modules."""
+
+    prediction_type = "v_prediction"
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, z, t, mask):
+        return self.scale * z + torch.sin(mask[:, None] * z.roll(1, -2)) * t[:, None, None, None] / 4000
 
 
 def crops(labels=(0, 1, 3), batch=3, seed=0):
@@ -129,19 +143,39 @@ def test_fitting_batch_is_one_that_fits(device):
     assert Denoiser(unet, ALPHAS.to(device), batch_size=batch)(z, T, mask).shape == z.shape
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="expected a C++ compiler for torch.compile, found none")
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_a_compiled_network_estimates_the_same_up_to_rounding(device):
+    unet = Small().to(device)
+    z, mask = (tensor.to(device) for tensor in crops())
+    plain, compiled = (
+        Denoiser(unet, ALPHAS.to(device), omega=1, conditioning="per-label", batch_size=4, compiled=compiled)
+        for compiled in (False, True)
+    )
+    frames = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    torch.testing.assert_close(compiled(z, T, mask), plain(z, T, mask), rtol=1e-3, atol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > frames  # it was compiled
+    assert compiled.ledger.evaluations == plain.ledger.evaluations == 9
+    assert compiled.settings["network"] == plain.settings["network"]
+    assert compiled.settings != plain.settings  # a store of one is not continued by the other, which rounds differently
+
+
 @pytest.mark.parametrize("omega", [-0.1, math.nan, math.inf])
 def test_bad_omega(omega):
     with pytest.raises(ValueError, match="omega"):
         Denoiser(Stub(), ALPHAS, omega=omega)
 
 
-def test_bad_input():
+def test_bad_input(monkeypatch):
     with pytest.raises(ValueError, match="dense, per-label, got 'both'"):
         Denoiser(Stub(), ALPHAS, conditioning="both")
     with pytest.raises(ValueError, match="prediction_type"):
         Denoiser(Stub("sample"), ALPHAS)
     with pytest.raises(ValueError, match="batch_size"):
         Denoiser(Stub(), ALPHAS, batch_size=0)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ValueError, match="found no no-such-compiler"):
+        Denoiser(Stub(), ALPHAS, compiled=True)
     z, mask = crops()
     with pytest.raises(ValueError, match="mask must have the shape"):
         Denoiser(Stub(), ALPHAS)(z, T, mask[:, :-1])
