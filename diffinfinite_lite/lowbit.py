@@ -90,7 +90,8 @@ def second_moments(network: nn.Module, calls: Iterable[Callable[[], object]]) ->
                 x = F.unfold(x, layer.kernel_size, padding=layer.padding, stride=layer.stride).transpose(1, 2)
             x = x.reshape(-1, x.shape[-1])
             x = x[torch.linspace(0, len(x) - 1, min(POSITIONS, len(x))).long()]
-            sums[name] = sums.get(name, 0) + x.T @ x / len(x)
+            with torch.autocast(x.device.type, enabled=False):  # half precision would leave no positive definite matrix
+                sums[name] = sums.get(name, 0) + x.T @ x / len(x)
 
         return layer.register_forward_pre_hook(hook)
 

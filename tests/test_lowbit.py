@@ -69,6 +69,9 @@ def test_second_moments_are_those_of_what_a_layer_is_multiplied_with(network):
     weight = network[0].weight.flatten(1)
     assert torch.allclose(weight @ moments["0.weight"] @ weight.T, answers.T @ answers / len(answers), atol=1e-4)
     assert not network[0]._forward_pre_hooks, "the network is left as it was"
+    with torch.autocast("cpu", torch.bfloat16):  # as training is where the processor helps
+        halved = lowbit.second_moments(network, [lambda: network(inputs)])
+    assert torch.equal(halved["0.weight"], moments["0.weight"]), "sums of half precision are not positive definite"
 
 
 def test_an_updated_network_answers_like_the_longer_trained_one(network):

@@ -1,5 +1,6 @@
 """The whole survey in a browser, from ``file://``: keys and mouse, a reload in the middle, the export scored again."""
 
+import json
 import re
 
 import numpy as np
@@ -216,7 +217,7 @@ def test_back_keeps_answers_and_orders_differ_between_raters(open_page):
 def test_the_switch_of_the_book_goes_before_the_system(open_page, scheme, kept, shown):
     """As pydata-sphinx-theme keeps it: beside "auto" stand the colours of the last visit, maybe not the system's."""
     page = open_page(color_scheme=scheme)
-    page.evaluate("kept => Object.assign(localStorage, kept)", kept)
+    page.add_init_script(f"Object.assign(localStorage, {json.dumps(kept)})")  # a reload may miss what is set now
     page.reload()
     colours = page.evaluate("""["body", ".dl-survey", "header"].map(e => getComputedStyle(document.querySelector(e)))
         .flatMap((style, i) => i ? style.color : style.backgroundColor)""")
