@@ -66,8 +66,18 @@ class Pair:
         ------
         FileExistsError
             If the folder holds one of these files and ``force`` is not set.
+        OSError
+            If they cannot be written.
         """
-        folder = check_out(folder, force=force)
+        check_out(folder, force=force)
+        try:
+            self._write(Path(folder))
+        except OSError as error:
+            what = f"expected room for a result in {folder}, got: {error.strerror or error}"
+            raise OSError(f"{what}; nothing half-written was left") from error
+
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             Image.fromarray(self.image).save(Path(partial, "image.png"))
             _indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
@@ -102,8 +112,8 @@ class Pair:
         return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
 
 
-def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> Path:
-    """The folder for a result, made if needed, refused before any work if it cannot take it.
+def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> None:
+    """Refuse a folder that cannot take a result, before any work and without making it.
 
     Parameters
     ----------
@@ -120,9 +130,12 @@ def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str]
     existing = [name for name in results if (folder / name).exists()]
     if existing and not force:
         raise FileExistsError(f"expected no earlier result in {folder}, found {existing[0]} (--force overwrites)")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        return folder
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
 
 
 def read_mask(path: str | Path) -> np.ndarray:

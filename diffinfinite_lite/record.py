@@ -56,6 +56,7 @@ def choose_device(device: str | None) -> str:
         asked = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"expected one of the {torch.cuda.device_count()} GPUs that torch sees, got {device!r}")
+    if asked.type == "cuda" and (asked.index or 0) >= (count := torch.cuda.device_count()):
+        there = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
+        raise ValueError(f"expected {there}, got {device!r}")
     return device

@@ -172,7 +172,7 @@ def generate_slide(
     with room(out, f"all {steps} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        place.mkdir(parents=True)
         with (
             timed(clock, "decoding"),
             lower_precision(torch.device(device), precision),

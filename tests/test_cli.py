@@ -65,7 +65,7 @@ def test_edit_and_inpaint_keep_what_they_should(tmp_path):
         (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
         (["--mask", "colour.png"], "mode RGB"),
         (["--mask", "nowhere.png"], "nowhere.png"),
-        (["--context", "normal", "--size", "64x64", "--device", "cuda:9"], "expected one of the"),
+        (["--context", "normal", "--size", "64x64", "--device", "cuda:9"], "torch sees"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path):
@@ -74,7 +74,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(arguments, message, tmp_pa
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "out").glob("*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_place_that_takes_no_files_is_one_sentence(tmp_path):
@@ -82,7 +82,7 @@ def test_a_place_that_takes_no_files_is_one_sentence(tmp_path):
         (tmp_path / "file").write_text("no folder")
         done = run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--out", place)
         assert done.returncode != 0
-        assert str(place) in done.stderr
+        assert f"expected a folder that can be written to at {place}, got: No" in done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # the picture is larger
     )
     assert done.returncode != 0
-    assert "File too large" in done.stderr
+    assert f"in {tmp_path / 'out'}, got: File too large; nothing half-written" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").rglob("*"))
 
@@ -114,7 +114,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     assert process.returncode == 130
     assert "stopped by the user" in rest
     assert "Traceback" not in rest
-    assert not list((tmp_path / "out").rglob("*"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_debug_shows_the_traceback(tmp_path):
