@@ -90,7 +90,7 @@ class Denoiser:
     batch_size : evaluations per forward pass; no result depends on it
     precision : "fp32", or "bf16" or "fp16" for the network's products where the hardware is faster at these; the
         canvas stays in single precision
-    compiled : run the network through ``torch.compile``. The first batches take minutes then, all others less
+    compiled : run the network through ``torch.compile``. The first batches take a minute or more then; pays on GPUs
 
     Attributes
     ----------

@@ -82,7 +82,7 @@ def generate(
     stride : px between windows of mixture, sliding-window and multidiffusion, each with a default of its own.
     batch_size : windows a network call, by default what `denoise.fitting_batch` says.
     precision : "fp32", or "bf16" or "fp16" for the networks, where the hardware is faster at it.
-    compiled : spend minutes on ``torch.compile`` first, which pays on a GPU and for much tissue.
+    compiled : spend a minute or more on ``torch.compile`` first, which pays on a GPU and for much tissue.
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
