@@ -29,7 +29,7 @@ Stride = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Windows per network call; by default what memory holds.")]
 Precision = Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for the networks.")]
-Compile = Annotated[bool, typer.Option("--compile", help="torch.compile: a minute or more first, then faster; for GPUs.")]
+Compile = Annotated[bool, typer.Option("--compile", help="torch.compile: a minute first, then faster; for GPUs.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
 Force = Annotated[bool, typer.Option(help="Overwrite an earlier result.")]
