@@ -87,7 +87,7 @@ class Denoiser:
     alphas_cumprod : float (T,), training schedule, :math:`\alpha_t` of eq. 1
     omega : guidance :math:`\omega` of eq. 2, at least 0
     conditioning : "dense" or "per-label"
-    batch_size : evaluations per forward pass; no result depends on it
+    batch_size : evaluations per forward pass; no result depends on it, but for the rounding of the network
     precision : "fp32", or "bf16" or "fp16" for the network's products where the hardware is faster at these; the
         canvas stays in single precision
     compiled : run the network through ``torch.compile``. The first batches take a minute or more then; pays on GPUs
