@@ -1,0 +1,91 @@
+"""One sample, one slide and one edit of a tiny model made here, pinned before the library was rearranged.
+
+`python tests/test_golden.py` writes the pinned arrays anew: only where a result is meant to change.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+
+from diffinfinite_lite import checkpoint, generate
+from diffinfinite_lite.autoencoder import LiteAutoencoder
+from diffinfinite_lite.edit import resynthesise
+from diffinfinite_lite.unet import MaskUNet
+from diffinfinite_lite.whole_slide import generate_slide
+
+PINNED = Path(__file__).parent / "golden"
+SETTINGS = {"steps": 4, "seed": 7, "device": "cpu", "batch_size": 4}
+SIZE = (112, 168)  # px; windows of 64 px
+
+
+def tiny_model(folder):
+    """An exported model with random weights: every layer takes part, also those that start at zero."""
+    torch.manual_seed(0)
+    parts = {
+        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
+        "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
+        "mask": (MaskUNet(5, (32, 32)), {}),
+    }
+    hashes = {}
+    for name, (model, more) in parts.items():
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor.copy_(torch.randn(tensor.shape) * (tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.1))
+        state = model.state_dict().items()
+        weights = {key: value.half() if value.is_floating_point() else value for key, value in state}
+        checkpoint.save(folder / f"{name}.safetensors", weights, {**model.config, **more})
+        hashes[name] = checkpoint.sha256(folder / f"{name}.safetensors")
+    (folder / "hashes.json").write_text(json.dumps(hashes))
+    return folder
+
+
+def made(folder):
+    """All pinned arrays, and the run.json of the sample."""
+    weights, found = tiny_model(folder), {}
+    pair = generate("squamous", size=SIZE, omega=1.0, weights=weights, **SETTINGS)
+    found |= {"sample.image": pair.image, "sample.mask": pair.mask, "sample.latents": pair.latents}
+    method = {"sampler": "random-patch", "conditioning": "per-label"}
+    random = generate("normal", pair.mask, weights=weights, **method, **SETTINGS)
+    found |= {"random.image": random.image, "random.latents": random.latents}
+    changed = pair.mask.copy()
+    changed[40:80, 40:96] = 1 + changed[40:80, 40:96] % 4
+    edited = resynthesise(pair, changed, margin=8, weights=weights, device="cpu", batch_size=4)
+    found |= {"edit.image": edited.image, "edit.latents": edited.latents}
+    slide = {"store": folder / "store", "out": folder / "out", "weights": weights, "sampler": "torus-grid"}
+    generate_slide("adenocarcinoma", size=(160, 112), solver="dpm-solver++", **slide, **SETTINGS)
+    found["slide.image"] = tifffile.imread(folder / "out" / "image.ome.tif")
+    found["slide.mask"] = tifffile.imread(folder / "out" / "mask.ome.tif")
+    return found, pair.run
+
+
+def test_results_are_those_that_were_pinned(tmp_path):
+    """Bit for bit on the kind of processor they were pinned on; elsewhere products are rounded otherwise."""
+    found, run = made(tmp_path)
+    capability = json.loads((PINNED / "machine.json").read_text())["capability"]
+    with np.load(PINNED / "arrays.npz") as pinned:
+        assert set(pinned) == set(found)
+        for name in pinned:
+            assert found[name].dtype == pinned[name].dtype and found[name].shape == pinned[name].shape, name
+            if torch.backends.cpu.get_cpu_capability() == capability:
+                np.testing.assert_array_equal(found[name], pinned[name], err_msg=name)
+            elif name.endswith("mask"):
+                assert (found[name] == pinned[name]).mean() > 0.99, name
+            else:
+                np.testing.assert_allclose(found[name].astype(float), pinned[name], atol=2 if "image" in name else 1e-3)
+    before = json.loads((PINNED / "run.json").read_text())
+    changing = {"seconds", "versions", "python", "peak_memory_mb", "weights"}
+    assert {k: v for k, v in run.items() if k not in changing} == {k: v for k, v in before.items() if k not in changing}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        arrays, run = made(Path(folder))
+    np.savez_compressed(PINNED / "arrays.npz", **arrays)
+    (PINNED / "run.json").write_text(json.dumps(run, indent=1) + "\n")
+    machine = {"capability": torch.backends.cpu.get_cpu_capability(), "python": sys.version.split()[0]}
+    (PINNED / "machine.json").write_text(json.dumps(machine) + "\n")
