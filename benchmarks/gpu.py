@@ -24,12 +24,13 @@ from torch import nn
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from diffinfinite_lite.autoencoder import LiteAutoencoder  # noqa: E402
-from diffinfinite_lite.decode import decode  # noqa: E402
-from diffinfinite_lite.denoise import PRECISIONS, Denoiser, lower_precision  # noqa: E402
-from diffinfinite_lite.noise import cosine_alphas  # noqa: E402
-from diffinfinite_lite.samplers import sample  # noqa: E402
-from diffinfinite_lite.unet import MaskUNet  # noqa: E402
+from diffinfinite_lite.devices import PRECISIONS, lower_precision  # noqa: E402
+from diffinfinite_lite.models.autoencoder import LiteAutoencoder  # noqa: E402
+from diffinfinite_lite.models.unet import MaskUNet  # noqa: E402
+from diffinfinite_lite.sampling.decode import decode  # noqa: E402
+from diffinfinite_lite.sampling.denoiser import Denoiser  # noqa: E402
+from diffinfinite_lite.sampling.loop import sample  # noqa: E402
+from diffinfinite_lite.sampling.solvers import cosine_alphas  # noqa: E402
 
 SHARE = 0.8  # of the free memory that a batch may take
 LARGEST = 1024

@@ -35,13 +35,13 @@ def measure(px: int, plan: str) -> dict:
     """One size, in this process."""
     import torch
 
-    from diffinfinite_lite import whole_slide
-    from diffinfinite_lite.decode import decode_stream
-    from diffinfinite_lite.denoise import Denoiser
-    from diffinfinite_lite.noise import cosine_alphas
-    from diffinfinite_lite.pipeline import BORDER, OVERLAP
-    from diffinfinite_lite.samplers import sample
-    from diffinfinite_lite.slides import to_bytes, write_image, write_mask
+    from diffinfinite_lite.pipelines import slide
+    from diffinfinite_lite.pipelines.generate import BORDER, OVERLAP
+    from diffinfinite_lite.pipelines.slide_files import to_bytes, write_image, write_mask
+    from diffinfinite_lite.sampling.decode import decode_stream
+    from diffinfinite_lite.sampling.denoiser import Denoiser
+    from diffinfinite_lite.sampling.loop import sample
+    from diffinfinite_lite.sampling.solvers import cosine_alphas
 
     class Network:
         prediction_type = "epsilon"
@@ -72,8 +72,8 @@ def measure(px: int, plan: str) -> dict:
         row |= {"sampling_seconds": time.perf_counter() - began, "windows": ledger.windows, "sampling_mb": peak_mb()}
         reset()
         began = time.perf_counter()
-        strips = whole_slide.StripFiles(tempfile.mkdtemp(dir=folder))
-        how = {"tile": whole_slide.TILE, "overlap": OVERLAP, "border": BORDER, "strips": strips}
+        strips = slide.StripFiles(tempfile.mkdtemp(dir=folder))
+        how = {"tile": slide.TILE, "overlap": OVERLAP, "border": BORDER, "strips": strips}
         parts = decode_stream(Decoder(), latents, **how)
         pixels = ((top, left, to_bytes(part.numpy())) for top, left, part in parts)
         write_image(Path(folder, "image.ome.tif"), pixels, (px, px), mpp=0.5)

@@ -30,27 +30,31 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm import tqdm
 
-from diffinfinite_lite import catalog, fidelity, generate
-from diffinfinite_lite.annotate import annotate
-from diffinfinite_lite.checkpoint import bf16_helps
-from diffinfinite_lite.decode import decode
-from diffinfinite_lite.denoise import Denoiser
-from diffinfinite_lite.downstream import dense_features, fit_segmenter, mean_iou, segmentation_table
-from diffinfinite_lite.features import HandcraftedFeatures, Standardiser, efficientnet_features
-from diffinfinite_lite.masks import generate_mask
-from diffinfinite_lite.noise import cosine_alphas
-from diffinfinite_lite.pipeline import FACTOR, conditions, expected_hashes, guided, load_models
-from diffinfinite_lite.record import choose_device
-from diffinfinite_lite.report import evaluate, write_report
-from diffinfinite_lite.report_input import cut_canvas
-from diffinfinite_lite.samplers import sample
-from diffinfinite_lite.tiles import Tile, to_rgb, to_tensor
-from diffinfinite_lite.unet import CONTEXTS
-from diffinfinite_lite.windows import multidiffusion
+import diffinfinite_lite
+from diffinfinite_lite import generate
+from diffinfinite_lite.data import catalog
+from diffinfinite_lite.data.annotate import annotate
+from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
+from diffinfinite_lite.devices import bf16_helps, choose_device
+from diffinfinite_lite.evaluation.downstream import dense_features, fit_segmenter, segmentation_table
+from diffinfinite_lite.evaluation.inputs import cut_canvas
+from diffinfinite_lite.evaluation.report import evaluate, write_report
+from diffinfinite_lite.labels import CELL_PX, CONTEXTS, conditions
+from diffinfinite_lite.metrics import fidelity
+from diffinfinite_lite.metrics.agreement import mean_iou
+from diffinfinite_lite.metrics.features import HandcraftedFeatures, Standardiser, efficientnet_features
+from diffinfinite_lite.models.pretrained import expected_hashes, guided, load_models
+from diffinfinite_lite.pipelines.masks import generate_mask
+from diffinfinite_lite.sampling.decode import decode
+from diffinfinite_lite.sampling.denoiser import Denoiser
+from diffinfinite_lite.sampling.loop import sample
+from diffinfinite_lite.sampling.plans import multidiffusion
+from diffinfinite_lite.sampling.solvers import cosine_alphas
 
 OUT, CARD = Path("reports"), Path("docs/model_card.md")
 PARTS = Path("runs/eval")  # what was made so far
-SOURCE = [path.read_text("utf8") for path in sorted(Path(catalog.__file__).parent.glob("*.py"))]  # of this very process
+LIBRARY = Path(diffinfinite_lite.__file__).parent
+SOURCE = [path.read_text("utf8") for path in sorted(LIBRARY.rglob("*.py"))]  # of this very process
 MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 TILE, ACROSS, CANVASES = 224, 5, 6  # px; tiles along a canvas; canvases of a context at most
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
@@ -147,7 +151,7 @@ def one_by_one(
     """
     device = choose_device(None)
     autoencoder, unet, _ = (model.to(device) for model in load_models())
-    alphas, window = cosine_alphas().to(device), TILE // FACTOR
+    alphas, window = cosine_alphas().to(device), TILE // CELL_PX
     levels = sample(
         Denoiser(guided(unet, autoguidance), alphas, omega=omega, batch_size=16, precision=precision),
         conditions(mask, context).to(device),
@@ -210,7 +214,7 @@ def solvers(test: list[Tensor], *, omega: float, autoguidance: float, precision:
     standardise = Standardiser.fit(real)
     size = (ACROSS * TILE,) * 2
     settings = {"omega": omega, "autoguidance": autoguidance, "precision": precision}
-    masks = [(c, make_mask(c, size, 0, precision)) for c in CONTEXTS[1:]]
+    masks = [(c, make_mask(c, size, 0, precision)) for c in CONTEXTS]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
         tiles = []
@@ -413,7 +417,7 @@ def figures(result: dict) -> str:
     count, marks = options["per_context"], {None: "–", True: "✓ ", False: "✗ "}
     reached = [row[3] for row in found if row[3] is not None]
     lines = [
-        f"Measured on {count * len(CONTEXTS[1:]):,} generated tiles of {TILE} px, {count} of each context, made one by "
+        f"Measured on {count * len(CONTEXTS):,} generated tiles of {TILE} px, {count} of each context, made one by "
         f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
         f"{result['settings']['cut']:,} cut from canvases ({options['sampler']}) of the same masks. Image weights "
         f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars (✓ reached, "
@@ -476,7 +480,7 @@ def main(
     }
     sets: dict[str, list[Tensor]] = {"reconstructed": reconstructed, "generated": [], "cut from canvases": []}
     masks: list[np.ndarray] = []
-    for context in CONTEXTS[1:]:
+    for context in CONTEXTS:
         images, labels = make_tiles(context, per_context, **sampling)
         shown = [images["generated"][i] for i in rng.permutation(len(labels))[:16]]
         sheet(out / f"sheet-{context}.png", shown, [t.image for t in single_test if t.context == context])

@@ -33,20 +33,25 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from diffinfinite_lite import catalog, generate
-from diffinfinite_lite.decode import decode
-from diffinfinite_lite.denoise import Denoiser
-from diffinfinite_lite.features import Standardiser, efficientnet_features
-from diffinfinite_lite.fidelity import frechet_distance
-from diffinfinite_lite.masks import generate_mask
-from diffinfinite_lite.noise import coordinate_noise, cosine_alphas, ddim_step, level_generator, trailing_timesteps
-from diffinfinite_lite.pipeline import BORDER, OVERLAP, TILE, load_models, peak_memory, trained_patch
-from diffinfinite_lite.report_input import cut_canvas
-from diffinfinite_lite.resampling import bootstrap
-from diffinfinite_lite.samplers import sample
-from diffinfinite_lite.tiles import to_tensor
-from diffinfinite_lite.unet import CONTEXTS, condition_map
-from diffinfinite_lite.windows import PLANS, Window, random_patch
+from diffinfinite_lite import generate
+from diffinfinite_lite.data import catalog
+from diffinfinite_lite.data.tiles import to_tensor
+from diffinfinite_lite.evaluation.inputs import cut_canvas
+from diffinfinite_lite.labels import CONTEXTS, PROMPTS, condition_map
+from diffinfinite_lite.metrics.features import Standardiser, efficientnet_features
+from diffinfinite_lite.metrics.fidelity import frechet_distance
+from diffinfinite_lite.metrics.resampling import bootstrap
+from diffinfinite_lite.models.pretrained import load_models, trained_patch
+from diffinfinite_lite.pipelines.generate import BORDER, OVERLAP, TILE
+from diffinfinite_lite.pipelines.masks import generate_mask
+from diffinfinite_lite.sampling.cost import peak_memory
+from diffinfinite_lite.sampling.decode import decode
+from diffinfinite_lite.sampling.denoiser import Denoiser
+from diffinfinite_lite.sampling.loop import sample
+from diffinfinite_lite.sampling.noise import coordinate_noise, level_generator
+from diffinfinite_lite.sampling.plans import PLANS, random_patch
+from diffinfinite_lite.sampling.solvers import cosine_alphas, ddim_step, trailing_timesteps
+from diffinfinite_lite.sampling.windows import Window
 
 BARS = {
     "outside_network": 0.10,
@@ -63,7 +68,7 @@ def mosaic(side: int, cell: int) -> Tensor:
     """Condition map of random labels in squares: windows of that size hold 2.7 labels on average, as borders do."""
     squares = np.random.default_rng(0).integers(1, 5, (-(-side // cell),) * 2)
     labels = squares.repeat(cell, 0).repeat(cell, 1)[:side, :side]
-    return condition_map(torch.from_numpy(labels), CONTEXTS[1])
+    return condition_map(torch.from_numpy(labels), PROMPTS[1])
 
 
 @torch.no_grad()
@@ -159,7 +164,7 @@ def distance(px: int, steps: int) -> dict | None:
     extractor, side = efficientnet_features(), trained_patch()
     real = extractor(tile.image for tile in catalog.load("lc25000-lung", "test", normalised=True))
     standardise = Standardiser.fit(real)
-    real, masks = standardise(real), [(c, generate_mask(load_models()[2], c, (px, px))) for c in CONTEXTS[1:]]
+    real, masks = standardise(real), [(c, generate_mask(load_models()[2], c, (px, px))) for c in CONTEXTS]
     ways = {
         "published": ("random-patch", "per-label"),
         "ours": ("torus-grid", "dense"),
@@ -237,7 +242,7 @@ def pair_end_to_end(px: int, steps: int) -> dict:
 
 def live(px: int, steps: int, seeds: int) -> dict:
     """Turn the seed in `workbench.explore`, whose call of `generate` this is; the slowest of so many seeds counts."""
-    from diffinfinite_lite.workbench import explore  # its plotting packages belong to no other figure's memory
+    from diffinfinite_lite.widgets.workbench import explore  # its plotting packages belong to no other figure's memory
 
     box, slowest = explore((px, px), steps=steps), {}
     image, words = box.children[1], box.children[0].children[-1]

@@ -15,24 +15,28 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+import paper_tables
+import public_sets
 import torch
 import typer
 from torch import Tensor
 from tqdm import tqdm
 
-from diffinfinite_lite import catalog, fidelity, generate, privacy, public_sets, spatial, tables
-from diffinfinite_lite.annotate import annotate
-from diffinfinite_lite.downstream import SEEDS, Maps, compare_classifiers, compare_segmenters, dense_features
-from diffinfinite_lite.downstream import is_carcinoma as carcinoma
-from diffinfinite_lite.efficientnet import EfficientNetLite0
-from diffinfinite_lite.features import Standardiser, batches, efficientnet_features
-from diffinfinite_lite.pair import Pair
-from diffinfinite_lite.pipeline import FACTOR, trained_patch
-from diffinfinite_lite.report_input import cut_canvas
-from diffinfinite_lite.report_spatial import CELL, tissue, window_lines
-from diffinfinite_lite.stain import normalise, profiles
-from diffinfinite_lite.tiles import LABELS, Tile, to_rgb, to_tensor
-from diffinfinite_lite.unet import CONTEXTS
+from diffinfinite_lite import generate
+from diffinfinite_lite.data import catalog
+from diffinfinite_lite.data.annotate import annotate
+from diffinfinite_lite.data.stain import normalise, profiles
+from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
+from diffinfinite_lite.evaluation.downstream import SEEDS, Maps, compare_classifiers, compare_segmenters, dense_features
+from diffinfinite_lite.evaluation.downstream import is_carcinoma as carcinoma
+from diffinfinite_lite.evaluation.inputs import cut_canvas
+from diffinfinite_lite.evaluation.spatial_rows import tissue, window_lines
+from diffinfinite_lite.labels import CELL_PX, CONTEXTS, LABELS
+from diffinfinite_lite.metrics import fidelity, privacy, spatial
+from diffinfinite_lite.metrics.features import Standardiser, batches, efficientnet_features
+from diffinfinite_lite.models.efficientnet import EfficientNetLite0
+from diffinfinite_lite.models.pretrained import trained_patch
+from diffinfinite_lite.pipelines.pair import Pair
 
 OUT = Path("reports")
 TILE, SIDE = 224, 4  # px; tiles along a large picture, as 2048 px are four of the paper's patches
@@ -56,7 +60,7 @@ def cut(pairs: Sequence[Pair]) -> Pairs:
 def make(count: int, side: int, masks: Sequence[tuple[str, np.ndarray]] | None, name: str, **settings) -> list[Pair]:
     """Generated pairs, contexts in turn, seeds 0, 1, ...; under given masks where there are some."""
     made = []
-    for seed, context in tqdm(zip(range(count), cycle(CONTEXTS[1:]), strict=False), total=count, desc=name):
+    for seed, context in tqdm(zip(range(count), cycle(CONTEXTS), strict=False), total=count, desc=name):
         if masks is None:
             made.append(generate(context, size=(side, side), seed=seed, **settings))
         else:
@@ -68,7 +72,7 @@ def make(count: int, side: int, masks: Sequence[tuple[str, np.ndarray]] | None, 
 def real_masks(test: Sequence[Tile], count: int, rng: np.random.Generator) -> list[tuple[str, np.ndarray]]:
     """Large masks of pseudo-annotations: tiles of one context side by side, no tile twice in a mask while they last."""
     found = []
-    for _, context in zip(range(count), cycle(CONTEXTS[1:]), strict=False):
+    for _, context in zip(range(count), cycle(CONTEXTS), strict=False):
         pool = [tile for tile in test if tile.context == context]
         order = [i for _ in range(-(-SIDE * SIDE // len(pool))) for i in rng.permutation(len(pool))]
         masks = iter([annotate(to_rgb(pool[i].image), context) for i in order[: SIDE * SIDE]])
@@ -102,8 +106,8 @@ def long_range(pairs: Sequence[Pair]) -> dict:
     for pair in pairs:
         lines = window_lines(pair.run["sampler"], pair.image.shape[:2], pair.run["patch"])
         seam, cells = spatial.seam_statistic(to_tensor(pair.image).numpy(), *lines), tissue(to_tensor(pair.image))
-        length = spatial.autocorrelation_length(cells) * CELL
-        patch = pair.run["patch"] // CELL
+        length = spatial.autocorrelation_length(cells) * CELL_PX
+        patch = pair.run["patch"] // CELL_PX
         found["seams"].append(seam.ratio)
         found["p"].append(seam.p_value)
         found["length"] += [length] if np.isfinite(length) else []
@@ -127,7 +131,7 @@ def figure_11(c: Sequence[Pair], others: Mapping[str, Sequence[Pair]], peers: in
         sampler: make(peers, TILE * SIDE, prompts, sampler, **options | {"sampler": sampler})
         for sampler in ("sliding-window", "multidiffusion")
     }
-    made = {"random-patch": c[:peers], tables.SHUFFLED: [shuffled(pair) for pair in c[:peers]]}
+    made = {"random-patch": c[:peers], paper_tables.SHUFFLED: [shuffled(pair) for pair in c[:peers]]}
     made |= slow | {sampler: pairs[:peers] for sampler, pairs in others.items()}
     return {name: long_range(pairs) for name, pairs in made.items()}
 
@@ -159,11 +163,11 @@ def out_of_domain(nct: Path | None, crc: Path | None, pcam: Path | None) -> dict
 def training_sets(real: tuple[list, list], made: tuple[list, list]) -> dict[str, tuple[list, list]]:
     """What Table 2 trains on, by row: tiles and their labels; no row of as many real tiles where there are fewer."""
     count = len(made[0])
-    few = {tables.AS_MANY: (real[0][:count], real[1][:count])} if len(real[0]) >= count else {}
+    few = {paper_tables.AS_MANY: (real[0][:count], real[1][:count])} if len(real[0]) >= count else {}
     return {"real": real, **few, "synthetic": made, "augmented": (real[0] + made[0], real[1] + made[1])}
 
 
-def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, others: dict) -> list[tables.Table]:
+def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, others: dict) -> list[paper_tables.Table]:
     """Classifier and segmenter on real, as many real as synthetic, synthetic and both; `train` in random order."""
     masks = [annotate(to_rgb(t.image), t.context) for t in train]
     real, made = dense_features([t.image for t in train]), dense_features(synthetic[0])
@@ -184,7 +188,7 @@ def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, other
     regions = compare_segmenters(sets, tests)
     settings = {"trained": counts, "seeds": len(SEEDS), "seconds": time.perf_counter() - began}
     plain = [{row: {k: vars(v) for k, v in cells.items()} for row, cells in t.items()} for t in (classes, regions)]
-    return tables.table2(*plain, settings)
+    return paper_tables.table2(*plain, settings)
 
 
 def main(
@@ -226,24 +230,24 @@ def main(
     images = {
         "DiffInfinite (a)": a[0],
         "DiffCollage": d[0],
-        tables.MIXTURE: cut(mixture)[0],
+        paper_tables.MIXTURE: cut(mixture)[0],
         "DiffInfinite (b)": b[0],
         "DiffInfinite (c)": c[0],
         "DiffInfinite (b) & (c)": b[0][::2] + c[0][1::2],
-        tables.PUBLISHED: authors,
-        tables.REAL: [tile.image for tile in train[:tiles]],
+        paper_tables.PUBLISHED: authors,
+        paper_tables.REAL: [tile.image for tile in train[:tiles]],
     }
     real = extractor([tile.image for tile in test])
     standardise = Standardiser.fit(real)
     real, known = standardise(real), standardise(extractor([tile.image for tile in train]))
     seen = {name: standardise(extractor(x)) for name, x in images.items()}
     quality = {name: fidelity_of(real, x) for name, x in seen.items()}
-    left = ("DiffInfinite (a)", tables.PUBLISHED, tables.REAL)
+    left = ("DiffInfinite (a)", paper_tables.PUBLISHED, paper_tables.REAL)
     for name in left:
         quality[name]["IS"] = inception(images[name])
     order = rng.permutation(len(real))
     half, others = np.split(real[order], [len(real) // 2])
-    compared = {name: x for name, x in seen.items() if name not in left[1:]} | {tables.REAL: others[:tiles]}
+    compared = {name: x for name, x in seen.items() if name not in left[1:]} | {paper_tables.REAL: others[:tiles]}
     memory = {name: memorisation_of(known, half, x, rng) for name, x in compared.items()}
     peers = min(peers, canvases)
     reach = figure_11(c_pairs, {"diffcollage": collage, "mixture": mixture}, peers, **options)
@@ -266,13 +270,13 @@ def main(
     both = (a[0] + c[0], a[1] + c[1])
     right = [name for name in images if name not in left[:2]]
     found = [
-        tables.table1_left({name: quality[name] for name in left}, settings),
-        tables.table1_right({name: quality[name] for name in right}, settings),
+        paper_tables.table1_left({name: quality[name] for name in left}, settings),
+        paper_tables.table1_right({name: quality[name] for name in right}, settings),
         *table_2(train, test, both, out_of_domain(nct, crc, pcam)),
-        tables.table5(memory, settings),
-        tables.figure3(trained_patch() // FACTOR),
-        tables.figure8({n: spatial.label_fractions(m, len(LABELS)).mean(0).tolist() for n, m in shares.items()}),
-        tables.figure11(reach, settings),
+        paper_tables.table5(memory, settings),
+        paper_tables.figure3(trained_patch() // CELL_PX),
+        paper_tables.figure8({n: spatial.label_fractions(m, len(LABELS)).mean(0).tolist() for n, m in shares.items()}),
+        paper_tables.figure11(reach, settings),
     ]
     command = f"python benchmarks/tables.py --tiles {tiles} --steps {steps} --solver {solver}"
     command += f" --train-tiles {train_tiles} --peers {peers}"

@@ -6,11 +6,11 @@ __all__ = ["Pair", "generate"]
 def __getattr__(name: str):
     """`Pair` and `generate`, imported when asked for: the sampling engine by itself needs torch and numpy only."""
     if name == "Pair":
-        from .pair import Pair
+        from .pipelines.pair import Pair
 
         return Pair
     if name == "generate":
-        from .pipeline import generate
+        from .pipelines.generate import generate
 
         return generate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

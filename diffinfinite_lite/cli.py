@@ -59,8 +59,9 @@ def sample(
     force: options.Force = False,
 ) -> None:
     """Generate a mask-image pair."""
-    from .pair import check_out, read_mask
-    from .pipeline import WEIGHTS, generate
+    from .models.pretrained import WEIGHTS
+    from .pipelines.generate import generate
+    from .pipelines.pair import check_out, read_mask
 
     check_out(out, force=force)
     pair = generate(
@@ -99,9 +100,9 @@ def edit(
     force: options.Force = False,
 ) -> None:
     """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
-    from .edit import resynthesise
-    from .pair import Pair, check_out, read_mask
-    from .pipeline import WEIGHTS
+    from .models.pretrained import WEIGHTS
+    from .pipelines.edit import resynthesise
+    from .pipelines.pair import Pair, check_out, read_mask
 
     check_out(out, force=force)
     settings = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
@@ -127,10 +128,10 @@ def inpaint(
     force: options.Force = False,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
-    from .edit import inpaint as fill
-    from .pair import check_out, read_mask
-    from .pipeline import WEIGHTS
-    from .tiles import read_rgb
+    from .data.tiles import read_rgb
+    from .models.pretrained import WEIGHTS
+    from .pipelines.edit import inpaint as fill
+    from .pipelines.pair import check_out, read_mask
 
     check_out(out, force=force)
     known, labels = read_mask(keep) != 0, read_mask(mask)
@@ -179,7 +180,7 @@ def evaluate_folders(
     seed: Annotated[int, typer.Option(help="Of splits and resampling.")] = 0,
 ) -> None:
     """Report card on two folders of tiles, or on a generated canvas."""
-    from .report import failures, measure_files, write_report
+    from .evaluation.report import failures, measure_files, write_report
 
     limits = dict(options.read_limit(text) for text in limit or ())
     result, shown = measure_files(real, synthetic, run, train, features, weights, layer, cache, seed)
@@ -194,11 +195,11 @@ def evaluate_folders(
 def _train(name: str, steps: int | None, runs: Path, device: str | None = None, class_map=None, **settings) -> None:
     from accelerate import PartialState
 
-    from . import recipes
-    from .pipeline import choose_device
+    from .devices import choose_device
+    from .training import data, recipes
 
     first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
-    setting = recipes.Setting(runs, class_map=options.read_class_map(class_map), **settings)
+    setting = data.Setting(runs, class_map=options.read_class_map(class_map), **settings)
     bar = None
     for progress, total in getattr(recipes, name)(setting, steps):
         bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
@@ -252,8 +253,8 @@ def export(
     weights: Annotated[Path | None, typer.Option(help="Folder for the model; the package itself by default.")] = None,
 ) -> None:
     """Write the trained weights in half precision, with their hashes."""
-    from .pipeline import WEIGHTS
-    from .recipes import export as copy
+    from .models.pretrained import WEIGHTS
+    from .training.recipes import export as copy
 
     for name, digest in copy(out, weights or WEIGHTS).items():
         typer.echo(f"{name}: {digest}")
@@ -262,7 +263,7 @@ def export(
 @data_app.command("list")
 def data_list() -> None:
     """The sets with their licences, and whether they are on this machine."""
-    from .catalog import SETS, available
+    from .data.catalog import SETS, available
 
     for name, entry in SETS.items():
         typer.echo(f"{name:24s} {'here' if available(name) else 'not fetched':12s} {entry.licence}")
@@ -271,7 +272,7 @@ def data_list() -> None:
 @data_app.command("fetch")
 def data_fetch(name: str) -> None:
     """Fetch one set, file by file; goes on where it stopped."""
-    from .catalog import fetch
+    from .data.catalog import fetch
 
     typer.echo(f"{name}: {fetch(name)}")
 

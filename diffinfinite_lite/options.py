@@ -33,7 +33,6 @@ Compile = Annotated[bool, typer.Option("--compile", help="torch.compile: a minut
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
 Force = Annotated[bool, typer.Option(help="Overwrite an earlier result.")]
-
 Runs = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
 TotalSteps = Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]

@@ -1,4 +1,4 @@
-"""`diffinfinite slide`: options and progress bars of `whole_slide.generate_slide`. No logic of its own."""
+"""`diffinfinite slide`: options and progress bars of `slide.generate_slide`. No logic of its own."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def slide(
     force: options.Force = False,
 ) -> None:
     """Generate a slide of any size: pyramidal OME-TIFFs of picture and mask, and tiles for a browser."""
-    from .pipeline import WEIGHTS
-    from .whole_slide import generate_slide
+    from .models.pretrained import WEIGHTS
+    from .pipelines.slide import generate_slide
 
     run = generate_slide(
         context,

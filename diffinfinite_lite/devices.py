@@ -1,0 +1,64 @@
+"""Where and how exactly to compute: the device, the precision of products, a batch that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(device: str | None) -> str:
+    """The device asked for, or a GPU where torch sees one, else the CPU."""
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
+    if asked.type == "cuda" and (asked.index or 0) >= (count := torch.cuda.device_count()):
+        there = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
+        raise ValueError(f"expected {there}, got {device!r}")
+    return device
+
+
+@torch.no_grad()
+def fitting_batch(unet: Callable[[Tensor, Tensor, Tensor], Tensor], channels: int, patch: int, device: str) -> int:
+    """Evaluations a forward pass: 16 on a CPU, where larger batches are no faster; on a GPU what its memory holds.
+
+    There an evaluation more is measured, in single precision, and half of what is free is shared out; 256 at most.
+
+    Parameters
+    ----------
+    unet : on that device, see `Denoiser`
+    channels, patch : of the latents, and side of a window in latent pixels
+    """
+    if torch.device(device).type != "cuda":
+        return 16
+
+    def held(batch: int) -> int:
+        torch.cuda.reset_peak_memory_stats(device)
+        z = torch.zeros(batch, channels, patch, patch, device=device)
+        unet(z, torch.zeros(batch, dtype=torch.int64, device=device), z[:, 0].long())
+        return torch.cuda.max_memory_allocated(device)
+
+    each = max(held(3) - held(2), 1)
+    return max(1, min(256, torch.cuda.mem_get_info(device)[0] // (2 * each)))
+
+
+def lower_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Context in which matrix products and convolutions use one of `PRECISIONS`."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def bf16_helps() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32 (AVX512-BF16 or AMX)."""
+    return torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+
+
+def autocast(device: str, bf16: bool) -> torch.autocast:
+    """bfloat16 products on a device, or plain single precision."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)

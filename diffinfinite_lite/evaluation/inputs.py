@@ -1,0 +1,154 @@
+"""What the report card measures, read from disk: folders of tiles, strictly, and the folder of a generated canvas."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb
+from ..pipelines.pair import Pair
+
+_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Tiles of one folder.
+
+    Attributes
+    ----------
+    tiles : in the order of their names, all of one size
+    clusters : of each tile, or None where no ``manifest.csv`` tells them
+    notes : sentences on files that were left out
+    """
+
+    tiles: list[Tile]
+    clusters: list[str] | None
+    notes: list[str]
+
+    @property
+    def images(self) -> list:
+        """The pictures, (3, H, W) in [-1, 1]."""
+        return [tile.image for tile in self.tiles]
+
+    @property
+    def masks(self) -> list[np.ndarray]:
+        """The masks of the tiles that have one."""
+        return [tile.mask.numpy() for tile in self.tiles if tile.labelled]
+
+
+def read_tiles(folder: str | Path, role: str) -> Folder:
+    """Tiles to measure, with masks from ``NAME_mask.png`` where there are some.
+
+    A ``manifest.csv`` in the folder or the one above it, with columns ``file`` (path from the manifest) and
+    ``cluster``, says which tiles are near-duplicates, or come from one patient.
+
+    Parameters
+    ----------
+    folder : searched with its subfolders
+    role : "real", "synthetic" or "train", for messages
+
+    Raises
+    ------
+    ValueError : no pictures, or none that can be read; a greyscale or partly transparent picture; tiles of several
+        sizes; a manifest without some of the tiles. Each names the first file it is about.
+    """
+    root = Path(folder)
+    pictures = (p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES)
+    for path in pictures:
+        if not path.stem.endswith("_mask"):
+            _check_colour(path, role)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            tiles = list(read_folder(root))
+        except ValueError as error:
+            raise ValueError(f"{role}: {error}") from error
+    skipped = [str(w.message).removeprefix("skipped ") for w in caught if str(w.message).startswith("skipped ")]
+    notes = []
+    if skipped:  # the last sentence counts
+        notes.append(f"Of {role}, {skipped[-1].removesuffix(' as unreadable')} could not be read, first {skipped[0]}.")
+    sizes = {}
+    for tile in tiles:
+        sizes.setdefault(tuple(tile.mask.shape), tile.name)
+    if len(sizes) > 1:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        raise ValueError(
+            f"expected {role} tiles of one size, got {one[0]} x {one[1]} px ({first}) "
+            f"and {other[0]} x {other[1]} px ({second})"
+        )
+    return Folder(tiles, _clusters(root, tiles), notes)
+
+
+def read_run(file: str | Path) -> Pair:
+    """The pair that a ``run.json`` belongs to, with the picture and the mask beside it.
+
+    Raises
+    ------
+    ValueError : not a run of `diffinfinite sample`, or a picture and a mask that do not fit it.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise ValueError(f"expected the run.json of a generated canvas, got {file}")
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"expected a run.json, got {file} ({error})") from error
+    missing = [key for key in ("size", "sampler", "patch") if not isinstance(run, dict) or key not in run]
+    if missing:
+        raise ValueError(f"expected a run.json with {', '.join(missing)} in it, got {file}")
+    image, mask = read_rgb(file.with_name("image.png")), read_mask(file.with_name("mask.png"))
+    if image.shape[:2] != tuple(run["size"]) or mask.shape != image.shape[:2]:
+        raise ValueError(
+            f"expected a picture and a mask of {run['size']} px, got {list(image.shape[:2])} and {list(mask.shape)}"
+        )
+    return Pair(image, mask, [], run)
+
+
+def cut_canvas(image: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """Tiles (h, w, 3) of a canvas (H, W, 3), side by side from the top left corner; what is left over is left out.
+
+    >>> len(cut_canvas(np.zeros((100, 70, 3)), (32, 32)))
+    6
+    """
+    height, width = size
+    tops, lefts = (range(0, n - side + 1, side) for n, side in zip(image.shape, size, strict=False))
+    return [image[top : top + height, left : left + width] for top in tops for left in lefts]
+
+
+def _check_colour(path: Path, role: str) -> None:
+    """Refuse what `read_rgb` would quietly turn into colour; damaged files are left to it."""
+    try:
+        with Image.open(path) as picture:
+            grey, clear = picture.mode in _GREY, False
+            if not grey and (picture.mode in ("RGBA", "PA") or "transparency" in picture.info):
+                clear = picture.convert("RGBA").getextrema()[3][0] < 255
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return
+    if grey or clear:
+        what = "a greyscale" if grey else "a partly transparent"
+        raise ValueError(f"expected colour pictures in {role}, got {what} one: {path.name}")
+
+
+def _clusters(root: Path, tiles: list[Tile]) -> list[str] | None:
+    for home in (root, root.resolve().parent):
+        manifest = home / "manifest.csv"
+        if not manifest.is_file():
+            continue
+        with manifest.open(encoding="utf-8", newline="") as rows:
+            read = list(csv.DictReader(rows))
+        if not read or not {"file", "cluster"} <= set(read[0]):
+            return None
+        known = {entry["file"]: entry["cluster"] for entry in read}
+        names = [(root.resolve() / tile.name).relative_to(home.resolve()).as_posix() for tile in tiles]
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise ValueError(f"expected every tile in {manifest}, got {len(missing)} that are not, first {missing[0]}")
+        return [known[name] for name in names]
+    return None

@@ -1,0 +1,75 @@
+"""Labels, their colours, contexts and condition codes: the only place for each.
+
+A label says what a pixel of a mask is, 0 that nobody said. A *context* says what kind of tissue all of it belongs to.
+The image model is told both as one integer a latent pixel: 0 where nothing is known, else 5 k + l for label l under the
+k-th of `PROMPTS`. A latent pixel, which is also the cell of a mask, is `CELL_PX` px wide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LABELS = ("unknown", "carcinoma", "necrosis", "stroma", "others")
+# One colour per class (R, G, B), after Okabe and Ito: safe for colour-blind readers; stroma is darker than theirs and
+# unknown a middle grey, so that the lightness of all five differs in print (tested).
+LABEL_COLOURS = ((190, 190, 190), (213, 94, 0), (34, 34, 34), (0, 90, 150), (240, 228, 66))
+TEN_CLASSES = (
+    "unknown",
+    "alveole",
+    "artery",
+    "artifacts",
+    "carcinoma",
+    "cartilage",
+    "connective",
+    "necrosis",
+    "tumour-stroma",
+    "others",
+)  # of the expert patches that the paper's authors published
+TEN_TO_FIVE = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)
+
+CONTEXTS = ("adenocarcinoma", "squamous", "normal")
+PROMPTS = ("none", *CONTEXTS)  # what the image model can be told of a whole picture
+CONDITIONS = len(LABELS) * len(PROMPTS)
+
+CELL_PX = 8  # side of a latent pixel and of a mask cell: at 16 px, alveolar walls and thin stroma are lost
+
+
+def colour_mask(mask: np.ndarray) -> np.ndarray:
+    """Labels (H, W) in the course's colours, uint8 (H, W, 3).
+
+    >>> tuple(colour_mask(np.array([[1]]))[0, 0].tolist()) == LABEL_COLOURS[1]
+    True
+    """
+    return np.array(LABEL_COLOURS, np.uint8)[mask]
+
+
+def pool_mask(mask: Tensor, factor: int = CELL_PX) -> Tensor:
+    """Label masks (N, H, W) to latent resolution (N, H/f, W/f): the most frequent label of each block."""
+    shares = F.avg_pool2d(F.one_hot(mask.long(), len(LABELS)).permute(0, 3, 1, 2).float(), factor)
+    return shares.argmax(dim=1)
+
+
+def condition_map(mask: Tensor, context: str = "none") -> Tensor:
+    """Labels 0..4 and a context prompt to conditions 0..19; unknown stays 0.
+
+    Raises
+    ------
+    ValueError
+        If the context or a label is not known.
+
+    >>> condition_map(torch.tensor([0, 1, 4]), "squamous").tolist()
+    [0, 11, 14]
+    """
+    if context not in PROMPTS:
+        raise ValueError(f"expected a context among {', '.join(PROMPTS)}, got {context!r}")
+    if mask.numel() and not 0 <= int(mask.min()) <= int(mask.max()) < len(LABELS):
+        raise ValueError(f"expected labels 0 to {len(LABELS) - 1}, got {int(mask.min())} to {int(mask.max())}")
+    return torch.where(mask > 0, mask + len(LABELS) * PROMPTS.index(context), 0)
+
+
+def conditions(mask: np.ndarray, context: str | None) -> Tensor:
+    """What the image model is told of labels (H, W) and a context: int64 (H/8, W/8), see `condition_map`."""
+    return condition_map(pool_mask(torch.from_numpy(mask)[None].long())[0], context or "none")

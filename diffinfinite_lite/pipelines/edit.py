@@ -1,0 +1,162 @@
+r"""Change part of a picture and keep the rest exactly: local re-synthesis and inpainting (paper App. D, Fig. 9, 10).
+
+Both are `generate.generate` with latents that are kept. At every level the kept part of the canvas is its own clean
+latents at that level's noise (`inpainting.Known`), the network only sees windows that hold something open, and after
+the last step the kept latents are what they were, bit for bit:
+
+    resynthesise    open is what the changed labels cover, and a margin around it that may adapt
+    inpaint         open is what is not known of a picture, and a margin of latents that saw the hole
+
+Then the picture is decoded and **kept pixels are put back**. After re-synthesis these are all pixels that the decoder
+computes from kept latents alone, `REACH` latents away from the nearest open one, so that putting them back draws no
+edge. Known pixels of an inpainted picture are kept up to the hole, though latents beside it were painted anew, so
+that a step may show there (chapter 8 measures it, and that the autoencoder alone makes none).
+
+In principle every pixel depends on every label, since windows overlap over the levels. What is left out is what a
+label does beyond the margin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ..data.tiles import to_tensor
+from ..devices import choose_device
+from ..labels import CELL_PX, conditions
+from ..models import pretrained
+from ..models.pretrained import WEIGHTS, expected_hashes
+from ..sampling.inpainting import Known
+from .config import check_mask
+from .generate import generate
+from .pair import Pair
+
+REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
+SETTINGS = (
+    "context", "steps", "omega", "autoguidance", "seed", "sampler", "stride", "solver", "eta", "conditioning",
+    "precision", "patch",
+)  # fmt: skip
+
+
+def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) -> Pair:
+    """The pair under an edited mask: only what lies in or near a changed label is computed again.
+
+    Parameters
+    ----------
+    pair : with its latents, as `generate` returns it and `Pair.read` reads it.
+    mask : uint8 (H, W), of the pair's size. Changes that no block of 8 px shows to the network change nothing.
+    margin : px around the changed labels that are computed again to fit them, a multiple of 8.
+    settings : of `generate`; those of the pair's own run by default. Its seed starts from the same noise.
+
+    Returns
+    -------
+    Pair whose latents equal the old ones outside the margin and whose pixels do beyond `REACH` latents of it;
+    ``run["recomputed"]`` is the share of the latents that was computed again.
+
+    Raises
+    ------
+    ValueError
+        If the pair has no latents or comes from another autoencoder, or for a mask or setting that `generate` refuses.
+    """
+    if pair.latents is None:
+        raise ValueError("expected a pair with its latents, got one without: generate it again")
+    mask = check_mask(mask, pair.mask.shape)
+    cells = _latents(margin)
+    made = {"stride": None, "autoguidance": 0.0} | pair.run  # runs of earlier versions had neither
+    settings = {key: made[key] for key in SETTINGS} | settings
+    there = expected_hashes(settings.get("weights", WEIGHTS))
+    for part in ("autoencoder", "decoder"):
+        needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (pair.run["weights"], there))
+        if found != needed:
+            raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
+    before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, settings["context"])
+    open_ = _grown((before != after).numpy(), cells)
+    known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))
+    made = generate(mask=mask, known=known, **settings)
+    return _put_back(made, pair.image, ~_pixels(_grown(open_, REACH)), open_)
+
+
+def inpaint(
+    image: np.ndarray,
+    keep: np.ndarray,
+    mask: np.ndarray,
+    context: str | None = None,
+    *,
+    margin: int = 8,
+    **settings,
+) -> Pair:
+    """Fill the holes of a picture, real or generated, under a mask of any labels.
+
+    The same seed fills a hole from the same noise, so that ``[inpaint(..., omega=w) for w in (0, 1, 3)]`` shows what
+    guidance does and nothing else (Fig. 9).
+
+    Parameters
+    ----------
+    image : uint8 (H, W, 3), sides in multiples of 8 px; of the stain the model knows, see `stain`.
+    keep : bool (H, W), true where pixels are known; they are kept exactly.
+    mask : uint8 (H, W), labels of holes and surroundings; 0 where nothing is known.
+    context : kind of tissue, see `generate`.
+    margin : px around a hole whose latents, but not pixels, are computed again: the encoder saw the hole there. A
+        multiple of 8.
+    settings : of `generate`.
+
+    Returns
+    -------
+    Pair; ``run["recomputed"]`` is the share of the latents that was computed.
+
+    Raises
+    ------
+    ValueError
+        If shapes or types do not fit, or for a setting that `generate` refuses.
+    """
+    image, keep = np.asarray(image), np.asarray(keep)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"expected an image uint8 (H, W, 3), got {image.dtype} of shape {image.shape}")
+    if keep.dtype != bool or keep.shape != image.shape[:2]:
+        raise ValueError(f"expected keep to be bool of {_size(image)}, got {keep.dtype} of {_size(keep)}")
+    mask = check_mask(mask, image.shape[:2])
+    cells = _latents(margin)
+    device = choose_device(settings.get("device"))
+    autoencoder = pretrained.load_models(settings.get("weights", WEIGHTS))[0].to(device)
+    with torch.no_grad():
+        latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()
+    height, width = latents.shape[1:]
+    holes = ~keep.reshape(height, CELL_PX, width, CELL_PX).all(axis=(1, 3))
+    open_ = _grown(holes, cells)
+    made = generate(context, mask, known=Known(latents, torch.from_numpy(~open_)), **settings)
+    return _put_back(made, image, keep, open_)
+
+
+def _put_back(made: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:
+    kept = np.where(keep[..., None], image, made.image)
+    return replace(made, image=kept, run=made.run | {"recomputed": round(float(open_.mean()), 4)})
+
+
+def _grown(open_: np.ndarray, by: int) -> np.ndarray:
+    """Region with everything that is at most `by` rows and columns away from it."""
+    return ndimage.binary_dilation(open_, np.ones((3, 3), bool), iterations=by) if by else open_
+
+
+def _pixels(latents: np.ndarray) -> np.ndarray:
+    return latents.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+
+
+def _closed(image: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Every unknown pixel takes the colour of the nearest known one, which disturbs the encoder least."""
+    if keep.all() or not keep.any():
+        return image
+    nearest = ndimage.distance_transform_edt(~keep, return_distances=False, return_indices=True)
+    return image[tuple(nearest)]
+
+
+def _latents(margin: int) -> int:
+    if margin < 0 or margin % CELL_PX:
+        raise ValueError(f"expected a margin that is a multiple of {CELL_PX} px from 0, got {margin}")
+    return margin // CELL_PX
+
+
+def _size(array: np.ndarray) -> str:
+    return " x ".join(map(str, np.shape(array)[:2])) + " px"

@@ -1,0 +1,184 @@
+"""A mask-image pair: how it is shown, written to a folder and read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..labels import LABEL_COLOURS, LABELS
+
+RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A generated picture and the mask it was generated under.
+
+    Attributes
+    ----------
+    image : uint8 (H, W, 3)
+    mask : uint8 (H, W), labels 0..4
+    timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
+    run : what `run.json` holds: settings, versions, weight hashes, cost
+    latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    timesteps: list[np.ndarray]
+    run: dict
+    latents: np.ndarray | None = None
+
+    def show(self):
+        """Picture and mask side by side with the legend, as a matplotlib figure."""
+        import matplotlib.pyplot as plt
+        from matplotlib.colors import ListedColormap
+        from matplotlib.patches import Patch
+
+        colours = np.array(LABEL_COLOURS) / 255
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")
+        left.imshow(self.image)
+        right.imshow(self.mask, cmap=ListedColormap(colours), vmin=0, vmax=len(LABELS) - 1, interpolation="nearest")
+        present = np.unique(self.mask)
+        figure.legend(
+            handles=[Patch(color=colours[n], label=LABELS[n]) for n in present],
+            loc="outside lower center",
+            ncols=len(present),
+            frameon=False,
+        )
+        for axis in (left, right):
+            axis.set_axis_off()
+        plt.close(figure)
+        return figure
+
+    def save(self, folder: str | Path, *, force: bool = False) -> None:
+        """Write image.png, mask.png, timesteps.webp, latents.npy and run.json, all or nothing.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder holds one of these files and ``force`` is not set.
+        OSError
+            If they cannot be written.
+        """
+        check_out(folder, force=force)
+        try:
+            self._write(Path(folder))
+        except OSError as error:
+            what = f"expected room for a result in {folder}, got: {error.strerror or error}"
+            raise OSError(f"{what}; nothing half-written was left") from error
+
+    def _write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
+            Image.fromarray(self.image).save(Path(partial, "image.png"))
+            _indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
+            if self.timesteps:
+                _animate(self.timesteps, Path(partial, "timesteps.webp"))
+            if self.latents is not None:
+                np.save(Path(partial, "latents.npy"), self.latents, allow_pickle=False)
+            Path(partial, "run.json").write_text(json.dumps(self.run, indent=1) + "\n")
+            for name in RESULTS:
+                if Path(partial, name).exists():
+                    os.replace(Path(partial, name), folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)  # what an earlier result left would not belong here
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Pair:
+        """A pair that `save` wrote, without its timestep maps.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no complete result.
+        """
+        folder = Path(folder)
+        try:
+            with Image.open(folder / "image.png") as picture:
+                image = np.array(picture.convert("RGB"))
+            run = json.loads((folder / "run.json").read_text())
+            latents = np.load(folder / "latents.npy", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
+        return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
+
+
+def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> None:
+    """Refuse a folder that cannot take a result, before any work and without making it.
+
+    Parameters
+    ----------
+    results : names that an earlier result would have.
+
+    Raises
+    ------
+    FileExistsError
+        If it holds an earlier result and ``force`` is not set.
+    OSError
+        If it cannot be written to.
+    """
+    folder = Path(folder)
+    existing = [name for name in results if (folder / name).exists()]
+    if existing and not force:
+        raise FileExistsError(f"expected no earlier result in {folder}, found {existing[0]} (--force overwrites)")
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Labels (H, W) of an index-colour or greyscale mask file.
+
+    Raises
+    ------
+    ValueError
+        If the file is a colour picture, or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a mask picture, got {Path(path).name}: {error}") from error
+    if picture.mode not in ("P", "L", "I;16", "I"):
+        raise ValueError(
+            f"expected an index-colour or greyscale mask with labels 0 to {len(LABELS) - 1}, "
+            f"got {Path(path).name} in mode {picture.mode}"
+        )
+    return np.asarray(picture)
+
+
+def _indexed(mask: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(mask, mode="P")
+    picture.putpalette([value for colour in LABEL_COLOURS for value in colour])
+    return picture
+
+
+def _legend() -> PngInfo:
+    legend = PngInfo()
+    legend.add_text(
+        "labels", json.dumps({n: {"name": name, "colour": LABEL_COLOURS[n]} for n, name in enumerate(LABELS)})
+    )
+    return legend
+
+
+def _animate(frames: list[np.ndarray], path: Path) -> None:
+    """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second."""
+    top = max(int(frame.max()) for frame in frames) + 1
+    zoom = max(1, min(4, 512 // max(frames[0].shape)))
+    pictures = [
+        Image.fromarray(np.kron((frame.astype(int) * 255 // top).astype(np.uint8), np.ones((zoom, zoom), np.uint8)))
+        for frame in frames
+    ]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=83, loop=0, lossless=True)

@@ -1,0 +1,231 @@
+r"""Real and synthetic fields of the same tissue and stain, to ask "real or synthetic?" about.
+
+Whatever differs between two sources besides being real gives it away, so it is made alike:
+
+- *tissue*: each synthetic field is painted under the mask of a real one, turned and mirrored, in its growth pattern;
+  of the source that there is more of, one is then chosen for each of the other, so that brightness, contrast, redness
+  and the share of glass are alike (the assignment with the smallest sum of squared differences): among real tiles of
+  other pictures for small fields, among `CHOICE` paintings of every mask for large ones;
+- *stain*: every source, the model included, is normalised from what its own fields show to one target (`stain`);
+- *frame*: all fields are cut to one size at random offsets, so that no camera, codec or decoder grid stays aligned with
+  the border, and no border of the model's canvas is seen;
+- *sharpness of the file*: see `pictures.equally_sharp`.
+
+Open data hold only eight large real fields of lung, so there are fewer large pictures than small ones. Fields larger
+than these exist of other organs; they would be told by their tissue and are not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..data import catalog, stain
+from ..data.annotate import annotate
+from ..data.tiles import read_mask, read_rgb, to_rgb
+from ..labels import CONTEXTS
+from ..pipelines.generate import generate
+from .pictures import SIDES, Field, equally_sharp, numbers
+
+MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
+MODEL = "the model of this course"
+SLIDE = "the embedded slide"
+MATCHED = slice(0, 4)  # of `pictures.NUMBERS`
+MOST_GLASS = 0.5  # of a field of the embedded slide
+CHOICE = 3  # fields to choose from for each one wanted, where there are so many
+MOST_SMALL = 54  # half of the test clusters, in all three growth patterns
+Progress = Callable[[Iterable, int], Iterable]
+Job = tuple[str, str | None, np.ndarray | None]
+
+
+def lung_fields(
+    small: int = 22,
+    large: int = 8,
+    *,
+    steps: int = 15,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Progress = lambda jobs, _: jobs,
+) -> list[Field]:
+    """Real lung fields of the catalog, and as many synthetic ones painted under the masks of others.
+
+    Parameters
+    ----------
+    small, large : real fields of each size: LC25000 test tiles, one a cluster, and the real DiffInfinite patches.
+    steps : of DPM-Solver++.
+
+    Returns
+    -------
+    list of 2 * (small + large) fields.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the sets are not on this machine.
+    ValueError
+        If there are not so many real fields.
+    """
+    rng = np.random.default_rng(seed)
+    patches = catalog.select("diffinfinite-lung", kind="real image")
+    if not (1 <= small <= MOST_SMALL and 1 <= large <= len(patches)):
+        limits = f"1 to {MOST_SMALL} small and 1 to {len(patches)} large fields"
+        raise ValueError(f"expected {limits}, got {small} and {large}")
+    tiles = _test_tiles(rng, (1 + CHOICE) * -(-small // len(CONTEXTS)))
+    root, profiles = catalog.locate("diffinfinite-lung"), stain.profiles()
+    real, jobs = [], []
+    for entry in [patches[i] for i in rng.permutation(len(patches))[:large]]:
+        rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
+        real.append(Field(_cut(rgb, "large", rng), True, entry.set))
+        jobs += CHOICE * [("large", None, read_mask(root / entry.mask, int(entry.classes)))]
+    for i in range(small):
+        context = CONTEXTS[i % len(CONTEXTS)]
+        jobs.append(("small", context, annotate(tiles[context].pop(), context)))
+    real += [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
+             for context, left in tiles.items() for rgb in left]  # fmt: skip
+    fields = equally_sharp(same_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
+    chosen = []
+    for size, fewer in (("large", True), ("small", False)):
+        wanted, pool = ([f for f in fields if f.size == size and f.real == side] for side in (fewer, not fewer))
+        chosen += [*wanted, *alike(wanted, pool)]
+    return chosen
+
+
+def slide_fields(
+    small: int = 22,
+    large: int = 8,
+    *,
+    steps: int = 15,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Progress = lambda jobs, _: jobs,
+) -> list[Field]:
+    """The same without any data set: real fields are cut from the one embedded slide, which is skin and not lung.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the slide is not installed.
+    ValueError
+        If it has not so many fields of tissue.
+    """
+    rng = np.random.default_rng(seed)
+    tile = catalog.embedded_sample()
+    slide = to_rgb(tile.image)
+    slide = stain.normalise(slide, stain.fit_profile([slide]))[rng.integers(1, 8) :, rng.integers(1, 8) :]
+    free, real = np.ones(tuple(n // SIDES["small"] for n in slide.shape[:2]), bool), []
+    for size, count in (("large", large), ("small", small)):
+        cells = SIDES[size] // SIDES["small"]
+        places = [(r, c) for r in range(0, free.shape[0] - cells + 1) for c in range(0, free.shape[1] - cells + 1)]
+        for r, c in [places[i] for i in rng.permutation(len(places))]:
+            top, left, side = SIDES["small"] * r, SIDES["small"] * c, SIDES[size]
+            rgb = slide[top : top + side, left : left + side]
+            mine = free[r : r + cells, c : c + cells]
+            if count and mine.all() and numbers(rgb)[3] < MOST_GLASS:
+                real.append(Field(rgb, True, SLIDE))
+                count, mine[:] = count - 1, False
+        if count:
+            raise ValueError(f"expected {count} more {size} fields of tissue than the embedded slide has")
+    jobs = [(size, CONTEXTS[i % 3], None) for size, n in (("large", large), ("small", small)) for i in range(n)]
+    return equally_sharp(same_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
+
+
+def account(fields: Sequence[Field]) -> list[str]:
+    """What was done to the fields and where they come from, in sentences that stand beside every survey of them."""
+    counts = {size: sum(f.size == size for f in fields) for size in SIDES}
+    sizes = " and ".join(f"{counts[size]} {size} ones of {side} px" for size, side in SIDES.items() if counts[size])
+    said = [f"{len(fields)} pictures, half of them real: {sizes}, all at about half a micrometre a pixel."]
+    for origin in sorted({f.origin for f in fields if f.real}):
+        if origin == SLIDE:
+            said.append(
+                "This page was built without the data sets. Its real pictures come from the one slide that is always "
+                "there (CMU-1 of the OpenSlide test data, CC0), and that is SKIN, while the model paints lung: the "
+                "tissue gives the answer away, and a result says nothing about the model."
+            )
+        else:
+            known = catalog.SETS[origin]
+            only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
+            said.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
+    if any(f.origin == "diffinfinite-lung" for f in fields):
+        said.append(
+            "Open data hold only eight large real fields of lung, so there are fewer large pictures than small."
+        )
+        said.append(
+            "Synthetic pictures were painted under masks of real fields, turned and mirrored. Small real pictures "
+            "were chosen from others, and large synthetic ones from three paintings of each mask, so that real and "
+            "synthetic ones are alike in brightness, contrast, redness and glass."
+        )
+    else:
+        said.append("Synthetic pictures were painted under masks that the model drew from context prompts.")
+    soft = sorted({(f.size, f.origin, f.sigma) for f in fields if f.sigma})
+    listed = "; ".join(f"{size}, {origin}: {sigma:.2f} px" for size, origin, sigma in soft) or "none was needed"
+    said.append(
+        "All sources were normalised to one stain, cut at random offsets, made equally sharp by one Gaussian a source "
+        f"({listed}), and saved with one codec and quality, at equal length, without metadata."
+    )
+    return said
+
+
+def same_stain(fields: Sequence[Field]) -> list[Field]:
+    """All fields in the target stain, each source from the profile of its own fields, in the order given."""
+    profiles = {
+        origin: stain.fit_profile([f.rgb for f in fields if f.origin == origin])
+        for origin in {f.origin for f in fields}
+    }
+    return [replace(f, rgb=stain.normalise(f.rgb, profiles[f.origin])) for f in fields]
+
+
+def alike(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
+    """Out of a pool of fields, one for each field wanted, of its context and as alike as can be.
+
+    Raises
+    ------
+    ValueError
+        If the pool has too few fields of a context.
+    """
+    chosen = []
+    for context in sorted({f.context for f in wanted}):
+        ours, theirs = ([f for f in fields if f.context == context] for fields in (wanted, pool))
+        if len(ours) > len(theirs):
+            raise ValueError(f"expected at least {len(ours)} fields of {context or 'any context'}, got {len(theirs)}")
+        a, b = (np.array([numbers(f.rgb)[MATCHED] for f in fields]) for fields in (ours, theirs))
+        scale = np.vstack([a, b]).std(axis=0) + 1e-9
+        cost = (((a[:, None] - b) / scale) ** 2).sum(axis=-1)
+        chosen += [theirs[j] for j in linear_sum_assignment(cost)[1]]
+    return chosen
+
+
+def _test_tiles(rng: np.random.Generator, most: int) -> dict[str, list[np.ndarray]]:
+    """LC25000 test tiles in random order, at most one a cluster and `most` a context."""
+    name, profiles, tiles = "lc25000-lung", stain.profiles(), {context: [] for context in CONTEXTS}
+    root, rows, seen = catalog.locate(name), catalog.select(name, "test"), set()
+    for entry in [rows[i] for i in rng.permutation(len(rows))]:
+        context = catalog.CONTEXT_OF[entry.label]
+        if entry.cluster not in seen and len(tiles[context]) < most:
+            seen.add(entry.cluster)
+            rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
+            tiles[context].append(rgb)
+    return tiles
+
+
+def _painted(
+    jobs: list[Job], rng: np.random.Generator, steps: int, device: str | None, progress: Progress
+) -> Iterator[Field]:
+    """Synthetic fields for (size, context, mask of a real field or None: then the mask is generated, too)."""
+    for size, context, mask in progress(jobs, len(jobs)):
+        side = SIDES[size] + MARGIN
+        if mask is not None:
+            missing = [(0, max(0, side - n)) for n in mask.shape]
+            mask = np.pad(mask, missing, mode="symmetric")[:side, :side]
+            mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
+        pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
+                        solver="dpm-solver++")  # fmt: skip
+        inner = pair.image[EDGE:-EDGE, EDGE:-EDGE]
+        yield Field(_cut(inner, size, rng), False, MODEL, context or "")
+
+
+def _cut(rgb: np.ndarray, size: str, rng: np.random.Generator) -> np.ndarray:
+    top, left = (int(rng.integers(n - SIDES[size] + 1)) for n in rgb.shape[:2])
+    return rgb[top : top + SIDES[size], left : left + SIDES[size]]

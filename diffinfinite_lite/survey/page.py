@@ -1,0 +1,158 @@
+r"""The survey as a page: one picture at a time, real or synthetic, confidence 1 to 7, no feedback until the end.
+
+Static HTML with the style and the script beside this module, no kernel, nothing from outside, also from ``file://``.
+`widget` is a part of a page that carries its pictures; `write_page` a folder with a page of its own and picture files
+beside it. The names of files, their lengths and their order come from `pictures.encode` and know nothing of the
+truth. The truth is *sealed*: with :math:`k_0` the SHA-256 of all names, :math:`k_{i+1} = \mathrm{SHA256}(k_i)` and
+:math:`K = k_{n}` after `ROUNDS` of them, byte block i is XORed with :math:`\mathrm{SHA256}(K \| i)`.
+The page does that work once, after the last answer. The key lies in the page, so that this is a curtain and no lock: it
+keeps the truth from whoever looks at the source, not from whoever runs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+from scipy.stats import binom
+from statsmodels.stats.proportion import proportion_confint
+
+from .pictures import SIDES, Item
+from .statistics import FORMAT, PAPER
+
+ROUNDS = 20_000  # a fifth of a second in a browser
+MPP = 0.5  # about, of every source used
+_HERE = Path(__file__).parent
+# The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
+# "auto" as the mode where the system decides.
+_DARK = "--page:#16171a;--ink:#ececee;--link:#7cc4f2;color-scheme:dark"
+_STYLE = (
+    ":root{--page:#fff;--ink:#1d1d1f;--link:#00548a;color-scheme:light}"
+    f'@media(prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{_DARK}}}}}[data-theme="dark"]{{{_DARK}}}'
+    "body{margin:0;padding:1rem;background:var(--page);font:1rem/1.5 system-ui,sans-serif}a{color:var(--link)}"
+    "h1{font-size:1.6rem;margin:.2rem 0 1rem}header{max-width:60rem;margin:0 auto;color:var(--ink)}"
+)
+_THEME = """(() => {
+  const follow = () => {
+    let theme = "auto";
+    try { if (localStorage.mode !== "auto") theme = localStorage.theme; } catch { /* a browser that keeps nothing */ }
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+  };
+  follow();
+  addEventListener("storage", follow); // switched in another tab
+})();"""
+
+
+def survey_name(items: Sequence[Item]) -> str:
+    """Name of a survey: it changes with any picture, so that answers to other pictures are never taken for its own."""
+    return hashlib.sha256(",".join(item.name for item in items).encode()).hexdigest()[:10]
+
+
+def seal(text: str, names: Sequence[str]) -> bytes:
+    """Text that needs `ROUNDS` hashes of all names to be read; sealing twice gives the text back.
+
+    >>> seal(seal("truth", ["a"]).decode("latin1"), ["a"])
+    b'truth'
+    """
+    key = hashlib.sha256(",".join(names).encode()).digest()
+    for _ in range(ROUNDS):
+        key = hashlib.sha256(key).digest()
+    data = text.encode("latin1")
+    stream = (hashlib.sha256(key + i.to_bytes(4, "big")).digest() for i in range(len(data) // 32 + 1))
+    return bytes(a ^ b for a, b in zip(data, b"".join(stream), strict=False))
+
+
+def widget(items: Sequence[Item], about: Sequence[str], *, name: str = "survey") -> str:
+    """HTML of the survey with its pictures in it, to show with `IPython.display.HTML`.
+
+    Parameters
+    ----------
+    items : as of `pictures.encode`.
+    about : sentences on how the pictures were prepared and where they come from.
+    name : identifier that nothing else on the page has.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures, or not all have names of their own.
+    """
+    addresses = ["data:image/jpeg;base64," + base64.b64encode(item.data).decode() for item in items]
+    return _body(items, about, name, addresses)
+
+
+def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, *, title: str, home: str = "") -> Path:
+    """Write ``index.html`` and the pictures into a folder of its own; pictures of an earlier survey there are removed.
+
+    Parameters
+    ----------
+    items, about : as in `widget`.
+    title : heading of the page.
+    home : address that the page links back to, or "".
+
+    Returns
+    -------
+    The page.
+    """
+    body = _body(items, about, "survey", [f"{item.name}.jpg" for item in items])
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.jpg"):
+        old.unlink()
+    for item in items:
+        (folder / f"{item.name}.jpg").write_bytes(item.data)
+    back = f'<p><a href="{escape(home)}">Back to the chapter</a></p>' if home else ""
+    page = folder / "index.html"
+    page.write_text(
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
+        f"<style>{_STYLE}</style>\n<script>{_THEME}</script></head><body><header>{back}<h1>{escape(title)}</h1></header>"
+        f"<main>{body}</main></body></html>\n",
+        encoding="utf-8",
+    )
+    return page
+
+
+def _body(items: Sequence[Item], about: Sequence[str], name: str, addresses: list[str]) -> str:
+    names = [item.name for item in items]
+    if not items or len(set(names)) < len(names):
+        raise ValueError(f"expected pictures that differ, got {len(names)}, {len(set(names))} of them different")
+    origins = sorted({item.origin for item in items})
+    truth = {"origins": origins, "truth": [[int(item.real), origins.index(item.origin)] for item in items]}
+    right = round(PAPER.accuracy * PAPER.raters * PAPER.items)
+    low, high = proportion_confint(right, PAPER.raters * PAPER.items, method="wilson")
+    settings = {
+        "id": name,
+        "survey": survey_name(items),
+        "format": FORMAT,
+        "items": [
+            {"name": item.name, "size": item.size, "src": src} for item, src in zip(items, addresses, strict=True)
+        ],
+        "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
+        "sealed": base64.b64encode(seal(json.dumps(truth), names)).decode(),
+        "rounds": ROUNDS,
+        "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
+        "chance": [int(n) for n in binom.interval(0.95, len(items), 0.5)],
+    }
+    share = "Half" if 2 * sum(item.real for item in items) == len(items) else "Some"
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
+    return (
+        f"<style>{(_HERE / 'survey_page.css').read_text('utf8')}</style>\n"
+        f'<div class="dl-survey" id="{escape(name)}"><div data-part="intro">'
+        f"<p>You see {len(items)} pictures of tissue, one at a time, in an order of your own. {share} of them are "
+        "real, the others were made by a model. Say which you think each is, and how sure you are. There is no time "
+        "limit and no feedback until the end. You can stop and come back. Nothing you enter leaves this browser.</p>"
+        f"<details><summary>Where the pictures come from, and what was done to them</summary>{said}</details></div>"
+        '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div></div>\n'
+        f"<script>({(_HERE / 'survey_page.js').read_text('utf8').strip()})({_json(settings)});</script>\n"
+    )
+
+
+def _json(value: object) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value).replace("<", "\\u003c")

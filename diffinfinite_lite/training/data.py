@@ -1,0 +1,159 @@
+"""What the models learn from: stain-normalised tiles with (pseudo-)annotations, published pairs, label maps.
+
+Without a folder of one's own these are LC25000's training clusters, the pairs that the paper's authors published, and
+simulated layouts. With one, its pictures and masks take their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from .. import devices
+from ..data import catalog, stain
+from ..data.annotate import annotate
+from ..data.layouts import layout
+from ..data.tiles import cut, read_folder, readable, to_rgb
+from ..devices import autocast
+from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
+from ..models import checkpoint
+from ..pipelines.masks import PATCH, prompt
+
+MPP = 0.5  # um/px that one's own pictures are brought to
+PATCH_PX = 224  # side of a training tile
+LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all recipes share.
+
+    Attributes
+    ----------
+    runs : folder for checkpoints, logs and what is computed once.
+    data : folder of one's own pictures (see `tiles.read_folder`), or None for the public sets. A first folder level
+        called after a context (adenocarcinoma, squamous, normal) is taken as the pictures' context.
+    mpp : micrometres per pixel of the pictures in ``data``.
+    class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
+    vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
+    device : "cpu", "cuda"; the GPU of this process where there is one by default.
+    """
+
+    runs: Path
+    data: Path | None = None
+    mpp: float = MPP
+    class_map: dict[str, int | str] | None = None
+    vae: str | None = None
+    device: str = field(default_factory=lambda: str(PartialState().device))
+
+    @property
+    def bf16(self) -> bool:
+        return self.device != "cpu" or devices.bf16_helps()
+
+    def place(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device, memory_format=torch.channels_last)
+
+
+def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
+    """Stain-normalised tiles with their (pseudo-)annotations; made once and kept in ``runs/tiles.safetensors``.
+
+    Returns
+    -------
+    images uint8 (N, 224, 224, 3), masks uint8 (N, 224, 224), contexts.
+
+    Raises
+    ------
+    ValueError
+        If the kept tiles were made from another folder, or a folder holds no usable picture.
+    """
+    with PartialState().main_process_first():
+        return read_tiles(setting)
+
+
+def read_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
+    """`training_tiles` in this process alone."""
+    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "lc25000-lung")
+    if not cache.exists():
+        images, masks, contexts = [], [], []
+        for rgb, mask, context in _own(setting) if setting.data else _public():
+            images.append(torch.from_numpy(rgb))
+            masks.append(torch.from_numpy(mask))
+            contexts.append(context)
+        config = {"contexts": contexts, "source": source}
+        checkpoint.save(cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, config)
+    tensors, config = checkpoint.load(cache)
+    if config.get("source", source) != source:
+        found = config["source"]
+        raise ValueError(f"expected tiles of {source} in {cache}, got those of {found}: choose another --out")
+    return tensors["images"], tensors["masks"], config["contexts"]
+
+
+def _public() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    for tile in catalog.load("lc25000-lung", "train", normalised=True):
+        rgb = to_rgb(tile.image)
+        yield rgb, annotate(rgb, tile.context), tile.context
+
+
+def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
+    cuts = readable(whole, lambda tile: list(cut(tile, PATCH_PX, MPP)), attrgetter("name"))
+    tiles = [patch for patches in cuts for patch in patches]
+    pictures = [to_rgb(tile.image) for tile in tiles]
+    profile = stain.fit_profile(pictures)
+    for tile, rgb in zip(tiles, pictures, strict=True):
+        first = Path(tile.name).parts[0]
+        yield stain.normalise(rgb, profile), tile.mask.numpy(), first if first in PROMPTS else PROMPTS[0]
+
+
+def pairs() -> tuple[Tensor, Tensor]:
+    """The authors' published synthetic pairs, stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
+
+    The eight real patches stay out: they are the test of full-size reconstruction and of inpainting.
+    """
+    tiles = list(catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True))
+    return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
+
+
+def simulated_masks() -> tuple[Tensor, Tensor]:
+    """512 simulated layouts of each growth pattern, twice as wide as a patch, and their prompts: (N, H, W) both."""
+    rng, side = np.random.default_rng(0), 2 * PATCH
+    drawn = [(layout(c, (side, side), rng), prompt(c, (side, side))) for c in CONTEXTS for _ in range(512)]
+    return torch.stack([torch.from_numpy(labels) for labels, _ in drawn]), torch.stack([told for _, told in drawn])
+
+
+def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
+    """Masks of one's own pictures, cut to patches, where at least `LABELLED` of a patch is labelled."""
+    whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
+    found = []
+    for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL_PX, MPP)), attrgetter("name")):
+        for tile in patches:
+            context = Path(tile.name).parts[0]
+            if context in CONTEXTS and (tile.mask > 0).float().mean() >= LABELLED:
+                found.append((pool_mask(tile.mask[None], CELL_PX)[0], prompt(context, (PATCH, PATCH))))
+    if not found:
+        raise ValueError(
+            f"expected masks of at least {PATCH * CELL_PX} px with {LABELLED:.0%} labelled in a folder called after a "
+            f"context ({', '.join(CONTEXTS)}), found none in {setting.data}: without --data simulated ones are used"
+        )
+    return torch.stack([cells for cells, _ in found]), torch.stack([told for _, told in found])
+
+
+@torch.no_grad()
+def encode_tiles(
+    autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: bool = True, device: str = "cpu"
+) -> Tensor:
+    """Latents (N, C, H/8, W/8) in half precision of uint8 tiles (N, H, W, 3)."""
+    out = []
+    for chunk in images.split(batch):
+        x = chunk.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with autocast(device, bf16):
+            latents = autoencoder.eval().encode(x.contiguous(memory_format=torch.channels_last))
+        out.append(latents.half().cpu())
+    return torch.cat(out)

@@ -1,0 +1,148 @@
+r"""Training loops as generators: `fit` draws a batch, steps, averages weights, and survives being killed.
+
+The batch of step n is a function of (seed, n), so that a resumed run sees the batches it would have seen. State
+(weights, their exponential moving average, Adam moments) is one safetensors file, written whole and renamed.
+
+Started by `accelerate launch`, every process draws batches of its own and the gradients are averaged: p processes take
+p times the batch. The first one keeps the log and the checkpoints.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch import Tensor, nn
+
+from ..models import checkpoint
+
+Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One training step: its number (from 1), the losses as floats, seconds since the run (re)started."""
+
+    step: int
+    losses: dict[str, float]
+    seconds: float
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
+    """Linear warm-up over the first share of the run, then linear decay to a twentieth of the peak."""
+    done = step / steps
+    return peak * (done / warmup if done < warmup else max(0.05, (1 - done) / (1 - warmup)))
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    *,
+    steps: int,
+    peak_lr: float,
+    out: Path,
+    seed: int = 0,
+    ema_decay: float = 0.999,
+    weight_decay: float = 0.01,
+    save_every: int = 200,
+    parameters=None,
+) -> Iterator[Progress]:
+    """Train ``model`` and yield after every step.
+
+    Parameters
+    ----------
+    loss : ``loss(step, generator)`` returns a dict whose ``"loss"`` entry is minimised; the rest is logged.
+    steps : total number of steps, those before a resume included.
+    peak_lr : largest learning rate of AdamW (warm-up, then linear decay).
+    out : folder for ``state.safetensors`` (resumed from if present), ``ema.safetensors`` and ``log.csv``.
+    parameters : what to train; all of the model by default.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    trained = list(model.parameters() if parameters is None else parameters)
+    optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99))
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    start = _resume(out, model, optimizer, average)
+    workers = PartialState()  # one process, or those that `accelerate launch` started
+    workers.wait_for_everyone()
+    began = time.monotonic()
+    log = _log(out / "log.csv", start) if workers.is_main_process else None
+    for step in range(start + 1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, steps, peak_lr)
+        losses = loss(step, batch_generator(seed, step, workers.process_index))
+        optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        if workers.num_processes > 1:
+            for parameter in trained:
+                if parameter.grad is not None:
+                    parameter.grad = reduce(parameter.grad, "mean")
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        decay = min(ema_decay, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                average[key].lerp_(value, 1 - decay)
+            else:
+                average[key].copy_(value)
+        values = {k: float(v.detach()) for k, v in losses.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise ValueError(f"the loss at step {step} is not a number: lower the learning rate")
+        if log:
+            if log.tell() == 0:
+                csv.writer(log).writerow(["step", *values])
+            csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
+        if log and (step % save_every == 0 or step == steps):
+            log.flush()
+            _save(out, model, optimizer, average, step)
+        yield Progress(step, values, time.monotonic() - began)
+
+
+def _log(path: Path, done: int):
+    """The log, without the rows of steps that a killed run made after its last checkpoint."""
+    if path.exists():
+        rows = path.read_text().splitlines(keepends=True)
+        kept = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
+        path.write_text("".join(kept))
+    return path.open("a", newline="")
+
+
+def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
+    """The randomness of one step of one process."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step + (process << 40))
+
+
+def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int) -> None:
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in average.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
+    checkpoint.save(out / "state.safetensors", tensors, {"step": step, **model.config})
+    checkpoint.save(
+        out / "ema.safetensors",
+        {k: v.half() if v.is_floating_point() else v for k, v in average.items()},
+        model.config,
+    )
+
+
+def _resume(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor]) -> int:
+    if not (out / "state.safetensors").exists():
+        return 0
+    tensors, config = checkpoint.load(out / "state.safetensors")
+    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+    for key, value in average.items():
+        value.copy_(tensors[f"ema.{key}"])
+    states: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("adam."):
+            _, index, name = key.split(".")
+            states.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    return config["step"]

@@ -1,0 +1,245 @@
+"""How the models are trained: data, sizes, steps. `diffinfinite train NAME` runs one of these generators.
+
+Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
+autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
+the autoencoder's weights, update those of image, the others need none.
+`data` says what they learn from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from ..labels import condition_map, pool_mask
+from ..models import checkpoint, pretrained
+from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from ..models.efficientnet import EfficientNetLite0
+from ..models.lowbit import compress, second_moments
+from ..models.unet import MaskUNet
+from ..pipelines.masks import PATCH, SCALE, one_hot
+from ..sampling.solvers import cosine_alphas
+from .data import PATCH_PX, Setting, encode_tiles, own_masks, pairs, read_tiles, simulated_masks, training_tiles
+from .loop import Loss, Progress, batch_generator, fit
+from .losses import UPPER, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+
+Recipe = Iterator[tuple[Progress, int]]
+SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
+MASK_WIDTHS = (64, 96, 128)
+UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
+CALIBRATION = 8  # batches of 16 patches that tell how an update is to be rounded
+GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
+LAYER = re.compile(r"decoder\.(\d+)\.")
+
+
+def _pictures(setting: Setting) -> Tensor:
+    """What autoencoder and decoder see: the training tiles, and the four corners of every published pair."""
+    tiles = training_tiles(setting)[0]
+    if setting.data:
+        return tiles
+    published, ends = pairs()[0], (slice(PATCH_PX), slice(-PATCH_PX, None))
+    return torch.cat([tiles, *(published[:, rows, columns] for rows in ends for columns in ends)])
+
+
+def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
+    """L1 on pixels and edges, 16 crops of 128 px a step."""
+    steps = steps or 3000
+    torch.manual_seed(0)
+    model = setting.place(LiteAutoencoder()).train()
+    loss = autoencoder_loss(model, _pictures(setting), bf16=setting.bf16, device=setting.device)
+    for progress in fit(model, loss, steps=steps, peak_lr=7e-4, out=setting.runs / "autoencoder"):
+        yield progress, steps
+
+
+def decoder(setting: Setting, steps: int | None = None) -> Recipe:
+    """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
+    steps = steps or 3000
+    torch.manual_seed(0)
+    network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
+    model = setting.place(Sharpener(_trained(setting)))
+    loss = sharpening_loss(model, _pictures(setting), network.taps, bf16=setting.bf16, device=setting.device)
+    for progress in fit(
+        model,
+        loss,
+        steps=steps,
+        peak_lr=3e-4,
+        out=setting.runs / "decoder",
+        ema_decay=0.995,
+        parameters=model.trained_parameters(),
+    ):
+        yield progress, steps
+
+
+def _latents(setting: Setting, kept: Path, orientations: int = 1) -> dict[str, Tensor]:
+    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
+    with PartialState().main_process_first():
+        if not kept.exists():
+            checkpoint.save(kept, _encode(setting, orientations), {})
+    return checkpoint.load(kept)[0]
+
+
+def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
+    """See `_latents`; the encoder sees each picture in so many of its eight orientations."""
+    encoder = setting.place(load_diffusers(setting.vae) if setting.vae else _trained(setting))
+    images, masks, contexts = read_tiles(setting)
+    conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)])
+
+    def encode(images: Tensor, batch: int) -> Tensor:
+        seen = (turned(images, n) for n in range(orientations))
+        return torch.cat([encode_tiles(encoder, x, batch, setting.bf16, setting.device) for x in seen])
+
+    latents, conditions = encode(images, 16), torch.cat([turned(conditions, n) for n in range(orientations)])
+    labelled = (conditions % 5 > 0).flatten(1).any(dim=1)
+    sets = {"q0": latents, "z0": latents[labelled], "c0": conditions[labelled]}
+    if not setting.data:
+        images, masks = pairs()
+        sets["z1"], conditions = encode(images, 4), condition_map(pool_mask(masks))
+        sets["c1"] = torch.cat([turned(conditions, n) for n in range(orientations)])
+    return sets
+
+
+def turned(pictures: Tensor, orientation: int) -> Tensor:
+    """Pictures or maps (N, H, W, ...) in one of eight orientations: quarter turns, from 4 on mirrored."""
+    pictures = torch.rot90(pictures, orientation % 4, (1, 2))
+    return pictures.flip(2) if orientation >= 4 else pictures
+
+
+def _image_loss(
+    model: nn.Module, data: dict[str, Tensor], setting: Setting, patch: int, batch: int, middle: float = 0.0
+) -> Loss:
+    labelled = [(data[f"z{n}"], data[f"c{n}"]) for n in range(2) if len(data.get(f"z{n}", ()))]
+    return image_loss(
+        model,
+        cosine_alphas(),
+        data["q0"],
+        labelled,
+        p_unc=0.5 if labelled else 1.0,
+        patch=patch,
+        batch=batch,
+        middle=middle,
+        bf16=setting.bf16,
+        device=setting.device,
+    )
+
+
+def image(setting: Setting, steps: int | None = None) -> Recipe:
+    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
+    steps = steps or 20_000
+    torch.manual_seed(0)
+    data = _latents(setting, setting.runs / "image" / "latents.safetensors")
+    model = setting.place(MaskUNet(data["q0"].shape[1]))
+    model.config |= {"patch": PATCH_PX, "vae": setting.vae}
+
+    small = _image_loss(model, data, setting, SMALL_PX // 8, 32)
+    large = _image_loss(model, data, setting, PATCH_PX // 8, 12)
+
+    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        return (small if step < SMALL_SHARE * steps else large)(step, generator)
+
+    for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=setting.runs / "image"):
+        yield progress, steps
+
+
+def update(setting: Setting, steps: int | None = None) -> Recipe:
+    """The image model trained on, for a GPU: 256 patches a step in all eight orientations, middle noise more often.
+
+    That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
+    as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
+    """
+    steps = steps or 5500
+    torch.manual_seed(0)
+    model = setting.place(_image_model(setting.runs / "image"))
+    setting = replace(setting, vae=model.config.get("vae"))
+    data = _latents(setting, setting.runs / "update" / "latents.safetensors", orientations=8)
+    loss = _image_loss(model, data, setting, PATCH_PX // 8, UPDATE_BATCH, middle=0.5)
+    for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=setting.runs / "update"):
+        yield progress, steps
+
+
+def mask(setting: Setting, steps: int | None = None) -> Recipe:
+    """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
+    steps = steps or 2500
+    torch.manual_seed(0)
+    labels, conditions = own_masks(setting) if setting.data else simulated_masks()
+    cells = SCALE * one_hot(labels)
+    model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
+    loss = image_loss(
+        model,
+        cosine_alphas(),
+        cells,
+        [(cells, conditions)],
+        patch=PATCH,
+        batch=16,
+        p_unc=0.1,
+        single_label=0,
+        bf16=setting.bf16,
+        device=setting.device,
+    )
+    for progress in fit(model, loss, steps=steps, peak_lr=8e-4, out=setting.runs / "mask"):
+        yield progress, steps
+
+
+def export(runs: Path, weights: Path) -> dict[str, str]:
+    """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
+
+    Nothing changes in the folder before all of it is written. What sharpening changed in the decoder, and `update` in
+    the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
+
+    Returns
+    -------
+    dict of file name (without suffix) to SHA-256
+    """
+    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
+    files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
+    if not config.get("vae"):
+        files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
+        if (runs / "decoder" / "ema.safetensors").exists():
+            files["decoder"] = _upper_decoder(runs)
+    if (runs / "update" / "ema.safetensors").exists():
+        files["image_update"] = _difference(runs, image)
+    hashes = {}
+    for name in sorted(files):
+        checkpoint.save(weights / "new" / f"{name}.safetensors", *files[name])
+        hashes[name] = checkpoint.sha256(weights / "new" / f"{name}.safetensors")
+    (weights / "new" / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+    for path in sorted((weights / "new").iterdir()):
+        path.replace(weights / path.name)
+    (weights / "new").rmdir()
+    return hashes
+
+
+def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
+    tensors, config = checkpoint.load(runs / "decoder" / "ema.safetensors")
+    whole = {key.removeprefix("autoencoder."): value for key, value in tensors.items()}
+    return {key: whole[key] for key in whole if (at := LAYER.match(key)) and int(at[1]) >= UPPER}, config
+
+
+def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
+    """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
+    model, setting = _image_model(runs / "update"), Setting(runs, device="cpu")
+    data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
+    loss = _image_loss(model, data, setting, PATCH_PX // 8, 16)
+    moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
+    changes = {name: after - before[name].float() for name, after in model.state_dict().items()}
+    return compress(changes, moments), {**model.config, "gain": GAIN}
+
+
+def _image_model(folder: Path) -> MaskUNet:
+    if not (folder / "ema.safetensors").exists():
+        raise FileNotFoundError(f"expected an image model in {folder}: run diffinfinite train {folder.name}")
+    return pretrained.load_unet(folder / "ema.safetensors")
+
+
+def _trained(setting: Setting) -> Autoencoder:
+    weights = setting.runs / "autoencoder" / "ema.safetensors"
+    if not weights.exists():
+        raise FileNotFoundError(f"expected an autoencoder in {weights.parent}: run diffinfinite train autoencoder")
+    return checkpoint.load_weights(weights, LiteAutoencoder)

@@ -1,0 +1,297 @@
+"""The pages in a browser: a copy of the book whose chapters run with small parameters, and one page more.
+
+Building it runs every chapter and checks with warnings as errors every reference, term, citation, docstring and quiz of
+the book. Then Chromium opens all pages from files and drives player, sweep, deep zoom, quiz and survey. `check_site.py`
+looks at the site of full size in the same way, and takes pictures.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests.book.test_chapters import SMALL
+from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
+
+ROOT = Path(__file__).parents[2]
+needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
+
+
+def build(folder: Path) -> Path:
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters are run small."""
+    for name in ("book", "docs", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
+    for name in ("CHANGELOG.md", "requirements.txt"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
+    for name, parameters in SMALL.items():
+        chapter = folder / f"book/{name}.md"
+        text = chapter.read_text("utf8")
+        for parameter, value in parameters.items():
+            text, count = re.subn(rf"^{parameter} = .*$", f"{parameter} = {value!r}", text, count=1, flags=re.MULTILINE)
+            assert count, f"{name} sets no {parameter}"
+        chapter.write_text(text, "utf8")
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
+    extensions = config["sphinx"]["local_extensions"]
+    extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
+    (folder / "_config.yml").write_text(yaml.safe_dump(config))
+    contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text("utf8"))
+    contents["parts"][-1]["chapters"].append({"file": "site_page"})
+    (folder / "book/_toc.yml").write_text(yaml.safe_dump(contents))
+    bin_ = str(Path(sys.executable).parent)
+    command = [f"{bin_}/jupyter-book", "build", "book", "--config", "_config.yml", "--path-output", ".",
+               "-W", "-n", "--keep-going", "-q"]  # fmt: skip
+    environment = os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "_build/html"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Built once, also where several processes share the tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build(tmp_path_factory.mktemp("site"))
+    folder = tmp_path_factory.getbasetemp().parent / "site"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            folder.mkdir()
+            build(folder)
+    return folder / "_build/html"
+
+
+@pytest.fixture
+def window():
+    with browser() as watch:
+        yield watch
+
+
+def test_links_lead_somewhere(site):
+    assert len(pages(site)) > 10
+    assert broken_links(site) == []
+
+
+def test_chapters_are_there_as_plain_notebooks(site):
+    made = sorted((site / "notebooks").glob("*.ipynb"))
+    assert {path.stem for path in made} >= {"01_tour", "03_latent_diffusion", "05_masks", "06_random_patches"}
+    for path in made:
+        notebook = nbformat.read(path, 4)
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+        text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+        for leftover in ("```{", ":class:", "{doc}", "{cite", "{term}", "- [x]"):
+            assert leftover not in text, f"{path.name} holds {leftover}"
+        first = notebook.cells[0].source.splitlines()
+        assert '%pip install -q "diffinfinite_lite @ git+https://github.com/you/copy@main"' in first
+        assert "!{sys.executable} -m diffinfinite_lite.widgets.deepzoom" in first
+
+
+def test_launch_links_follow_the_setting(site):
+    text = (site / "01_tour.html").read_text("utf8")
+    assert 'href="notebooks/01_tour.ipynb" download' in text
+    assert "colab.research.google.com/github/you/copy/blob/gh-pages/notebooks/01_tour.ipynb" in text
+    assert "mybinder.org/v2/gh/you/copy/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_tour.ipynb" in text
+
+
+def test_every_answer_is_in_the_instructor_guide(site):
+    guide = (site / "instructor.html").read_text("utf8")
+    for page in pages(site):
+        for part in page.read_text("utf8").split('<form class="quiz" id="')[1:]:
+            assert f'{page.name}#{part.split(chr(34))[0]}"' in guide
+
+
+def test_quizzes_are_readable_without_javascript(site):
+    html = (site / "site_page.html").read_text("utf8")
+    answers = html.split('<details class="quiz-answer">')[1:]
+    assert len(answers) == 3
+    assert "Because of" in answers[0].split("</details>")[0]
+
+
+@needs_chromium
+def test_pages_are_accessible_and_quiet(site, window):
+    problems = []
+    for page in pages(site):
+        window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        window.open(page, "light")
+        problems += [f"{page.name}: {window.too_wide()} px too wide"] if window.too_wide() > 0 else []
+        window.page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
+        for mode, rules in (("light", ()), ("dark", ("color-contrast",))):
+            window.page.evaluate(f"document.documentElement.dataset.theme = '{mode}'")
+            problems += [f"{page.name}, {mode}: {found}" for found in window.axe(rules)]
+    assert problems == []
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_figures_stand_on_white_in_the_dark(site, window):
+    window.open(site / "site_page.html", "dark")
+    figure = window.page.locator(".cell_output img").first
+    assert window.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert figure.get_attribute("alt") == "A line that rises."
+    style = figure.evaluate("e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).filter]")
+    assert style == ["rgb(255, 255, 255)", "none"]
+
+
+@needs_chromium
+def test_player_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    root = window.page.locator("#p")
+    words, slider = root.locator("p"), root.locator("input")
+    assert words.inner_text().startswith("Frame 1 of 3: all pixels have 2 steps")
+    slider.press("ArrowRight")
+    assert words.inner_text().startswith("Frame 2 of 3")
+    root.get_by_role("button", name="Next frame").press("Enter")
+    assert words.inner_text().startswith("Frame 3 of 3: all pixels have 0 steps")
+    root.get_by_role("button", name="Play").press("Space")
+    window.page.wait_for_function("document.querySelector('#p p').textContent.startsWith('Frame 3')"
+                                  " && document.querySelector('#p [data-do=play]').textContent === 'Play'")
+    assert window.errors == []
+
+
+@needs_chromium
+def test_sweep_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    root = window.page.get_by_role("group", name="Greys")
+    assert root.get_by_role("img").get_attribute("alt") == "Grey 0."
+    root.get_by_role("slider", name="ω").press("ArrowRight")
+    assert root.get_by_role("img").get_attribute("alt") == "Grey 80."
+    assert root.get_by_text("All pixels are 80.").is_visible()
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_deep_zoom_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    zoom = "document.getElementById('z').viewer.viewport.getZoom()"
+    window.page.wait_for_function("""() => {
+        const world = document.getElementById("z").viewer?.world;
+        return world?.getItemCount() === 2 && [0, 1].every((n) => world.getItemAt(n).getFullyLoaded());
+    }""")
+    home = window.page.evaluate(zoom)
+    window.page.get_by_role("application", name="A ramp of colours").press("+")
+    window.page.wait_for_function(f"{zoom} > {1.01 * home}")
+    opacity = window.page.get_by_role("slider", name="Opacity of the mask")
+    opacity.press("ArrowRight")
+    shown = window.page.evaluate("document.getElementById('z').viewer.world.getItemAt(1).getOpacity()")
+    assert shown == int(opacity.input_value()) / 100 == 0.35
+    assert window.errors == []
+    assert window.outside == []
+
+
+@needs_chromium
+def test_a_long_page_is_shot_in_several_pictures(tmp_path, window):
+    (tmp_path / "page.html").write_text("<!doctype html><body style='margin: 0'>" + "".join(
+        f"<div style='height: 500px; background: rgb({grey}, {grey}, {grey})'></div>" for grey in range(0, 250, 50)))
+    window.open(tmp_path / "page.html")
+    made = window.shoot(tmp_path / "page-desktop.png", tallest=1000)
+    assert [path.name for path in made] == ["page-desktop.png", "page-desktop-2.png", "page-desktop-3.png"]
+    whole = np.concatenate([np.asarray(Image.open(path).convert("L")) for path in made])
+    assert whole.shape == (2500, DESKTOP[0])
+    assert np.array_equal(whole[:, 0], np.repeat(np.arange(0, 250, 50), 500))
+
+
+@needs_chromium
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_window_shows_the_mode_asked_for(tmp_path, window, mode):
+    """By the switch of the theme, and by the system where a page knows no switch."""
+    (tmp_path / "page.html").write_text("<!doctype html><style>body { background: #fff } "
+                                        "@media (prefers-color-scheme: dark) { body { background: #111 } }</style>")
+    window.open(tmp_path / "page.html", mode)
+    assert window.light() == (mode == "light")
+    assert window.page.evaluate("[localStorage.mode, localStorage.theme]") == [mode, mode]
+
+
+@needs_chromium
+def test_quiz_by_keyboard(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-one")
+    says, answer = quiz.get_by_role("status"), quiz.locator("details")
+    check = quiz.get_by_role("button", name="Check")
+    assert quiz.get_by_role("group", name="1. Which is two?").count() == 1
+    check.press("Enter")
+    assert says.inner_text() == "Choose one first."
+
+    quiz.get_by_role("radio", name="1", exact=True).press("Space")
+    assert says.inner_text() == ""                      # choosing does not mark: arrow keys choose as they move
+    check.press("Enter")
+    assert says.inner_text() == "Not quite."
+    assert quiz.get_by_text("One is too few.").is_visible()
+    assert answer.get_attribute("open") is None         # its own reason is enough, try again
+
+    window.page.keyboard.press("Shift+Tab")
+    window.page.keyboard.press("ArrowDown")
+    check.press("Enter")
+    assert says.inner_text() == "Not quite."
+    assert answer.get_attribute("open") is not None     # no reason of its own: the explanation unfolds
+
+    quiz.locator("input").nth(2).press("Space")
+    assert answer.get_attribute("open") is None
+    check.press("Enter")
+    assert says.inner_text() == "Right."
+    assert window.axe() == []
+    assert window.errors == []
+
+
+@needs_chromium
+def test_quiz_with_several_right_choices_and_what_the_browser_keeps(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-many")
+    quiz.get_by_role("checkbox", name="2").check()
+    quiz.get_by_role("button", name="Check").click()
+    assert quiz.get_by_role("status").inner_text() == "So far right, but not all."
+    quiz.get_by_role("checkbox", name="4").check()
+    quiz.get_by_role("button", name="Check").click()
+    assert window.page.get_by_text("1 of 2 right on this page.").is_visible()
+
+    window.page.reload()
+    assert quiz.get_by_role("status").inner_text() == "Right."
+    assert [box.is_checked() for box in quiz.get_by_role("checkbox").all()] == [True, False, True]
+    window.page.get_by_role("button", name="Clear my answers").click()
+    assert not any(box.is_checked() for box in quiz.get_by_role("checkbox").all())
+    window.page.reload()
+    assert quiz.get_by_role("status").inner_text() == ""
+
+
+@needs_chromium
+def test_quiz_without_choices_unfolds(site, window):
+    window.open(site / "site_page.html")
+    quiz = window.page.locator("#quiz-test-think")
+    assert quiz.get_by_role("button").count() == 0
+    assert not quiz.get_by_text("Because. A").is_visible()
+    quiz.locator("summary").press("Enter")
+    assert quiz.get_by_text("Because. A").is_visible()
+
+
+@needs_chromium
+def test_the_survey_of_chapter_11_from_the_first_to_the_last_picture(site, window):
+    window.open(site / "11_real_or_synthetic.html")
+    link = window.page.get_by_role("link", name="Open the survey")
+    count = int(re.search(r"\d+", link.inner_text())[0])
+    assert count == 2 * (SMALL["11_real_or_synthetic"]["small"] + SMALL["11_real_or_synthetic"]["large"])
+    link.click()
+    window.page.get_by_label("Your code").fill("p-1")
+    window.page.get_by_role("button", name="Start").click()
+    heading = window.page.locator("h2")
+    for number in range(1, count + 1):
+        assert heading.inner_text() == f"Picture {number} of {count}"
+        window.page.wait_for_function("document.querySelector('.frame img').naturalWidth > 0")
+        for key in ("rs"[number % 2], str(1 + number % 7), "Enter"):
+            window.page.keyboard.press(key)
+    assert heading.inner_text() == "Your result"
+    assert window.axe() == []
+    window.page.get_by_role("link", name="Back").first.click()
+    assert "Real or synthetic" in window.page.title()
+    assert window.errors == []
+    assert window.outside == []

@@ -1,0 +1,128 @@
+"""Masks: cleaning keeps edges and favours no label, upsampling keeps shapes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from skimage.segmentation import find_boundaries
+
+from diffinfinite_lite.data.layouts import layout
+from diffinfinite_lite.labels import CONTEXTS
+from diffinfinite_lite.models.pretrained import load_models
+from diffinfinite_lite.pipelines import masks
+from diffinfinite_lite.pipelines.masks import (
+    clean,
+    generate_cells,
+    generate_mask,
+    one_hot,
+    open_borders,
+    specks,
+    upsample,
+)
+from diffinfinite_lite.sampling.noise import coordinate_noise
+from diffinfinite_lite.sampling.windows import Window
+
+
+def scores(labels, sharpness=1.0):
+    return one_hot(torch.from_numpy(np.asarray(labels, np.int64))).numpy() * sharpness
+
+
+def test_clear_map_is_left_alone_up_to_its_border():
+    labels = np.ones((16, 16), np.uint8)
+    labels[:, 8:] = 3
+    assert np.array_equal(clean(scores(labels)), labels)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(1, 4), (4, 1)])
+def test_specks_take_their_surroundings_whatever_their_number(inside, outside):
+    labels = np.full((16, 16), outside, np.uint8)
+    labels[5, 5:8] = inside
+    assert (clean(scores(labels)) == outside).all()
+
+
+def test_doubtful_boundary_goes_to_the_nearer_region():
+    labels = np.full((16, 16), 1)
+    labels[:, 9:] = 4
+    values = scores(labels)
+    values[:, :, 8] = -0.9  # between the regions a third label wins by a hair
+    values[3, :, 8] = -0.8
+    assert set(np.unique(clean(values))) == {1, 4}
+
+
+def test_upsampling_keeps_area_and_labels():
+    labels = np.kron(np.array([[1, 3], [4, 2]], np.uint8), np.ones((4, 4), np.uint8))
+    large = upsample(labels, (160, 240))
+    assert large.shape == (160, 240)
+    for label in (1, 2, 3, 4):
+        assert abs((large == label).mean() - 0.25) < 0.02
+
+
+def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
+    seen = []
+
+    def sample(denoiser, prompts, **settings):
+        seen.append((tuple(prompts.shape), settings["seed"]))
+        yield SimpleNamespace(canvas=SimpleNamespace(latents=torch.zeros(5, *prompts.shape)))
+
+    monkeypatch.setattr(masks, "sample", sample)
+    monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
+    sizes = [(4096, 2048), (1024, 512), (64, 64)]
+    made = [masks.generate_cells(None, "normal", size, seed=7) for size in sizes]
+    assert [cells.shape for cells in made] == [(512, 256), (128, 64), (8, 8)], "a cell of what comes back is 8 px"
+    assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (48, 48)], "never less than what it learnt from"
+    noise = [coordinate_noise(seed, 0, 5, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
+    assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.05, "the picture starts from its mask's noise"
+
+
+def test_a_small_mask_is_the_middle_of_one_as_large_as_those_learnt_from(monkeypatch):
+    scores = torch.zeros(5, 48, 48)
+    scores[3], scores[1, :, 24:] = 1, 2  # stroma, and carcinoma in the right half
+    level = SimpleNamespace(canvas=SimpleNamespace(latents=scores))
+    monkeypatch.setattr(masks, "sample", lambda *_, **settings: [level])
+    monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
+    cells = masks.generate_cells(None, "normal", (64, 128))
+    assert cells.shape == (8, 16) and (cells[:, :7] == 3).all() and (cells[:, 9:] == 1).all()
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_open_borders_of_layouts(context):
+    """Only borders between regions and the specks in between are given up, and no stroma: most of the mask stays."""
+    labels = layout(context, (96, 96), np.random.default_rng(0))
+    opened = open_borders(labels)
+    given_up = opened != labels
+    assert given_up.any() and (opened[given_up] == 0).all() and not (labels[given_up] == 3).any()
+    borders = find_boundaries(np.where(labels == 0, 1, labels), connectivity=2, mode="thick")
+    left = np.where(given_up & borders, 0, labels)
+    assert specks(left)[given_up & ~borders].all()
+    assert np.isin(opened[specks(opened)], (0, 3)).all()
+    assert (opened > 0).mean() >= 0.6
+
+
+def test_open_borders_leaves_sparse_masks_and_strands_alone():
+    apart = np.zeros((9, 12), np.uint8)
+    apart[:, :5], apart[:, 7:] = 1, 4
+    strand = np.full((9, 12), 3, np.uint8)
+    strand[4:6] = 1
+    for labels in (apart, strand, np.ones_like(apart)):
+        assert np.array_equal(open_borders(labels), labels)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_shipped_model_draws_masks_like_its_layouts(context, monkeypatch):
+    """Regions of the right labels and of about the right coarseness: specks would have far more boundary."""
+    opened = generate_cells(load_models()[2], context, (384, 384), seed=0)
+    assert (opened > 0).mean() >= 0.6
+    monkeypatch.setattr(masks, "open_borders", lambda labels: labels)
+    cells = generate_cells(load_models()[2], context, (384, 384), seed=0)
+    taught = layout(context, cells.shape, np.random.default_rng(0))
+    assert np.bincount(cells.ravel(), minlength=5).argmax() == np.bincount(taught.ravel(), minlength=5).argmax()
+    boundary = [find_boundaries(labels).mean() for labels in (cells, taught)]
+    assert 0.5 < boundary[0] / boundary[1] < 1.6
+
+
+def test_unknown_context_is_refused():
+    with pytest.raises(
+        ValueError, match="expected a context among adenocarcinoma, squamous, normal, got 'skin'"
+    ):
+        generate_mask(None, "skin", (64, 64))

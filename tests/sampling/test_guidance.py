@@ -1,0 +1,93 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diffinfinite_lite import generate
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.pretrained import WEIGHTS, guided, load_models
+from diffinfinite_lite.models.unet import MaskUNet
+from diffinfinite_lite.pipelines import slide
+from diffinfinite_lite.sampling.guidance import Autoguided
+
+
+class Counted(nn.Module):
+    """A small random network that counts its calls."""
+
+    prediction_type = "v_prediction"
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.network, self.calls = MaskUNet(2, (8, 16)).eval(), 0
+        nn.init.normal_(self.network.leave[-1].weight)
+
+    def forward(self, *inputs):
+        self.calls += 1
+        return self.network(*inputs)
+
+
+@pytest.fixture
+def pair():
+    return Counted(0), Counted(1)
+
+
+@pytest.fixture
+def inputs():
+    return torch.randn(3, 2, 8, 8), torch.randint(0, 5, (3, 8, 8))
+
+
+@torch.no_grad()
+def test_within_the_interval_it_goes_on_from_the_weaker_to_the_better_one(pair, inputs):
+    (z, condition), t = inputs, torch.tensor([100, 300, 700])
+    better, weaker = (network(z, t, condition) for network in pair)
+    found = Autoguided(*pair, strength=0.5, interval=(250, 700))(z, t, condition)
+    assert torch.equal(found[[0, 2]], better[[0, 2]]), "100 lies before, 700 is the first beyond"
+    assert torch.allclose(found[1], 1.5 * better[1] - 0.5 * weaker[1], atol=1e-6)
+    assert not torch.allclose(found[1], better[1], atol=1e-2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("t", "asked"), [(100, 0), (500, 1), (750, 0)])
+def test_the_weaker_network_is_asked_only_where_it_counts(pair, inputs, t, asked):
+    z, condition = inputs
+    Autoguided(*pair, strength=1.0, interval=(250, 750))(z, torch.full((3,), t), condition)
+    assert (pair[0].calls, pair[1].calls) == (1, asked)
+
+
+@pytest.mark.parametrize("strength", [-0.5, float("nan"), float("inf")])
+def test_bad_strength(strength):
+    with pytest.raises(ValueError, match=f"expected a strength of autoguidance of 0 .none. or over, got {strength}"):
+        generate("squamous", np.ones((64, 64), np.uint8), steps=1, autoguidance=strength)
+
+
+def test_the_model_guided_by_what_it_was():
+    image = load_models()[1]
+    assert guided(image, 0) is image
+    both = guided(image, 0.5)
+    assert both.better is image and both.strength == 0.5 and both.gain == image.gain != 1
+    stored = checkpoint.load(WEIGHTS / "image.safetensors")[0]
+    assert all(torch.equal(weight, stored[name].float()) for name, weight in both.weaker.state_dict().items())
+
+
+def test_a_model_without_an_update_has_no_earlier_version(tmp_path):
+    (tmp_path / "hashes.json").write_text(json.dumps({"image": "", "mask": ""}))
+    with pytest.raises(ValueError, match=r"expected a model with an earlier version of itself for autoguidance 1\.5"):
+        guided(load_models()[1], 1.5, tmp_path)
+
+
+def test_the_strength_changes_the_picture_and_stands_in_the_record():
+    mask = np.ones((64, 64), np.uint8)
+    settings = ({}, {"autoguidance": 0}, {"autoguidance": 1.5})
+    plain, zero, more = (generate("squamous", mask, steps=4, **setting) for setting in settings)
+    assert np.array_equal(plain.image, zero.image) and not np.array_equal(plain.image, more.image)
+    assert [pair.run["autoguidance"] for pair in (plain, zero, more)] == [0, 0, 1.5]
+
+
+def test_a_slide_does_not_go_on_from_a_store_with_another_strength(tmp_path):
+    how = {"size": (64, 64), "steps": 1, "store": tmp_path / "store"}
+    slide.generate_slide("normal", **how, out=tmp_path / "one")
+    with pytest.raises(ValueError, match=r"autoguidance is 0\.0 there and 1\.5 here"):
+        slide.generate_slide("normal", **how, out=tmp_path / "other", autoguidance=1.5)

@@ -1,0 +1,195 @@
+"""Training loops: a killed run goes on as if nothing had happened; eq. 9 draws what it says."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from diffinfinite_lite.labels import pool_mask
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.autoencoder import LiteAutoencoder
+from diffinfinite_lite.sampling.solvers import cosine_alphas
+from diffinfinite_lite.training.loop import fit, learning_rate
+from diffinfinite_lite.training.losses import (
+    UPPER,
+    Sharpener,
+    autoencoder_loss,
+    image_loss,
+    log_spectrum,
+    sharpening_loss,
+)
+
+TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[
+    :, None, None
+].expand(3, 40, 40, 3)
+
+
+def tiny():
+    torch.manual_seed(0)
+    return LiteAutoencoder(widths=(8, 8, 8), noise=0.0).train()
+
+
+def run(model, steps, out):
+    loss = autoencoder_loss(model, TILES, size=32, batch=2, bf16=False)
+    return [p.losses["loss"] for p in fit(model, loss, steps=steps, peak_lr=1e-3, out=out, save_every=2)]
+
+
+def test_resumed_run_is_bit_identical(tmp_path):
+    whole = tiny()
+    expected = run(whole, 6, tmp_path / "whole")
+    interrupted = tiny()
+    loss = autoencoder_loss(interrupted, TILES, size=32, batch=2, bf16=False)
+    for progress in fit(interrupted, loss, steps=6, peak_lr=1e-3, out=tmp_path / "cut", save_every=2):
+        if progress.step == 5:
+            break  # killed after step 5: the last checkpoint is that of step 4
+    resumed = tiny()
+    assert run(resumed, 6, tmp_path / "cut") == expected[4:]
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_training_lowers_the_loss(tmp_path):
+    model = tiny()
+    losses = run(model, 60, tmp_path)
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_shipped_average_loads(tmp_path):
+    run(tiny(), 2, tmp_path)
+    model = checkpoint.load_weights(tmp_path / "ema.safetensors", LiteAutoencoder)
+    assert not model.training
+    assert model.config["widths"] == [8, 8, 8]
+
+
+def test_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    model = tiny()
+    broken = lambda step, g: {"loss": model.decode(torch.zeros(1, 8, 2, 2)).sum() * float("nan")}  # noqa: E731
+    with pytest.raises(ValueError, match="step 1 is not a number"):
+        next(fit(model, broken, steps=2, peak_lr=1e-3, out=tmp_path))
+
+
+def test_learning_rate_warms_up_and_decays():
+    rates = [learning_rate(step, 100, 1.0) for step in range(1, 101)]
+    assert max(rates) == pytest.approx(1.0, abs=0.02)
+    assert rates[0] < 0.3
+    assert rates[-1] == pytest.approx(0.05)
+
+
+def test_sharpening_leaves_the_encoder_alone_and_moves_decoder_and_critic(tmp_path):
+    model = Sharpener(tiny())
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    loss = sharpening_loss(model, TILES, lambda x: [x], size=32, batch=2, bf16=False)
+    list(fit(model, loss, steps=2, peak_lr=1e-3, out=tmp_path, parameters=model.trained_parameters()))
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert not any(k.startswith(("autoencoder.encoder", "autoencoder.standardise")) for k in changed)
+    layers = {int(k.split(".")[2]) for k in changed if k.startswith("autoencoder.decoder")}
+    assert layers and min(layers) >= UPPER
+    assert any(k.startswith("critic") for k in changed)
+
+
+def test_log_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_peak():
+    generator, side = torch.Generator().manual_seed(0), 32
+    noise = log_spectrum(torch.randn(64, 3, side, side, generator=generator))
+    assert noise.shape == (3, 24)  # to 16 * sqrt(2) in the corners, where a ring has few places and its log is low
+    assert float(noise[:, 2:20].std()) < 0.1
+    wave = torch.cos(2 * math.pi * 6 * torch.arange(side) / side).expand(1, 3, side, side)
+    assert log_spectrum(wave).argmax(dim=1).tolist() == [6, 6, 6]
+
+
+def test_sharpening_sees_a_bias_that_all_pictures_share():
+    loss = sharpening_loss(Sharpener(tiny()), TILES, lambda x: [x], size=32, batch=2, bf16=False)
+    losses = loss(1, torch.Generator().manual_seed(0))
+    assert 0 < losses["bias"] <= losses["perceptual"] and losses["spectrum"] > 0
+
+
+def test_the_critic_learns_which_picture_is_real(tmp_path):
+    model = Sharpener(tiny())
+    loss = sharpening_loss(model, TILES, lambda x: [x], size=32, batch=4, bf16=False)
+    steps = list(fit(model, loss, steps=60, peak_lr=1e-3, out=tmp_path, parameters=model.critic.parameters()))
+    judged = [step.losses["judged"] for step in steps]
+    assert judged[0] == pytest.approx(math.log(2), abs=0.05)
+    assert sum(judged[-10:]) / 10 < 0.3
+
+
+class Spy(nn.Module):
+    """Remembers the conditions it was asked for; predicts nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+        self.zero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z, t, condition):
+        self.seen.append((z, condition))
+        return z * self.zero
+
+
+@pytest.mark.parametrize("p_unc", [0.0, 0.25, 0.5, 1.0])
+def test_eq_9_unlabelled_samples_are_null_and_the_draw_is_per_sample(p_unc):
+    spy = Spy()
+    unlabelled, latents = torch.full((5, 4, 8, 8), 2.0), torch.full((5, 4, 8, 8), 1.0)
+    conditions = torch.full((5, 8, 8), 6)
+    conditions[:, :, 4:] = 8
+    loss = image_loss(
+        spy,
+        torch.ones(10),
+        unlabelled,
+        [(latents, conditions)],
+        p_unc=p_unc,
+        patch=8,
+        batch=400,
+        single_label=0.5,
+        bf16=False,
+    )
+    loss(1, torch.Generator().manual_seed(0))
+    z, condition = spy.seen[0]
+    from_q0 = z[:, 0, 0, 0] == 2
+    assert abs(from_q0.float().mean() - p_unc) < 4 * (p_unc * (1 - p_unc) / 400) ** 0.5 + 1e-9
+    assert (condition[from_q0] == 0).all()
+    if p_unc == 1:
+        return
+    if p_unc:  # neighbours in a batch are independent
+        assert abs(torch.corrcoef(torch.stack([from_q0[:-1], from_q0[1:]]).float())[0, 1]) < 0.2
+    whole = (condition[~from_q0] > 0).all(dim=(1, 2)).float().mean()
+    assert 0.35 < whole < 0.65
+    assert all(set(c.unique().tolist()) in ({0, 6}, {0, 8}, {6, 8}) for c in condition[~from_q0])
+
+
+def test_the_target_is_v():
+    """A model that knows z and the noise has no loss: v = sqrt(a) noise - sqrt(1 - a) z."""
+    z = torch.zeros(1, 1, 8, 8)  # then v = sqrt(a) noise = sqrt(a / (1 - a)) z_t
+    alphas = cosine_alphas()[100:900]
+
+    def oracle(z_t, t, condition):
+        a = alphas[t].view(-1, 1, 1, 1)
+        return (a / (1 - a)).sqrt() * z_t
+
+    value = image_loss(
+        oracle, alphas, z, [(z, torch.zeros(1, 8, 8, dtype=torch.int64))], patch=8, bf16=False
+    )(1, torch.Generator().manual_seed(0))["loss"]
+    assert value < 1e-8
+
+
+def test_half_of_the_timesteps_can_come_from_the_middle():
+    """A triangle has a quarter of its weight in the outer quarters, a uniform draw half: 0.375 of the two mixed."""
+
+    class Times(Spy):
+        def forward(self, z, t, condition):
+            self.seen.append((t, condition))
+            return z * self.zero
+
+    spy = Times()
+    z = torch.zeros(1, 4, 8, 8)
+    loss = image_loss(spy, torch.ones(1000), z, [], p_unc=1.0, patch=8, batch=4000, middle=0.5, bf16=False)
+    loss(1, torch.Generator().manual_seed(0))
+    t = spy.seen[0][0]
+    assert 0 <= t.min() < 20 and 980 < t.max() <= 999
+    assert ((t < 250) | (t >= 750)).float().mean() == pytest.approx(0.375, abs=0.025)
+
+
+def test_pooling_takes_the_most_frequent_label():
+    mask = torch.zeros(1, 8, 16, dtype=torch.uint8)
+    mask[:, :5, :8] = 3
+    mask[:, :, 8:] = 2
+    assert pool_mask(mask).tolist() == [[[3, 2]]]

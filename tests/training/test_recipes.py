@@ -1,0 +1,191 @@
+"""One's own pictures, one's own autoencoder, several processes: the training commands end to end, at one step each."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from diffinfinite_lite.cli import app
+from diffinfinite_lite.data.stain import TARGET
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.autoencoder import load_lite
+from diffinfinite_lite.models.pretrained import WEIGHTS, load_models
+from diffinfinite_lite.models.unet import MaskUNet
+from diffinfinite_lite.pipelines.generate import generate
+from diffinfinite_lite.training import data as training_data
+from diffinfinite_lite.training import recipes
+
+CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
+
+
+def run(*words):
+    result = CliRunner().invoke(app, list(map(str, words)))
+    if result.exception:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three H&E-like pictures at 0.5 um/px, one with a mask, one annotated in QuPath; a class map; a broken file."""
+    folder = tmp_path_factory.mktemp("own")
+    rgb = (255 * np.exp(-CONCENTRATIONS @ np.array(TARGET.stains))).clip(0, 255).astype(np.uint8)
+    (folder / "squamous").mkdir()
+    for name in ("a", "b", "squamous/c"):
+        Image.fromarray(np.roll(rgb, 7 * len(name), axis=0)).save(folder / f"{name}.png")
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    mask[:, 130:] = 1
+    Image.fromarray(mask).save(folder / "squamous/c_mask.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    corners = [[0, 0], [260, 0], [260, 80], [0, 80], [0, 0]]
+    region = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [corners]}}
+    region["properties"] = {"classification": {"name": "Desmoplasia"}}
+    (folder / "b.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [region]}))
+    (folder / "classes.json").write_text('{"Desmoplasia": "stroma"}')
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
+    monkeypatch.setattr(recipes, "UPDATE_BATCH", 4)
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    data = ("--data", pictures, "--class-map", pictures / "classes.json")
+    run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    images, masks, contexts = training_data.training_tiles(training_data.Setting(runs, data=pictures))
+    assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
+    assert contexts.count("squamous") == 4
+    assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
+    run("train", "decoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "image", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "update", *data, "--out", runs, "--steps", 2, "--device", "cpu")
+    assert len(checkpoint.load(runs / "update/latents.safetensors")[0]["q0"]) == 8 * 12, "in all orientations"
+    (runs / "mask").mkdir()
+    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "export", "--out", runs, "--weights", weights)
+    out = tmp_path / "out"
+    run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--weights", weights, "--out", out)
+    used = json.loads((out / "run.json").read_text())["weights"]
+    assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
+    assert used["image"] != checkpoint.sha256(WEIGHTS / "image.safetensors")
+    after, found = checkpoint.load(runs / "update/ema.safetensors")[0], load_models(weights)[1]
+    before = checkpoint.load(runs / "image/ema.safetensors")[0]
+    assert found.gain == recipes.GAIN
+    missed, trained = (
+        sum(float((state[key].float() - after[key].float()).square().sum()) for key in after)
+        for state in (found.state_dict(), before)
+    )
+    assert missed < 0.1 * trained
+    plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights, sharpened=True)
+    moved = {key for key, value in sharpened.state_dict().items() if not torch.equal(value, plain[key].float())}
+    assert moved and all(key.startswith("decoder.") for key in moved)
+    assert set(checkpoint.load(weights / "decoder.safetensors")[0]) >= moved
+
+
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(0)
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    AutoencoderKL(block_out_channels=(8, 8, 8, 8), norm_num_groups=4, latent_channels=4, **kinds).save_pretrained(
+        tmp_path / "sd/vae"
+    )
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    run("train", "image", "--data", pictures, "--vae", tmp_path / "sd", "--out", runs, "--steps", 1)
+    (runs / "mask").mkdir()
+    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "export", "--out", runs, "--weights", weights)
+    assert not (weights / "autoencoder.safetensors").exists()
+    assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)
+
+
+def test_orientations_are_the_eight_of_a_square():
+    picture = torch.arange(9).view(1, 3, 3)
+    seen = {tuple(recipes.turned(picture, n).flatten().tolist()) for n in range(8)}
+    assert len(seen) == 8 and torch.equal(recipes.turned(picture, 0), picture)
+    coloured = picture[..., None].repeat(1, 1, 1, 3)
+    assert all(torch.equal(recipes.turned(coloured, n)[..., 1], recipes.turned(picture, n)) for n in range(8))
+
+
+def test_an_update_needs_an_image_model(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"expected an image model in .*: run diffinfinite train image"):
+        run("train", "update", "--out", tmp_path / "runs", "--steps", 1)
+
+
+def test_own_masks_take_the_place_of_layouts(tmp_path):
+    """Labelled well enough and under a context's name; the others are left out, and none at all is refused."""
+    data = tmp_path / "own"
+    for folder, labelled in (("squamous", 400), ("elsewhere", 400), ("normal", 100)):
+        (data / folder).mkdir(parents=True)
+        Image.fromarray(np.full((400, 400, 3), 200, np.uint8)).save(data / folder / "a.png")
+        mask = np.zeros((400, 400), np.uint8)
+        mask[:labelled] = 3
+        Image.fromarray(mask).save(data / folder / "a_mask.png")
+    cells, told = training_data.own_masks(training_data.Setting(tmp_path, data=data))
+    assert cells.shape == told.shape == (4, 48, 48), "400 px is four overlapping patches of 384 px"
+    assert cells.unique().tolist() == [3]
+    assert told.unique().tolist() == [11]
+    shutil.rmtree(data / "squamous")
+    with pytest.raises(ValueError, match=r"expected masks of at least 384 px with 60% labelled .* found none"):
+        run("train", "mask", "--data", data, "--out", tmp_path / "runs", "--steps", 1)
+
+
+def test_a_folder_without_an_autoencoder_is_named(pictures, tmp_path):
+    with pytest.raises(ValueError, match=r"expected an AutoencoderKL or AutoencoderTiny of diffusers at .*own"):
+        run("train", "image", "--data", pictures, "--vae", pictures, "--out", tmp_path, "--steps", 1)
+
+
+def test_tiles_of_another_folder_are_refused(tmp_path):
+    tiles = {"images": torch.zeros(1, 224, 224, 3, dtype=torch.uint8), "masks": torch.zeros(1, 224, 224)}
+    checkpoint.save(tmp_path / "tiles.safetensors", tiles, {"contexts": ["none"], "source": "elsewhere"})
+    with pytest.raises(ValueError, match="got those of elsewhere: choose another --out"):
+        training_data.training_tiles(training_data.Setting(tmp_path, data=tmp_path))
+
+
+def test_image_needs_an_autoencoder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run diffinfinite train autoencoder"):
+        next(recipes.image(training_data.Setting(tmp_path), 1))
+
+
+TWO = """
+import sys, torch
+from torch import nn
+from diffinfinite_lite.training.loop import batch_generator
+from diffinfinite_lite.training.loop import fit
+
+model = nn.Linear(3, 1)
+nn.init.ones_(model.weight), nn.init.zeros_(model.bias)
+model.config = {}
+alone = sys.argv[2] == "alone"
+
+def one(generator):
+    return (model(torch.randn(4, 3, generator=generator)) - 1).square().mean()
+
+def loss(step, generator):  # alone: the mean over what the two processes draw
+    if alone:
+        return {"loss": sum(one(batch_generator(0, step, process)) for process in (0, 1)) / 2}
+    return {"loss": one(generator)}
+
+for progress in fit(model, loss, steps=4, peak_lr=0.1, out=sys.argv[1]):
+    pass
+"""
+
+
+def test_two_processes_train_like_one_on_both_batches(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    subprocess.run([*launch, script, tmp_path / "two", "two"], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, script, tmp_path / "one", "alone"], check=True, capture_output=True, timeout=120)
+    two, one = (checkpoint.load(tmp_path / name / "state.safetensors")[0] for name in ("two", "one"))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value)
+    assert len((tmp_path / "two/log.csv").read_text().splitlines()) == 5, "one process keeps the log"

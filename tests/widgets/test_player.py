@@ -1,0 +1,51 @@
+"""The timestep player: its code survives the round trip, its page is self-contained and accessible."""
+
+import base64
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from diffinfinite_lite.widgets.player import player, run_lengths
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 3)))
+def test_run_lengths_decode_to_the_frame(frame):
+    code = run_lengths(frame)
+    decoded = [value for value, count in zip(code[::2], code[1::2], strict=True) for _ in range(count)]
+    assert decoded == frame.ravel().tolist()
+
+
+def test_page_holds_every_frame_and_asks_for_nothing():
+    frames = [np.full((4, 6), 2), np.full((4, 6), 1)]
+    page = player(frames, name="a-1", title='Map of "all" <pixels>')
+    held = re.findall(r'"([A-Za-z0-9+/=]+)"[,\]]', re.search(r"frames = (\[.*?\])", page)[1])
+    assert [base64.b64decode(code) for code in held] == [run_lengths(frame) for frame in frames]
+    assert "http" not in page
+    assert "%NAME%" not in page and not re.search(r"%[A-Z]+%", page)
+    assert "Map of &quot;all&quot; &lt;pixels&gt;" in page
+
+
+def test_controls_have_names():
+    page = player([np.zeros((2, 2), int)], name="p", title="t")
+    for button in re.findall(r"<button.*?</button>", page, re.S):
+        assert re.search(r">\w+</button>", button)
+    assert all("aria-label" in control for control in re.findall(r"<(?:input|canvas)[^>]*>", page))
+
+
+@pytest.mark.parametrize(
+    ("frames", "name", "message"),
+    [
+        ([], "p", "at least one frame"),
+        ([np.zeros((2, 2)), np.zeros((2, 3))], "p", "one shape"),
+        ([np.full((2, 2), -1)], "p", "between 0 and 255"),
+        ([np.full((2, 2), 256)], "p", "between 0 and 255"),
+        ([np.zeros((2, 2))], "a b", "letters, digits"),
+    ],
+)
+def test_bad_input_is_one_sentence(frames, name, message):
+    with pytest.raises(ValueError, match=message):
+        player(frames, name=name, title="t")
