@@ -29,7 +29,7 @@ from diffinfinite_lite.models.autoencoder import LiteAutoencoder  # noqa: E402
 from diffinfinite_lite.models.unet import MaskUNet  # noqa: E402
 from diffinfinite_lite.sampling.decode import decode  # noqa: E402
 from diffinfinite_lite.sampling.denoiser import Denoiser  # noqa: E402
-from diffinfinite_lite.sampling.loop import sample  # noqa: E402
+from diffinfinite_lite.sampling.sample import sample  # noqa: E402
 from diffinfinite_lite.sampling.solvers import cosine_alphas  # noqa: E402
 
 SHARE = 0.8  # of the free memory that a batch may take

@@ -40,7 +40,7 @@ def measure(px: int, plan: str) -> dict:
     from diffinfinite_lite.pipelines.slide_files import to_bytes, write_image, write_mask
     from diffinfinite_lite.sampling.decode import decode_stream
     from diffinfinite_lite.sampling.denoiser import Denoiser
-    from diffinfinite_lite.sampling.loop import sample
+    from diffinfinite_lite.sampling.sample import sample
     from diffinfinite_lite.sampling.solvers import cosine_alphas
 
     class Network:
@@ -64,7 +64,7 @@ def measure(px: int, plan: str) -> dict:
             channels=CHANNELS,
             patch=PATCH,
             plan=plan,
-            scheduler="dpm-solver++",
+            solver="dpm-solver++",
             steps=STEPS,
             store=Path(folder, "store"),
         ):

@@ -47,8 +47,8 @@ from diffinfinite_lite.models.pretrained import expected_hashes, guided, load_mo
 from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.loop import sample
 from diffinfinite_lite.sampling.plans import multidiffusion
+from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 
 OUT, CARD = Path("reports"), Path("docs/model_card.md")
@@ -158,7 +158,7 @@ def one_by_one(
         channels=autoencoder.latent_channels,
         patch=window,
         plan=partial(multidiffusion, stride=window),
-        scheduler=solver,
+        solver=solver,
         steps=steps,
         seed=seed,
     )

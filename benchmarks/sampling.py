@@ -47,9 +47,9 @@ from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.cost import peak_memory
 from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.loop import sample
 from diffinfinite_lite.sampling.noise import coordinate_noise, level_generator
 from diffinfinite_lite.sampling.plans import PLANS, random_patch
+from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, ddim_step, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
 

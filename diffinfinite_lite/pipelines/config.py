@@ -16,7 +16,7 @@ SMALLEST = 64
 
 
 def check_method(sampler: str, stride: int | None, solver: str, steps: int, eta: float | None) -> Plan:
-    """The plan; what `loop.sample` would refuse is refused.
+    """The plan; what `sample.sample` would refuse is refused.
 
     Raises
     ------

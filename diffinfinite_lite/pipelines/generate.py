@@ -19,7 +19,7 @@ from ..sampling.cost import costs, peak_memory, timed
 from ..sampling.decode import decode
 from ..sampling.denoiser import Denoiser
 from ..sampling.inpainting import Known
-from ..sampling.loop import sample
+from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from .config import check_mask, check_method, check_size, window_and_stride
 from .masks import generate_mask
@@ -117,7 +117,7 @@ def generate(
             channels=autoencoder.latent_channels,
             patch=window,
             plan=plan,
-            scheduler=solver,
+            solver=solver,
             steps=steps,
             eta=eta,
             seed=seed,

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from ..labels import CELL_PX, CONTEXTS, LABELS, condition_map
 from ..sampling.denoiser import Denoiser
-from ..sampling.loop import sample
+from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 
 PATCH = 48  # cells the mask model was trained on

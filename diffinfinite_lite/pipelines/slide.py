@@ -35,7 +35,7 @@ from ..sampling.cost import costs, peak_memory, timed
 from ..sampling.decode import decode_stream
 from ..sampling.denoiser import Denoiser
 from ..sampling.distributed import Workers
-from ..sampling.loop import sample
+from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from ..sampling.store import room
 from .config import check_mask, check_method, check_size, window_and_stride
@@ -130,14 +130,14 @@ def generate_slide(
     with timed(clock, "sampling"), ExitStack() as stack:
         denoiser = build()
         if scheduler is not None or workers is not None:
-            denoiser = stack.enter_context(Workers(denoiser, build, scheduler=scheduler, workers=workers))
+            denoiser = stack.enter_context(Workers(denoiser, build, cluster=scheduler, workers=workers))
         levels = sample(
             denoiser,
             conditions,
             channels=autoencoder.latent_channels,
             patch=window,
             plan=plan,
-            scheduler=solver,
+            solver=solver,
             steps=steps,
             eta=eta,
             seed=seed,

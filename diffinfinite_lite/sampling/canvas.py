@@ -10,28 +10,75 @@ the same thing:
 
 :math:`L_t` of Alg. 2 counts here how many steps a pixel still has to go, S at first and 0 in the end;
 within a level its values are ``left`` (not reached yet) and ``left - 1`` (reached), never more than two.
+
+`Canvas` is what the loop asks for. `MemoryCanvas` holds tensors, `zarr_canvas.ZarrCanvas` the same on disk, bit for
+bit. `CanvasHook` is for whatever watches a canvas from outside: checks, recording, cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from .windows import Size, Window
 
-if TYPE_CHECKING:
-    pass
+BUFFER = 2**19  # latent pixels of windows that are held in memory at a time
 
-# Estimate and state of a part of the canvas, what the solver kept for it at the last level, and where it is, to the
-# next state and what is kept for the next level.
+# Estimate and state of a part of the canvas, what the solver left for it at the last level, and where it is, to the
+# next state and what is left for the next level.
 Step = Callable[[Tensor, Tensor, Tensor | None, Window], tuple[Tensor, Tensor | None]]
 
 
-class Canvas:
-    """Latents under way.
+class Canvas(Protocol):
+    """What the loop asks of a canvas.
+
+    Attributes
+    ----------
+    size : (H, W) in latent pixels.
+    visible : (h, w) of the top left part that is the picture; the rest is margin.
+    left : steps still to go for the canvas as a whole.
+    note : JSON-able, of use to the caller; a canvas on disk keeps it with its state.
+    z : float (C, H, W), the state :math:`z_t`; latents : its visible part.
+    coverage : float32 (H, W), sum of the weights of this level so far.
+    timestep_map : int32 (h, w), steps each visible pixel has still to go (:math:`L_t` in Alg. 2).
+    """
+
+    note: dict
+
+    @property
+    def size(self) -> Size: ...
+    @property
+    def visible(self) -> Size: ...
+    @property
+    def left(self) -> int: ...
+
+    @property
+    def z(self) -> Any: ...
+    @property
+    def latents(self) -> Any: ...
+    @property
+    def coverage(self) -> Any: ...
+    @property
+    def timestep_map(self) -> Any: ...
+
+    def parts(self) -> Iterator[Window]:
+        """Windows that tile the canvas and are stepped one after the other."""
+
+    def crops(self, windows: Sequence[Window]) -> list[Tensor]:
+        """Crops of the frozen state, float (C, h, w) each."""
+
+    def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
+        """Count one window's noise estimate (C, h, w) with its weight (h, w), and mark its pixels as reached."""
+
+    def advance(self, step: Step) -> None:
+        """One step of the whole canvas, part by part; starts the next level."""
+
+
+class MemoryCanvas:
+    """A `Canvas` of tensors.
 
     Parameters
     ----------
@@ -49,7 +96,7 @@ class Canvas:
     memory : float (C, H, W) or None, what a multistep solver keeps of its last level.
     note : dict, of use to the caller; the canvas on disk (`zarr_canvas`) keeps it with its state.
 
-    >>> canvas = Canvas(torch.zeros(1, 2, 2), steps=3)
+    >>> canvas = MemoryCanvas(torch.zeros(1, 2, 2), steps=3)
     >>> canvas.add(Window(0, 0, 1, 2), torch.ones(1, 2), torch.ones(1, 1, 2))
     >>> canvas.steps_left
     tensor([[2, 2],
@@ -58,7 +105,7 @@ class Canvas:
 
     def __init__(self, z: Tensor, steps: int, visible: Size | None = None) -> None:
         if z.ndim != 3:
-            raise ValueError(f"latents must have the shape (C, H, W), got {tuple(z.shape)}")
+            raise ValueError(f"expected latents (C, H, W), got {tuple(z.shape)}")
         self.z = z
         self.size: Size = (z.shape[1], z.shape[2])
         self.visible = self.size if visible is None else visible
@@ -123,6 +170,64 @@ class Canvas:
         self.eps = torch.zeros_like(self.z)
         self.coverage.zero_()
         self.steps_left.fill_(self.left)
+
+
+class CanvasHook:
+    """A canvas around a canvas: passes everything on, for subclasses that watch or check some of it."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas = canvas
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.canvas, name)
+
+    @property
+    def size(self) -> Size:
+        return self.canvas.size
+
+    @property
+    def visible(self) -> Size:
+        return self.canvas.visible
+
+    @property
+    def left(self) -> int:
+        return self.canvas.left
+
+    @property
+    def note(self) -> dict:
+        return self.canvas.note
+
+    @note.setter
+    def note(self, note: dict) -> None:
+        self.canvas.note = note
+
+    @property
+    def z(self) -> Any:
+        return self.canvas.z
+
+    @property
+    def latents(self) -> Any:
+        return self.canvas.latents
+
+    @property
+    def coverage(self) -> Any:
+        return self.canvas.coverage
+
+    @property
+    def timestep_map(self) -> Any:
+        return self.canvas.timestep_map
+
+    def parts(self) -> Iterator[Window]:
+        return self.canvas.parts()
+
+    def crops(self, windows: Sequence[Window]) -> list[Tensor]:
+        return self.canvas.crops(windows)
+
+    def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
+        self.canvas.add(window, weight, eps)
+
+    def advance(self, step: Step) -> None:
+        self.canvas.advance(step)
 
 
 class Plane:

@@ -1,14 +1,24 @@
-"""What a run has cost, as run.json tells it: seconds by stage, counts of the ledger, peak memory."""
+"""What a run costs: the ledger, how it is kept beside the loop, and how run.json tells it."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+
+from .canvas import Canvas, CanvasHook, Step
+from .windows import Window
+
+if TYPE_CHECKING:
+    from .denoiser import Estimator
+    from .loop import Level
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,52 @@ class Ledger:
 
     def __sub__(self, other: Ledger) -> Ledger:
         return Ledger(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+
+class MeteredCanvas(CanvasHook):
+    """Keeps the books of a run from outside the loop: levels in sequence, seconds outside the network.
+
+    Before a canvas advances its note is what the run has cost so far; a run that goes on from a store adds to it.
+
+    Parameters
+    ----------
+    estimator : the run's denoiser, whose ledger counts the network
+    """
+
+    def __init__(self, canvas: Canvas, estimator: Estimator) -> None:
+        super().__init__(canvas)
+        self._estimator, self._windows = estimator, 0
+        self._before = estimator.ledger - Ledger(**canvas.note)
+        self._start_clock()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the run has cost so far, stopped parts of it included."""
+        return self._estimator.ledger - self._before
+
+    def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
+        self._windows += 1
+        self.canvas.add(window, weight, eps)
+
+    def advance(self, step: Step) -> None:
+        self._estimator.ledger += Ledger(depth=1 if self._windows else 0)
+        self._windows = 0
+        self.note = asdict(self.ledger + Ledger(canvas_seconds=self._outside()))
+        self.canvas.advance(step)
+
+    def levels(self, levels: Iterator[Level]) -> Iterator[Level]:
+        """The levels with their ledger; the time that the caller takes between two of them does not count."""
+        self._start_clock()
+        for level in levels:
+            self._estimator.ledger += Ledger(canvas_seconds=self._outside())
+            yield replace(level, ledger=self.ledger)
+            self._start_clock()
+
+    def _start_clock(self) -> None:
+        self._began, self._network = time.perf_counter(), self._estimator.ledger.network_seconds
+
+    def _outside(self) -> float:
+        return time.perf_counter() - self._began - (self._estimator.ledger.network_seconds - self._network)
 
 
 def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:

@@ -75,13 +75,13 @@ def decode_stream(
     ValueError : z is not (C, h, w), tile below 2, overlap not below it, batch_size below 1 or border below 0.
     """
     if z.ndim != 3 or 0 in z.shape:
-        raise ValueError(f"latents must have the shape (C, h, w), got {tuple(z.shape)}")
+        raise ValueError(f"expected latents (C, h, w), got {tuple(z.shape)}")
     if tile < 2 or batch_size < 1 or border < 0:
         got = f"{tile}, {batch_size} and {border}"
-        raise ValueError(f"tile must be at least 2, batch_size at least 1 and border at least 0, got {got}")
+        raise ValueError(f"expected a tile of at least 2, a batch_size of at least 1 and a border of at least 0, got {got}")
     overlap = tile - tile // 2 if overlap is None else overlap
     if not 0 <= overlap < tile:
-        raise ValueError(f"overlap must be at least 0 and below the tile's {tile}, got {overlap}")
+        raise ValueError(f"expected an overlap from 0 to below the tile's {tile}, got {overlap}")
     whole = [n + 2 * border for n in z.shape[1:]]
     height, width = (min(tile, n) for n in whole)
     tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))

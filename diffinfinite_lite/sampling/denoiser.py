@@ -1,22 +1,17 @@
-r"""From a network to a noise estimate: guidance, label composition, and as few evaluations as these allow.
+r"""From a network to a noise estimate: batches, label composition, guidance, and as few evaluations as these allow.
 
-The network predicts noise (or velocity) for one crop, one label map, one timestep; label 0 is the null label
-:math:`\emptyset`. Classifier-free guidance (eq. 2) combines two calls,
+The network predicts noise or velocity for crops under label maps at one timestep; label 0 is the null label
+:math:`\emptyset`. A `Denoiser` puts objects around it, from the inside out:
 
-.. math:: \tilde\epsilon = (1 + \omega)\,\epsilon_\theta(z_t, c) - \omega\,\epsilon_\theta(z_t, \emptyset),
+- `Network` runs it in batches and counts what that costs;
+- `PerLabel` composes a crop with several labels out of one call for each (Alg. 2, lines 7-12): on the map that is n
+  where the mask is n and 0 elsewhere; pixel i takes the prediction of its own label. Without it (``dense``) there is
+  one call on the whole label map;
+- `guidance.ClassifierFree` is eq. 2. The null call is the same for all labels, so that with `PerLabel` a crop costs
+  (nonzero labels + 1) evaluations and not 2 per label. With :math:`\omega = 0` there is no such object.
 
-(diffusers writes the same as :math:`u + s\,(c - u)` with the guidance scale :math:`s = 1 + \omega`). A crop
-with several labels is composed in one of two ways:
-
-- ``per-label`` (Alg. 2, lines 7-12): one call for every label n on the map that is n where the mask is n
-  and 0 elsewhere; pixel i takes the output of its own label, an unknown pixel that of the null call. The
-  null call is the same for all labels, so that a crop costs (nonzero labels + 1) evaluations and not 2 per
-  label.
-- ``dense``: one call on the whole label map and one null call.
-
-A null call whose result nobody needs (:math:`\omega = 0`, no unknown pixel) is not made. Composing and
-guiding are done on what the network predicts and converted to noise once: noise is affine in velocity when
-z_t is fixed, and the weights of eq. 2 sum to one.
+Composing and guiding are done on what the network predicts and converted to noise once: noise is affine in velocity
+when z_t is fixed, and the weights of eq. 2 sum to one.
 
 An underfitted network's samples are too alike and too flat: where it does not know, it answers with a mean, and what it
 left out at one level is missing from the state at the next. Its *gain* g makes up for that: the clean latent that its
@@ -34,19 +29,104 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..devices import PRECISIONS, lower_precision
 from .cost import Ledger
+from .guidance import ClassifierFree, Predictor
 
 CONDITIONINGS = ("dense", "per-label")
-WHOLE_MAP = -1  # stands for "all labels at once" in a list of labels
+
+
+class Estimator(Protocol):
+    """What the loop asks of a denoiser: `Denoiser` here, `distributed.Workers` on many machines.
+
+    Attributes
+    ----------
+    alphas_cumprod : float (T,), training schedule.
+    batch_size : windows a batch.
+    ledger : cost so far.
+    """
+
+    alphas_cumprod: Tensor
+    batch_size: int
+    ledger: Ledger
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that an estimate depends on, JSON-able."""
+
+    def map(self, batches: Iterable[tuple[Tensor, int, Tensor]]) -> Iterator[Tensor]:
+        """Noise estimates of batches (crops, timestep, labels) that do not depend on each other, in their order."""
+
+
+class Network:
+    """A network that predicts in batches; a `guidance.Predictor`.
+
+    Parameters
+    ----------
+    unet : see `Denoiser`
+    batch_size : evaluations per forward pass
+    precision, compiled : see `Denoiser`
+
+    Attributes
+    ----------
+    ledger : `cost.Ledger` since construction.
+    """
+
+    def __init__(
+        self, unet: Callable[[Tensor, Tensor, Tensor], Tensor], batch_size: int, precision: str, compiled: bool
+    ) -> None:
+        self.batch_size, self.precision = batch_size, precision
+        self.ledger = Ledger()
+        self._network = torch.compile(unet) if compiled else unet
+
+    def __call__(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
+        """All evaluations in forward passes of at most ``batch_size``; see `guidance.Predictor`."""
+        start, output, mask = time.perf_counter(), torch.empty_like(z), mask.clamp(min=0)
+        with lower_precision(z.device, self.precision):
+            for first in range(0, len(z), self.batch_size):
+                part = slice(first, first + self.batch_size)
+                times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
+                output[part] = self._network(z[part], times, mask[part])
+        if z.is_cuda:
+            torch.cuda.synchronize(z.device)  # or the clock would measure how fast kernels are queued
+        calls, seconds = math.ceil(len(z) / self.batch_size), time.perf_counter() - start
+        self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds, pixels=mask.numel())
+        return output
+
+
+class PerLabel:
+    """One call for every label of a crop, each pixel from the call of its own (Alg. 2, lines 7-12); a `Predictor`.
+
+    Parameters
+    ----------
+    predictor : see `guidance.Predictor`
+
+    >>> def brightest(z, t, mask):  # a network that answers with the largest label it sees
+    ...     return mask.amax((1, 2))[:, None, None, None].expand(-1, 1, *mask.shape[1:]).float()
+    >>> PerLabel(brightest)(torch.zeros(1, 1, 1, 3), 0, torch.tensor([[[0, 1, 2]]])).flatten().tolist()
+    [0.0, 1.0, 2.0]
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    def __call__(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
+        """See `guidance.Predictor`."""
+        calls = [(crop, label) for crop, labels in enumerate(labels_present(mask)) for label in labels]
+        crops, labels = torch.tensor(calls, device=z.device).T
+        own = mask[crops] == labels[:, None, None]
+        output = self.predictor(z[crops], t, mask[crops] * own)
+        # a pixel has one label, so that all calls but its own add 0
+        return torch.zeros_like(z).index_add_(0, crops, torch.where(own[:, None], output, 0.0))
 
 
 class Denoiser:
-    r"""Noise estimate of labelled crops.
+    r"""Noise estimate of labelled crops; an `Estimator`.
 
     Parameters
     ----------
@@ -62,7 +142,7 @@ class Denoiser:
 
     Attributes
     ----------
-    ledger : `Ledger` since construction.
+    ledger : `cost.Ledger` since construction.
 
     Raises
     ------
@@ -82,32 +162,40 @@ class Denoiser:
         compiled: bool = False,
     ) -> None:
         if not (math.isfinite(omega) and omega >= 0):
-            raise ValueError(f"omega must be a number of at least 0, got {omega}")
+            raise ValueError(f"expected an omega of at least 0, got {omega}")
         if conditioning not in CONDITIONINGS:
-            raise ValueError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, got {conditioning!r}")
-        if unet.prediction_type not in ("epsilon", "v_prediction"):
-            raise ValueError(f"prediction_type must be epsilon or v_prediction, got {unet.prediction_type!r}")
+            raise ValueError(f"expected a conditioning out of {', '.join(CONDITIONINGS)}, got {conditioning!r}")
+        kind = getattr(unet, "prediction_type", None)
+        if kind not in ("epsilon", "v_prediction"):
+            raise ValueError(f"expected a prediction_type of epsilon or v_prediction, got {kind!r}")
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+            raise ValueError(f"expected a batch_size of at least 1, got {batch_size}")
         if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+            raise ValueError(f"expected a precision out of {', '.join(PRECISIONS)}, got {precision!r}")
         if compiled and not shutil.which(compiler := os.environ.get("CXX", "g++")):
             raise ValueError(f"expected a C++ compiler for torch.compile, found no {compiler} (CXX names another)")
-        self.unet = unet
-        self.alphas_cumprod = alphas_cumprod
-        self.omega = float(omega)
-        self.conditioning = conditioning
-        self.batch_size = batch_size
-        self.precision = precision
-        self.compiled = compiled
-        self._network = torch.compile(unet) if compiled else unet
-        self.gain = getattr(unet, "gain", 1.0)
-        self.ledger = Ledger()
+        self.unet, self.alphas_cumprod = unet, alphas_cumprod
+        self.prediction_type, self.gain = kind, getattr(unet, "gain", 1.0)
+        self.omega, self.conditioning, self.batch_size = float(omega), conditioning, batch_size
+        self.precision, self.compiled = precision, compiled
+        self._network = Network(unet, batch_size, precision, compiled)
+        predictor: Predictor = PerLabel(self._network) if conditioning == "per-label" else self._network
+        self.predictor = predictor
+        if omega:
+            self.predictor = ClassifierFree(predictor, self.omega, null_where_unknown=conditioning == "per-label")
 
     @property
-    def settings(self) -> dict:
+    def ledger(self) -> Ledger:
+        return self._network.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger) -> None:
+        self._network.ledger = ledger
+
+    @property
+    def settings(self) -> dict[str, Any]:
         """All that a noise estimate depends on but its crop, JSON-able; the network as the SHA-256 of its state."""
-        network = hashlib.sha256(f"{type(self.unet).__qualname__} {self.unet.prediction_type}".encode())
+        network = hashlib.sha256(f"{type(self.unet).__qualname__} {self.prediction_type}".encode())
         state = self.unet.state_dict() if isinstance(self.unet, nn.Module) else {}
         for name, tensor in [("alphas_cumprod", self.alphas_cumprod), *sorted(state.items())]:
             network.update(name.encode() + tensor.detach().cpu().double().numpy().tobytes())
@@ -129,7 +217,7 @@ class Denoiser:
 
     @torch.no_grad()
     def __call__(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
-        """Guided noise estimate of a batch of crops (eq. 2).
+        """Guided noise estimate of a batch of crops.
 
         Parameters
         ----------
@@ -146,62 +234,25 @@ class Denoiser:
         ValueError : shapes of z and mask do not belong together.
         """
         if z.ndim != 4 or mask.shape != (z.shape[0], *z.shape[2:]):
-            raise ValueError(
-                f"mask must have the shape (B, h, w) of the latents (B, C, h, w), "
-                f"got {tuple(mask.shape)} for {tuple(z.shape)}"
-            )
-        # Of every call: the crop, its label (0: the null call), and whether its output reaches the result by itself.
-        crops, labels, writes = [], [], []
-        null_call, present = {}, _labels(mask)
-        for b, there in enumerate(present):
-            known = [n for n in there if n]
-            own = known if self.conditioning == "per-label" else [WHOLE_MAP] * bool(known)
-            unknown = not known or (self.conditioning == "per-label" and 0 in there)
-            if self.omega or unknown:
-                null_call[b] = len(crops)
-                own = [0, *own]
-            crops += [b] * len(own)
-            labels += own
-            writes += [unknown if n == 0 else True for n in own]
-        self.ledger += Ledger(windows=len(z), labels=sum(map(len, present)))
-
-        rows, label, writes = (torch.tensor(x, device=z.device) for x in (crops, labels, writes))
-        cut = mask[rows]
-        owned = (cut == label[:, None, None]) | (label == WHOLE_MAP)[:, None, None]
-        output = self._predict(z[rows], t, cut * owned)
-        if self.omega:
-            null = torch.tensor([null_call[b] for b in crops], device=z.device)
-            guided = (1 + self.omega) * output - self.omega * output[null]
-            output = torch.where((label == 0)[:, None, None, None], output, guided)
-        # every pixel belongs to exactly one call that writes, so that adding is picking
-        owned &= writes[:, None, None]
-        prediction = torch.zeros_like(z).index_add_(0, rows, torch.where(owned[:, None], output, 0.0))
+            expected = "expected a mask (B, h, w) for latents (B, C, h, w)"
+            raise ValueError(f"{expected}, got {tuple(mask.shape)} for {tuple(z.shape)}")
+        self.ledger += Ledger(windows=len(z), labels=sum(map(len, labels_present(mask))))
+        noise = prediction = self.predictor(z, t, mask)
         alpha = self.alphas_cumprod[t]
-        noise = prediction
-        if self.unet.prediction_type == "v_prediction":
+        if self.prediction_type == "v_prediction":
             noise = alpha**0.5 * prediction + (1 - alpha) ** 0.5 * z
         if self.gain != 1:
             # the clean latent times sqrt(alpha), over sqrt(1 - alpha)
             noise = noise - (self.gain - 1) * (z / (1 - alpha) ** 0.5 - noise)
         return noise
 
-    def _predict(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
-        """All evaluations in forward passes of at most ``batch_size``."""
-        start, output = time.perf_counter(), torch.empty_like(z)
-        with lower_precision(z.device, self.precision):
-            for first in range(0, len(z), self.batch_size):
-                part = slice(first, first + self.batch_size)
-                times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
-                output[part] = self._network(z[part], times, mask[part])
-        if z.is_cuda:
-            torch.cuda.synchronize(z.device)  # or the clock would measure how fast kernels are queued
-        calls, seconds = math.ceil(len(z) / self.batch_size), time.perf_counter() - start
-        self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds, pixels=mask.numel())
-        return output
 
+def labels_present(mask: Tensor) -> list[list[int]]:
+    """Labels from 0 upwards that occur in each of the crops (B, h, w).
 
-def _labels(mask: Tensor) -> list[list[int]]:
-    """Labels that occur in each of the crops (B, h, w)."""
-    present = torch.zeros(len(mask), int(mask.max()) + 1, dtype=torch.bool, device=mask.device)
-    present.scatter_(1, mask.flatten(1), True)
-    return [[n for n, there in enumerate(row) if there] for row in present.tolist()]
+    >>> labels_present(torch.tensor([[[2, 0]], [[1, -1]]]))
+    [[0, 2], [1]]
+    """
+    present = torch.zeros(len(mask), int(mask.max()) + 2, dtype=torch.bool, device=mask.device)
+    present.scatter_(1, mask.flatten(1) + 1, True)
+    return [[label for label, occurs in enumerate(row) if occurs] for row in present[:, 1:].tolist()]

@@ -1,4 +1,8 @@
-"""TODO."""
+"""Gaussian noise that belongs to a place, and windows that belong to a level.
+
+Noise is a function of (seed, stream, place) and a level's windows are a function of (seed, level): a sample does not
+depend on the batch size, on how a canvas is cut into chunks, on where a run stopped, or on which machine computes.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +61,28 @@ def _blocks(start: int, extent: int) -> Iterator[tuple[int, slice, slice]]:
         yield block, slice(first - start, last - start), slice(first - block * BLOCK, last - block * BLOCK)
 
 
+class NoiseField:
+    """The Gaussian noise of one run, by level and place.
+
+    Parameters
+    ----------
+    seed : whole number, 0 .. 2**64 - 1
+    channels : C of the latents
+    device : of the canvas
+    """
+
+    def __init__(self, seed: int, channels: int, device: torch.device) -> None:
+        self._seed, self._channels, self._device = seed, channels, device
+
+    def entering(self, state: int, part: Window) -> Tensor:
+        """Noise that enters state number ``state`` of the canvas (0: the start), float32 (C, h, w)."""
+        return coordinate_noise(self._seed, 2 * state, self._channels, part).to(self._device)
+
+    def on_known(self, state: int, part: Window) -> Tensor:
+        """Noise on the known latents of that state (`inpainting`), float32 (C, h, w)."""
+        return coordinate_noise(self._seed, 2 * state + 1, self._channels, part).to(self._device)
+
+
 def level_generator(seed: int, level: int) -> torch.Generator:
     """Generator for one level's windows, a function of (seed, level): a run can resume anywhere.
 
@@ -76,4 +102,4 @@ def level_generator(seed: int, level: int) -> torch.Generator:
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be between 0 and 2**64 - 1, got {seed}")
+        raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")

@@ -1,9 +1,37 @@
-"""TODO."""
+r"""Plans: which windows the network sees at a noise level, and their weights (`windows`).
+
+================  ========================================================================================
+random-patch      paper Alg. 2, eq. 6: 1 on pixels no earlier window of the level covers, else 0
+torus-grid        the same on a grid of n windows an axis, shifted at random each level (SpotDiffusion, 2025)
+sliding-window    the same in raster order, half a window apart
+multidiffusion    1 / the number of windows that cover the pixel (Bar-Tal et al., 2023)
+mixture           falls to nothing towards the window's edge (Mixture of Diffusers, Barbero Jiménez, 2023)
+diffcollage       +1 on patches, -1 on overlaps of two, +1 where overlaps cross (Zhang et al., 2023)
+================  ========================================================================================
+
+**Borders.** If windows had to stay inside the canvas, the outermost pixels could only come from windows
+flush with the border, and the far edge of those would be a seam at one fixed line in nearly every level
+(19x the mean in the published loop). The two random plans therefore treat a canvas axis longer than a
+window as periodic: every line is a seam equally often, and n windows an axis suffice.
+`sample.Method(margin=...)` adds canvas that is cropped off again; with ``margin >= patch - 1`` no window
+sees two opposite borders.
+
+**What is exact.** With the perfect network of Gaussian data, a canvas of one window gets the right mean and
+covariance from every plan; a larger one gets the right mean, and the right covariance as far as correlations are short
+beside a window. Where windows move or overlap, a pixel's estimate is a mean, over levels or windows, of perfect
+estimates that each saw other surroundings; that mean is the perfect estimate of no distribution, shrinks too much,
+and loses contrast: up to 0.3 of the variance times correlation length / patch an axis, however many the steps. A
+grid that never moves loses nothing inside its windows and everything across (``docs/adr/0008``; tested). The mixture
+stands between the two, and paints the best tissue by far with the shipped model (``docs/adr/0011``).
+
+A new plan is one function under the decorator `plan`, which also says what the rest of the library has to know of it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -14,6 +42,66 @@ from torch import Tensor
 from .windows import Plan, Size, View, Window, hann
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What the rest of the library has to know of a plan.
+
+    Attributes
+    ----------
+    wraps : a canvas axis longer than a window is periodic, so that the canvas has no edge of its own.
+    moves : windows differ from level to level, so that no line is a seam at all of them.
+    stride : usual distance of windows as a share of their side, for plans whose windows are a chosen distance apart.
+    """
+
+    wraps: bool = False
+    moves: bool = False
+    stride: float | None = None
+
+
+PLANS: dict[str, Plan] = {}
+TRAITS: dict[str, Traits] = {}
+
+
+def plan(name: str, *, wraps: bool = False, moves: bool = False, stride: float | None = None) -> Callable[[Plan], Plan]:
+    """Decorator: makes a plan known under a name, with its `Traits`."""
+
+    def register(draw: Plan) -> Plan:
+        PLANS[name], TRAITS[name] = draw, Traits(wraps, moves, stride)
+        return draw
+
+    return register
+
+
+def usual_stride(name: str, patch: int) -> int:
+    """Latent pixels between a plan's windows where nothing else is asked for."""
+    share = TRAITS[name].stride
+    if share is None:
+        raise ValueError(f"expected a plan with a stride, got {name!r}")
+    return max(int(share * patch), 1)
+
+
+def find_plan(name: str, stride: int | None = None) -> Plan:
+    """Plan by name.
+
+    Parameters
+    ----------
+    stride : latent pixels between windows, for plans that have a stride; the plan's own by default.
+
+    Raises
+    ------
+    ValueError : unknown name, or a stride for a plan that has none.
+    """
+    if name not in PLANS:
+        raise ValueError(f"expected a plan among {', '.join(PLANS)}, got {name!r}")
+    if stride is None:
+        return PLANS[name]
+    strided = [other for other, traits in TRAITS.items() if traits.stride is not None]
+    if name not in strided:
+        raise ValueError(f"expected a plan among {', '.join(strided)} for a stride, got {name!r}")
+    return partial(PLANS[name], stride=stride)
+
+
+@plan("random-patch", wraps=True, moves=True)
 def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """Paper Alg. 2: random crops until all is covered; the first window to reach a pixel writes it (eq. 6).
 
@@ -45,6 +133,7 @@ def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator
         yield window, weight
 
 
+@plan("torus-grid", wraps=True, moves=True)
 def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """A grid of ceil(H / patch) x ceil(W / patch) windows on the periodic canvas, shifted at random.
 
@@ -61,6 +150,7 @@ def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[V
     yield from _first_writer(size, patch, *axes)
 
 
+@plan("sliding-window", stride=1 / 2)
 def sliding_window(
     size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
 ) -> Iterator[View]:
@@ -68,9 +158,11 @@ def sliding_window(
 
     Parameters, yields and raises as in `multidiffusion`, but windows are ``patch // 2`` apart by default.
     """
-    yield from _first_writer(size, patch, *(_starts(n, patch, max(patch // 2, 1), stride) for n in size))
+    starts = (_starts(n, patch, usual_stride("sliding-window", patch), stride) for n in size)
+    yield from _first_writer(size, patch, *starts)
 
 
+@plan("multidiffusion", stride=1 / 4)
 def multidiffusion(
     size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
 ) -> Iterator[View]:
@@ -87,20 +179,25 @@ def multidiffusion(
     ------
     ValueError : the stride is below 1.
     """
-    yield from _average(size, patch, *(_starts(n, patch, max(patch // 4, 1), stride) for n in size), torch.ones)
+    starts = (_starts(n, patch, usual_stride("multidiffusion", patch), stride) for n in size)
+    yield from _average(size, patch, *starts, torch.ones)
 
 
+@plan("mixture", stride=3 / 4)
 def mixture(size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None) -> Iterator[View]:
     """Average of windows that fade towards their edges (Mixture of Diffusers, Barbero Jiménez, 2023), by a Hann window.
 
-    Most pixels hear the same window at all levels, which paints as it was trained to; neighbours meet softly.
-    Parameters, yields and raises as in `multidiffusion`, but windows are evenly spread, 3/4 patch apart at most.
+    Windows are the same at all levels, so that most pixels are painted by one window throughout, as in training;
+    between two windows the weight passes gradually from one to the other.
+    Parameters, yields and raises as in `multidiffusion`, but windows are evenly spread, at most three quarters of a
+    patch from each other.
     """
-    axes = [_starts(n, patch, max(3 * patch // 4, 1), stride) for n in size]
+    axes = [_starts(n, patch, usual_stride("mixture", patch), stride) for n in size]
     even = ([k * axis[-1] // max(len(axis) - 1, 1) for k in range(len(axis))] for axis in axes)
     yield from _average(size, patch, *even, lambda n: hann(1, n)[0])
 
 
+@plan("diffcollage")
 def diffcollage(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """Grid factor graph of half-overlapping patches (DiffCollage, Zhang et al., 2023). Nothing is random.
 
@@ -133,17 +230,6 @@ def diffcollage(size: Size, patch: int, generator: torch.Generator) -> Iterator[
             yield Window(top, left, height, width), torch.full((height, width), sign * other)
 
 
-PLANS: dict[str, Plan] = {
-    "random-patch": random_patch,
-    "torus-grid": torus_grid,
-    "sliding-window": sliding_window,
-    "multidiffusion": multidiffusion,
-    "mixture": mixture,
-    "diffcollage": diffcollage,
-}
-STRIDED = ("sliding-window", "multidiffusion", "mixture")  # plans whose windows are a chosen distance apart
-
-
 def _randint(high: int, generator: torch.Generator) -> int:
     return int(torch.randint(high, (1,), generator=generator))
 
@@ -152,7 +238,7 @@ def _starts(n: int, patch: int, usual: int, stride: int | None = None) -> list[i
     """First pixels of windows along an axis, stride or the usual distance apart, the last one flush with the border."""
     stride, last = usual if stride is None else stride, max(n - patch, 0)
     if stride < 1:
-        raise ValueError(f"stride must be at least 1 latent pixel, got {stride}")
+        raise ValueError(f"expected a stride of at least 1 latent pixel, got {stride}")
     return [*range(0, last, stride), last]
 
 
@@ -186,12 +272,3 @@ def _average(
             yield Window(top, left, len(rows), len(columns)), rows[:, None] * columns
 
 
-def find_plan(name: str, stride: int | None = None) -> Plan:
-    """Plan by name, its windows ``stride`` latent pixels apart; refused with a ValueError where there is none such."""
-    if name not in PLANS:
-        raise ValueError(f"expected a sampler among {', '.join(PLANS)}, got {name!r}")
-    if stride is None:
-        return PLANS[name]
-    if name not in STRIDED:
-        raise ValueError(f"expected a sampler among {', '.join(STRIDED)} for a stride, got {name!r}")
-    return partial(PLANS[name], stride=stride)

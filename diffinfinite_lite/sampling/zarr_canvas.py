@@ -1,4 +1,4 @@
-r"""A canvas on disk: the twin of `canvas.Canvas` for pictures that do not fit into memory.
+r"""A canvas on disk: the twin of `canvas.MemoryCanvas` for pictures that do not fit into memory.
 
 The state lies in Zarr (version 3) arrays, cut into chunks of `CHUNK` x `CHUNK` latent pixels:
 
@@ -12,7 +12,7 @@ progress.json       settings of the run and their hash, levels still to go, cost
 
 Reading needs one chunk at a time, adding collects windows and goes through the chunks once for all of them,
 and a step is pixel-wise, so that memory does not grow with the canvas. Each pixel sees the same operations
-in the same order as in `Canvas`: the result is the same bit for bit.
+in the same order as in `MemoryCanvas`: the result is the same bit for bit.
 
 A level counts as done when ``progress.json`` is replaced, which the file system does as a whole. Until then
 nothing that an unfinished level writes is read by the one before it: a process killed at any moment, or a
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .canvas import Plane, Step
+from .canvas import BUFFER, Plane, Step
 from .store import Store, room
 from .windows import Size, Window
 
@@ -40,12 +40,11 @@ if TYPE_CHECKING:
     from zarr import Array
 
 CHUNK = 128  # side of a chunk, latent pixels
-BUFFER = 2**19  # latent pixels of windows that are kept in memory at a time
 Piece = tuple[int, tuple[slice, slice], tuple[slice, slice]]  # number of a window, where in it, where in the chunk
 
 
 class ZarrCanvas:
-    """Latents under way, on disk; attributes and methods as in `canvas.Canvas`, tensors replaced by `Plane`.
+    """Latents under way, on disk; attributes and methods as in `canvas.MemoryCanvas`, tensors replaced by `Plane`.
 
     Parameters
     ----------
@@ -149,14 +148,14 @@ class ZarrCanvas:
         return crops
 
     def add(self, window: Window, weight: Tensor, eps: Tensor) -> None:
-        """Count one window's noise estimate and mark its pixels as reached; see `Canvas.add`."""
+        """Count one window's noise estimate and mark its pixels as reached; see `MemoryCanvas.add`."""
         self._pending.append((window, weight.cpu(), eps.cpu()))
         self._held += weight.numel()
         if self._held >= BUFFER:
             self._flush()
 
     def advance(self, step: Step) -> None:
-        """One step of the whole canvas, chunk by chunk; starts the next level. See `Canvas.advance`.
+        """One step of the whole canvas, chunk by chunk; starts the next level. See `MemoryCanvas.advance`.
 
         Raises
         ------

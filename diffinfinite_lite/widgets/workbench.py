@@ -21,7 +21,7 @@ from ..pipelines.generate import generate
 from ..pipelines.pair import Pair
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS
-from ..sampling.solvers import SCHEDULERS
+from ..sampling.solvers import SOLVERS
 from .pictures import Picture, encode, image_tag
 
 
@@ -108,7 +108,7 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
         "autoguidance": widgets.FloatSlider(value=0, max=3, step=0.25, description="autoguidance", **late),
         "seed": widgets.BoundedIntText(value=0, min=0, max=10**6, description="seed", **describe),
         "steps": widgets.IntSlider(value=steps, min=2, max=50, description="steps", **late),
-        "solver": widgets.Dropdown(options=SCHEDULERS, value="dpm-solver++", description="solver", **describe),
+        "solver": widgets.Dropdown(options=list(SOLVERS), value="dpm-solver++", description="solver", **describe),
         "sampler": widgets.Dropdown(options=list(PLANS), value="mixture", description="sampler", **describe),
         "patch": widgets.Dropdown(options=[64, 128, 224], value=224, description="window, px", **describe),
         "conditioning": widgets.Dropdown(options=CONDITIONINGS, description="conditioning", **describe),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.loop import sample
+from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffinfinite_lite.sampling.canvas import Canvas
+from diffinfinite_lite.sampling.canvas import MemoryCanvas
 from diffinfinite_lite.sampling.windows import Window
 from diffinfinite_lite.sampling.zarr_canvas import ZarrCanvas
 
@@ -14,7 +14,7 @@ def make(request, tmp_path):
 
     def make(z, steps, visible=None):
         if request.param == "memory":
-            return Canvas(z.clone(), steps, visible)
+            return MemoryCanvas(z.clone(), steps, visible)
         size = tuple(z.shape[1:])
         return ZarrCanvas(
             tmp_path / "store", lambda part: z[:, *part.index(size)], len(z), size, steps, visible, chunk=3
@@ -93,5 +93,5 @@ def test_bad_input(make):
     canvas.advance(same)
     with pytest.raises(ValueError, match="finished"):
         canvas.advance(same)
-    with pytest.raises(ValueError, match="shape"):
-        Canvas(torch.zeros(4, 4), steps=1)
+    with pytest.raises(ValueError, match=r"expected latents \(C, H, W\)"):
+        MemoryCanvas(torch.zeros(4, 4), steps=1)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.loop import sample
 from diffinfinite_lite.sampling.noise import coordinate_noise
 from diffinfinite_lite.sampling.plans import PLANS, diffcollage, multidiffusion, torus_grid
-from diffinfinite_lite.sampling.solvers import SCHEDULERS, cosine_alphas, make_solver
+from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.solvers import SOLVERS, cosine_alphas, make_solver
 from diffinfinite_lite.sampling.windows import Window, check_plan
 
 ALPHAS = cosine_alphas()
@@ -71,11 +71,11 @@ def averaged(xi, offsets=range(PATCH), n=WIDTH):
 
 
 @pytest.mark.parametrize(
-    ("plan", "scheduler"), [*((plan, "ddim") for plan in PLANS), *(("random-patch", name) for name in SCHEDULERS[1:])]
+    ("plan", "solver"), [*((plan, "ddim") for plan in PLANS), *(("random-patch", name) for name in list(SOLVERS)[1:])]
 )
-def test_canvas_of_one_window_is_exact_with_every_plan(plan, scheduler):
+def test_canvas_of_one_window_is_exact_with_every_plan(plan, solver):
     """Half a window of correlation: as far as it reaches nothing is lost."""
-    rows = sampled(8.0, width=PATCH, channels=150, plan=plan, scheduler=scheduler, steps=150)
+    rows = sampled(8.0, width=PATCH, channels=150, plan=plan, solver=solver, steps=150)
     assert np.abs(rows.mean()) < 0.04
     for lag in (0, 1, 4, 12):
         assert covariance(rows, lag) == pytest.approx(np.exp(-lag / 8), abs=0.06)

@@ -8,13 +8,11 @@ import diffusers
 import pytest
 import torch
 
-from diffinfinite_lite.sampling import loop
-from diffinfinite_lite.sampling.canvas import Canvas
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.inpainting import Known
-from diffinfinite_lite.sampling.loop import sample
+from diffinfinite_lite.sampling.inpainting import Inpainting, Known
 from diffinfinite_lite.sampling.noise import coordinate_noise, level_generator
 from diffinfinite_lite.sampling.plans import PLANS, multidiffusion
+from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
 from tests.sampling.test_windows import TABLE
@@ -89,30 +87,30 @@ def test_first_writer_plans_are_algorithm_2_bit_for_bit(name, eta, omega):
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
-def test_one_window_equals_diffusers(name, scheduler):
+@pytest.mark.parametrize("solver", ["ddim", "dpm-solver++"])
+def test_one_window_equals_diffusers(name, solver):
     mask, steps = labels(8, 8), 10
-    kind = {"ddim": diffusers.DDIMScheduler, "dpm-solver++": diffusers.DPMSolverMultistepScheduler}[scheduler]
-    extra = {"clip_sample": False} if scheduler == "ddim" else {}
+    kind = {"ddim": diffusers.DDIMScheduler, "dpm-solver++": diffusers.DPMSolverMultistepScheduler}[solver]
+    extra = {"clip_sample": False} if solver == "ddim" else {}
     theirs = kind(1000, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing", **extra)
     theirs.set_timesteps(steps)
     z = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))[None]
     for t in theirs.timesteps:
         z = theirs.step(Stub()(z, t[None], mask[None]), t, z).prev_sample
-    ours = final(Denoiser(Stub(), ALPHAS), mask, plan=name, scheduler=scheduler, steps=steps)
+    ours = final(Denoiser(Stub(), ALPHAS), mask, plan=name, solver=solver, steps=steps)
     torch.testing.assert_close(ours, z[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("scheduler", ["ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
 @pytest.mark.parametrize("conditioning", ["dense", "per-label"])
-def test_batch_size_changes_no_bit(name, scheduler, conditioning):
+def test_batch_size_changes_no_bit(name, solver, conditioning):
     results = [
         final(
             Denoiser(Stub(), ALPHAS, omega=0.4, conditioning=conditioning, batch_size=n),
             labels(),
             plan=name,
-            scheduler=scheduler,
+            solver=solver,
         )
         for n in (1, 3, 64)
     ]
@@ -208,10 +206,10 @@ def test_ledger_divides_the_time_of_a_run():
     assert ledger.network_seconds + ledger.canvas_seconds <= spent - elsewhere
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpm-solver++"])
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("steps", [2, 7])
-def test_all_steps_are_run_and_leave_no_noise(name, scheduler, steps):
+def test_all_steps_are_run_and_leave_no_noise(name, solver, steps):
     """A network that knows the picture: after S steps it is the picture, after S - 1 noise would remain."""
     picture, seen = 0.8, []
 
@@ -222,7 +220,7 @@ def test_all_steps_are_run_and_leave_no_noise(name, scheduler, steps):
             seen.append(int(t[0]))
             return (z - ALPHAS[t[0]] ** 0.5 * picture) / (1 - ALPHAS[t[0]]) ** 0.5
 
-    result = final(Denoiser(Knows(), ALPHAS), labels(), plan=name, scheduler=scheduler, steps=steps)
+    result = final(Denoiser(Knows(), ALPHAS), labels(), plan=name, solver=solver, steps=steps)
     assert sorted(set(seen), reverse=True) == trailing_timesteps(steps)
     torch.testing.assert_close(result, torch.full_like(result, picture), rtol=1e-3, atol=1e-3)
 
@@ -288,10 +286,10 @@ LAGS = [(0, 0), (0, 1), (1, 1), (3, 0), (2, 2)]
 HALF = partial(multidiffusion, stride=8)
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("solver", ["ddim", "ddpm", "dpm-solver++"])
 @pytest.mark.parametrize("plan", ["random-patch", "diffcollage"])
-def test_gaussian_data_in_one_window(plan, scheduler):
-    field = gaussian_field(0.6, 12, channels=150, patch=12, plan=plan, scheduler=scheduler, steps=100)
+def test_gaussian_data_in_one_window(plan, solver):
+    field = gaussian_field(0.6, 12, channels=150, patch=12, plan=plan, solver=solver, steps=100)
     assert abs(field.mean()) < 0.06
     for lag in LAGS:
         assert abs(covariance(field, *lag) - 0.6 ** sum(lag)) < 0.06
@@ -338,15 +336,15 @@ def test_inpainting_keeps_known_pixels_exactly(name):
     assert not torch.allclose(result, final(Denoiser(Stub(), ALPHAS), labels(), plan=name, eta=0.5))
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
-def test_windows_left_out_of_inpainting_change_nothing(monkeypatch, scheduler):
+@pytest.mark.parametrize("solver", ["ddim", "dpm-solver++"])
+def test_windows_left_out_of_inpainting_change_nothing(monkeypatch, solver):
     keep = torch.ones(32, 32, dtype=torch.bool)
     keep[3:6, 20:24] = False
     known = Known(torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(1)), keep)
-    settings = {"plan": "torus-grid", "scheduler": scheduler, "known": known}
+    settings = {"plan": "torus-grid", "solver": solver, "known": known}
     quick, full = Denoiser(Stub(), ALPHAS), Denoiser(Stub(), ALPHAS)
     one = final(quick, labels(32, 32), **settings)
-    monkeypatch.setattr(loop, "_needed", lambda views, known, size: views)
+    monkeypatch.setattr(Inpainting, "plan", lambda self, plan: plan)
     assert torch.equal(one, final(full, labels(32, 32), **settings))
     assert quick.ledger.windows <= full.ledger.windows / 4
 
@@ -374,7 +372,7 @@ def test_network_output_that_is_not_finite_stops_the_run():
             return super().__call__(z, t, mask) / (0.0 if t[0] < 500 else 1.0)
 
     levels = sample(Denoiser(Broken(), ALPHAS), labels(8, 8), channels=1, patch=8, steps=4)
-    assert [type(level.canvas) for level in islice(levels, 2)] == [Canvas, Canvas]
+    assert [level.step for level in islice(levels, 2)] == [0, 1]
     with pytest.raises(FloatingPointError, match=r"level 2, t = 499, Window\(top=0, left=0"):
         next(levels)
 
@@ -397,15 +395,15 @@ KNOWN = Known(torch.zeros(2, 20, 13), torch.zeros(20, 13, dtype=torch.bool))
         (MASK, {"plan": "spiral"}, "random-patch, torus-grid.*got 'spiral'"),
         (MASK, {"plan": HOLE}, "sum to 1 at every pixel"),
         (MASK, {"steps": 0}, "steps"),
-        (MASK, {"scheduler": "euler"}, "scheduler"),
+        (MASK, {"solver": "euler"}, "solver"),
         (MASK, {"eta": 2.0}, "eta"),
         (MASK, {"seed": -1}, "seed"),
         (
             MASK,
             {"known": Known(KNOWN.latents[:1], KNOWN.keep)},
-            r"known.latents must have the shape \(2, 20, 13\)",
+            r"known.latents of shape \(2, 20, 13\)",
         ),
-        (MASK, {"known": Known(KNOWN.latents, KNOWN.keep.long())}, "known.keep must be bool"),
+        (MASK, {"known": Known(KNOWN.latents, KNOWN.keep.long())}, "known.keep to be bool"),
         (MASK, {"known": Known(KNOWN.latents / 0, ~KNOWN.keep)}, "finite"),
     ],
 )

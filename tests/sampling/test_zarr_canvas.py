@@ -19,8 +19,8 @@ from diffinfinite_lite.sampling.canvas import Plane
 from diffinfinite_lite.sampling.cost import Ledger
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.inpainting import Known
-from diffinfinite_lite.sampling.loop import sample
 from diffinfinite_lite.sampling.plans import PLANS, multidiffusion
+from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.sampling.store import Store
 from diffinfinite_lite.sampling.zarr_canvas import ZarrCanvas
@@ -56,10 +56,10 @@ def run(store=None, mask=None, **settings):
     return level
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
 @pytest.mark.parametrize("plan", [*PLANS, partial(multidiffusion, stride=3)])
-def test_same_bits_as_in_memory(tmp_path, plan, scheduler):
-    settings = {"plan": plan, "scheduler": scheduler, "margin": 3, "steps": 3}
+def test_same_bits_as_in_memory(tmp_path, plan, solver):
+    settings = {"plan": plan, "solver": solver, "margin": 3, "steps": 3}
     disk, memory = run(tmp_path, **settings), run(**settings)
     assert torch.equal(disk.canvas.latents[:], memory.canvas.latents)
     assert torch.equal(disk.canvas.timestep_map[:], memory.canvas.timestep_map)
@@ -67,12 +67,12 @@ def test_same_bits_as_in_memory(tmp_path, plan, scheduler):
         assert getattr(disk.ledger, count) == getattr(memory.ledger, count)
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "dpm-solver++"])
-def test_inpainting_on_disk(tmp_path, scheduler):
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
+def test_inpainting_on_disk(tmp_path, solver):
     keep = torch.zeros(20, 13, dtype=torch.bool)
     keep[:9] = keep[:, 10:] = True
     latents = torch.randn(2, 20, 13, generator=torch.Generator().manual_seed(1)).where(keep, torch.nan)
-    settings = {"known": Known(latents, keep), "scheduler": scheduler, "margin": 3}
+    settings = {"known": Known(latents, keep), "solver": solver, "margin": 3}
     disk, memory = run(tmp_path, **settings), run(**settings)
     assert torch.equal(disk.canvas.latents[:], memory.canvas.latents)
     assert torch.equal(disk.canvas.latents[:][:, keep], latents[:, keep])
@@ -86,7 +86,7 @@ def test_any_size_and_bytes_for_labels(tmp_path, size):
 
 
 def test_arrays_are_zarr_version_3_that_anyone_can_open(tmp_path):
-    level = run(tmp_path, scheduler="dpm-solver++")
+    level = run(tmp_path, solver="dpm-solver++")
     names = {path.parent.name for path in tmp_path.glob("*/zarr.json")}
     assert names == {"latents-0", "latents-1", "memory-0", "memory-1", "estimate"}
     opened = zarr.open_array(tmp_path / "latents-0", mode="r")
@@ -94,18 +94,18 @@ def test_arrays_are_zarr_version_3_that_anyone_can_open(tmp_path):
     assert np.array_equal(opened[:], level.canvas.z[:].numpy())
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "dpm-solver++"])
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
 @pytest.mark.parametrize("levels", [0, 1, 3])
-def test_an_abandoned_run_goes_on_from_its_last_finished_level(tmp_path, scheduler, levels):
+def test_an_abandoned_run_goes_on_from_its_last_finished_level(tmp_path, solver, levels):
     denoiser = Denoiser(Stub(), ALPHAS, omega=0.5, batch_size=3)
-    settings = {"channels": 2, "patch": 8, "steps": 4, "seed": 3, "scheduler": scheduler}
+    settings = {"channels": 2, "patch": 8, "steps": 4, "seed": 3, "solver": solver}
     first = sample(denoiser, labels(), store=tmp_path, **settings)
     for _ in range(levels):
         next(first)
     seen = []
     for level in sample(Denoiser(Stub(), ALPHAS, omega=0.5, batch_size=5), labels(), store=tmp_path, **settings):
         seen.append(level.step)
-    undisturbed = run(scheduler=scheduler)
+    undisturbed = run(solver=solver)
     assert seen == list(range(levels, 4))
     assert torch.equal(level.canvas.latents[:], undisturbed.canvas.latents)
     assert level.ledger.evaluations == undisturbed.ledger.evaluations and level.ledger.depth == 4
@@ -125,7 +125,7 @@ import sys, time, torch
 from tests.sampling.test_zarr_canvas import Stub, labels, ALPHAS
 from diffinfinite_lite.sampling import zarr_canvas
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.loop import sample
+from diffinfinite_lite.sampling.sample import sample
 
 zarr_canvas.CHUNK, zarr_canvas.BUFFER = 7, 200
 
@@ -137,16 +137,16 @@ class Slow(Stub):
 Slow.__qualname__ = "Stub"
 torch.set_num_threads(1)
 levels = sample(Denoiser(Slow(), ALPHAS, omega=0.5, batch_size=3), labels(), channels=2, patch=8, steps=12, seed=3,
-                store=sys.argv[1], scheduler=sys.argv[2])
+                store=sys.argv[1], solver=sys.argv[2])
 print("ready", flush=True)
 for level in levels:
     print(level.step, flush=True)
 """
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "dpm-solver++"])
-def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path, scheduler):
-    command = [sys.executable, "-c", PROGRAM, tmp_path / "store", scheduler]
+@pytest.mark.parametrize("solver", ["ddpm", "dpm-solver++"])
+def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path, solver):
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "store", solver]
     rng, resumed = np.random.default_rng(), []
     for _ in range(2):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
@@ -159,7 +159,7 @@ def test_killed_at_any_moment_and_run_again_it_ends_the_same(tmp_path, scheduler
             process.communicate()
     done = json.loads((tmp_path / "store/progress.json").read_text())["progress"]
     assert resumed[0] == 0 < resumed[1] and done["left"] < 12
-    disk, memory = run(tmp_path / "store", scheduler=scheduler, steps=12), run(scheduler=scheduler, steps=12)
+    disk, memory = run(tmp_path / "store", solver=solver, steps=12), run(solver=solver, steps=12)
     assert torch.equal(disk.canvas.latents[:], memory.canvas.latents)
     assert disk.ledger.evaluations == memory.ledger.evaluations
 
@@ -175,10 +175,10 @@ def test_a_full_disk_leaves_a_state_to_go_on_from(tmp_path, monkeypatch, writes)
 
     monkeypatch.setattr(zarr.storage._local, "_put", full)
     with pytest.raises(OSError, match=r"of 4 levels are safe; free some and run the same command again") as caught:
-        run(tmp_path, scheduler="dpm-solver++")
+        run(tmp_path, solver="dpm-solver++")
     assert caught.value.errno == errno.ENOSPC and "\n" not in str(caught.value)
     monkeypatch.setattr(zarr.storage._local, "_put", put)
-    disk, memory = run(tmp_path, scheduler="dpm-solver++"), run(scheduler="dpm-solver++")
+    disk, memory = run(tmp_path, solver="dpm-solver++"), run(solver="dpm-solver++")
     assert torch.equal(disk.canvas.latents[:], memory.canvas.latents)
 
 
@@ -242,7 +242,7 @@ def test_a_store_in_use_is_refused(tmp_path):
 
 
 def test_record_needs_memory_and_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="record must be off with a store"):
+    with pytest.raises(ValueError, match="expected record=False with a store"):
         run(tmp_path, record=True)
 
 
