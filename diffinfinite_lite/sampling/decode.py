@@ -78,7 +78,8 @@ def decode_stream(
         raise ValueError(f"expected latents (C, h, w), got {tuple(z.shape)}")
     if tile < 2 or batch_size < 1 or border < 0:
         got = f"{tile}, {batch_size} and {border}"
-        raise ValueError(f"expected a tile of at least 2, a batch_size of at least 1 and a border of at least 0, got {got}")
+        wanted = "a tile of at least 2, a batch_size of at least 1 and a border of at least 0"
+        raise ValueError(f"expected {wanted}, got {got}")
     overlap = tile - tile // 2 if overlap is None else overlap
     if not 0 <= overlap < tile:
         raise ValueError(f"expected an overlap from 0 to below the tile's {tile}, got {overlap}")

@@ -48,8 +48,8 @@ class Predictor(Protocol):
 class ClassifierFree:
     r"""Eq. 2 around a predictor.
 
-    A crop costs one null call (label 0 everywhere) and one for its labels; a crop without any costs the null call alone.
-    Both go to the predictor in one batch.
+    A crop costs one null call (label 0 everywhere) and one for its labels; a crop without any costs the null call
+    alone. Both go to the predictor in one batch.
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def test_a_scheduler_that_is_not_there_is_refused(monkeypatch):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("asked", [{}, {"workers": 0}, {"solver": "tcp://a:1", "workers": 2}])
-def test_either_a_scheduler_or_processes(asked):
+@pytest.mark.parametrize("asked", [{}, {"workers": 0}, {"cluster": "tcp://a:1", "workers": 2}])
+def test_either_a_cluster_or_processes(asked):
     with pytest.raises(ValueError, match="expected the address of a scheduler or a number of workers from 1"):
         Workers(build(0), build, **asked)
