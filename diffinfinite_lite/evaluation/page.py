@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -11,6 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from ..data.encoding import data_uri, encode
 from ..data.tiles import to_rgb, to_tensor
 from ..labels import LABEL_COLOURS, LABELS, colour_mask
 from ..metrics.fidelity import radii
@@ -73,10 +72,9 @@ def picture(image: Tensor, alt: str, extent: int = 224) -> str:
     >>> picture(torch.zeros(3, 8, 8), "grey")[:40]
     '<img alt="grey" src="data:image/jpeg;bas'
     """
-    file, rgb = io.BytesIO(), Image.fromarray(to_rgb(image))
+    rgb = Image.fromarray(to_rgb(image))
     rgb.thumbnail((extent, extent), Image.Resampling.LANCZOS)
-    rgb.save(file, "JPEG", quality=88)
-    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    return f'<img alt="{escape(alt)}" src="{data_uri(encode(np.asarray(rgb), "jpeg", quality=88), "jpeg")}">'
 
 
 def headline(result: Mapping) -> list[str]:

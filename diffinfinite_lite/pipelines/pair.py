@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..data.encoding import indexed
 from ..labels import LABEL_COLOURS, LABELS
 
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
@@ -80,7 +81,7 @@ class Pair:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             Image.fromarray(self.image).save(Path(partial, "image.png"))
-            _indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
+            indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
             if self.timesteps:
                 _animate(self.timesteps, Path(partial, "timesteps.webp"))
             if self.latents is not None:
@@ -157,12 +158,6 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"got {Path(path).name} in mode {picture.mode}"
         )
     return np.asarray(picture)
-
-
-def _indexed(mask: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(mask, mode="P")
-    picture.putpalette([value for colour in LABEL_COLOURS for value in colour])
-    return picture
 
 
 def _legend() -> PngInfo:

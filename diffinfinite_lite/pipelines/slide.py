@@ -39,10 +39,11 @@ from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from ..sampling.store import room
 from .config import check_mask, check_method, check_size, window_and_stride
+from .deep_zoom import write_deep_zoom
 from .generate import OVERLAP, rim
 from .masks import generate_cells, upsample
 from .pair import check_out, read_mask
-from .slide_files import Part, to_bytes, write_deep_zoom, write_image, write_mask
+from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
@@ -188,7 +189,8 @@ def generate_slide(
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
-            write_deep_zoom(place / "image.ome.tif", place, "image")
+            with read_levels(place / "image.ome.tif") as levels:
+                write_deep_zoom(levels, place, "image", quality=QUALITY)
         run |= costs(ledger, window, steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         for name in RESULTS:

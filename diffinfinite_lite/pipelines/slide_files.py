@@ -1,36 +1,37 @@
-r"""Slide files: a picture that comes in parts becomes a tiled pyramid that slide viewers open.
+r"""Slide files: a picture or a mask that comes in parts becomes a tiled pyramid that slide viewers open.
 
-Level k of a pyramid has every side divided by :math:`2^k` (rounded up), down to one tile. A picture's pixel is the
-mean of the four below it, a mask's the most frequent of four labels, where two are level the upper left one: no label
-is made up and none is favoured for its number. The parts go to a temporary file beside the slide, a byte a channel and
-pixel; while a level is written its half goes to the next such file. So memory does not depend on the picture's size.
+The levels are those of `pyramid`, from full size down to one tile. Parts are first laid out in a temporary file beside
+the slide, one byte a channel and pixel; while the tiles of a level are written, its half goes to the next such file. So
+memory does not depend on the size of the picture.
 
-The file is an OME-TIFF (pixel size in its XML and its resolution tags; levels in sub-directories, which Bio-Formats,
-QuPath and tifffile follow) and a plain pyramidal TIFF at the same time: its first directory is chained to the very
-same sub-directories, and these to each other, which OpenSlide follows.
+The file is two formats at once. It is an OME-TIFF: the pixel size stands in its XML and in its resolution tags, and the
+levels lie in sub-directories (SubIFDs), which Bio-Formats, QuPath and tifffile follow. It is also a plain pyramidal
+TIFF: its first directory names the first of the same sub-directories as the next one in the file, and each of them the
+level after it, which OpenSlide follows.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice, pairwise
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from openslide import OpenSlide
-from openslide.deepzoom import DeepZoomGenerator
+import zarr
 from tifffile import TiffFile, TiffWriter
 
 from ..labels import LABEL_COLOURS
+from .deep_zoom import Level
+from .pyramid import halve, level_shapes, pyramid
 
 Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
-TILE = 512
+TILE = 512  # px
 QUALITY = 90  # of JPEG
 
 
@@ -49,9 +50,8 @@ def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], 
     ValueError
         If the parts do not add up to the size.
     """
-    write_pyramid(
-        path, parts, (*size, 3), mean, mpp, photometric="rgb", compression="jpeg", compressionargs={"level": QUALITY}
-    )
+    jpeg = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": QUALITY}}
+    write_pyramid(path, parts, (*size, 3), mpp, **jpeg)
 
 
 def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float) -> None:
@@ -59,26 +59,26 @@ def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *
 
     Parameters
     ----------
-    parts : top, left, uint8 (rows, columns), labels 0..4
+    parts : top, left, uint8 (rows, columns), labels 0 to 4
     """
     colours = np.zeros((3, 256), np.uint16)
-    colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS) * 257
-    write_pyramid(path, parts, size, most_frequent, mpp, photometric="palette", colormap=colours, compression="zlib")
+    colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS) * 257  # TIFF has 16 bits a channel
+    write_pyramid(path, parts, size, mpp, photometric="palette", colormap=colours, compression="zlib")
 
 
 def write_pyramid(
-    path: str | Path,
-    parts: Iterable[Part],
-    shape: tuple[int, ...],
-    halve: Callable[[np.ndarray], np.ndarray],
-    mpp: float,
-    **options: object,
+    path: str | Path, parts: Iterable[Part], shape: tuple[int, ...], mpp: float, **options: object
 ) -> None:
-    """Write parts as a tiled pyramid; ``halve`` makes a level of the one before, ``options`` are tifffile's."""
-    path, shapes = Path(path), [shape]
-    while max(shapes[-1][:2]) > TILE:
-        height, width, *rest = shapes[-1]
-        shapes.append((-(-height // 2), -(-width // 2), *rest))
+    """Write parts as a tiled pyramid, all or nothing.
+
+    Parameters
+    ----------
+    parts : top, left, uint8 (rows, columns, 3) of a picture or (rows, columns) of a mask
+    shape : (H, W, 3) or (H, W)
+    mpp : micrometres per pixel
+    options : of `tifffile.TiffWriter.write`: compression and colours
+    """
+    path, shapes = Path(path), level_shapes(shape, TILE)
     about = {"axes": "YXS"[: len(shape)]}
     for axis in "XY":
         about |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
@@ -87,7 +87,7 @@ def write_pyramid(
         _lay_out(parts, shape, Path(folder, "level-0"))
         with TiffWriter(partial, bigtiff=True, ome=True) as file:
             for level, shape in enumerate(shapes):
-                tiles = _tiles(Path(folder, f"level-{level}"), shape, halve, Path(folder, f"level-{level + 1}"))
+                tiles = _tiles(Path(folder, f"level-{level}"), shape, Path(folder, f"level-{level + 1}"))
                 file.write(
                     tiles,
                     shape=shape,
@@ -102,24 +102,20 @@ def write_pyramid(
                     **options,
                 )
                 tiles.close()  # and with it its files
-        _chain(partial)
+        _chain_directories(partial)
         os.replace(partial, path)
 
 
-def write_deep_zoom(slide: str | Path, folder: str | Path, name: str) -> None:
-    """Write ``NAME.dzi`` and its tiles in ``NAME_files`` (Deep Zoom, for browsers) from a finished slide file."""
-    folder = Path(folder)
-    with OpenSlide(slide) as opened:
-        zoom = DeepZoomGenerator(opened, tile_size=254, overlap=1)
-        shutil.rmtree(folder / f"{name}_files", ignore_errors=True)
-        for level, (columns, rows) in enumerate(zoom.level_tiles):
-            place = folder / f"{name}_files" / str(level)
-            place.mkdir(parents=True)
-            for row in range(rows):
-                for column in range(columns):
-                    tile = zoom.get_tile(level, (column, row))
-                    tile.save(place / f"{column}_{row}.jpeg", quality=QUALITY)
-        (folder / f"{name}.dzi").write_text(zoom.get_dzi("jpeg"))
+@contextmanager
+def read_levels(path: str | Path) -> Iterator[Iterator[Level]]:
+    """All levels of a slide file from full size to one pixel, as `deep_zoom.write_deep_zoom` takes them.
+
+    Those that the file has are read region by region, while the context lasts; smaller ones are made of its last.
+    """
+    with TiffFile(path) as file:
+        series = file.series[0]
+        stored = [zarr.open_array(series.aszarr(level=n), mode="r") for n in range(len(series.levels))]
+        yield chain(stored, islice(pyramid(stored[-1][:]), 1, None))
 
 
 def to_bytes(band: np.ndarray) -> np.ndarray:
@@ -132,32 +128,6 @@ def to_bytes(band: np.ndarray) -> np.ndarray:
     band += 1
     band *= 127.5
     return np.rint(band, out=band).astype(np.uint8).transpose(1, 2, 0)
-
-
-def mean(pixels: np.ndarray) -> np.ndarray:
-    """Half of a picture (H, W, 3): means of 2 x 2 pixels; an odd last row or column counts twice.
-
-    >>> mean(np.array([[[0], [4], [9]]], np.uint8))[..., 0].tolist()
-    [[2, 9]]
-    """
-    return ((np.sum(_four(pixels), axis=0, dtype=np.uint16) + 2) // 4).astype(np.uint8)
-
-
-def most_frequent(labels: np.ndarray) -> np.ndarray:
-    """Half of a mask (H, W): the most frequent of 2 x 2 labels, of two that are level the first in reading order.
-
-    >>> most_frequent(np.array([[4, 1, 3, 2], [2, 1, 2, 3]], np.uint8)).tolist()
-    [[1, 3]]
-    """
-    four = np.stack(_four(labels))
-    votes = (four[:, None] == four).sum(axis=1)
-    return np.take_along_axis(four, votes.argmax(axis=0)[None], axis=0)[0]
-
-
-def _four(pixels: np.ndarray) -> list[np.ndarray]:
-    height, width = pixels.shape[:2]
-    pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0))[: pixels.ndim], mode="edge")
-    return [pixels[row::2, column::2] for row in (0, 1) for column in (0, 1)]
 
 
 def _lay_out(parts: Iterable[Part], shape: tuple[int, ...], path: Path) -> None:
@@ -177,27 +147,28 @@ def _lay_out(parts: Iterable[Part], shape: tuple[int, ...], path: Path) -> None:
         raise ValueError(f"expected parts that add up to {shape[0]}x{shape[1]} px, got {-missing:+d} px")
 
 
-def _tiles(rows: Path, shape: tuple[int, ...], halve: Callable, half: Path) -> Iterator[np.ndarray]:
+def _tiles(rows: Path, shape: tuple[int, ...], half: Path) -> Iterator[np.ndarray]:
     """Tiles of a level in reading order from its file, which is removed; the level at half size goes to ``half``."""
-    halved = (0, -(-shape[1] // 2), *shape[2:])
-    with open(rows, "rb") as here, open(half, "wb") as below:
+    halved = (0, -(-shape[1] // 2), *shape[2:])  # the number of rows is not needed to place a part
+    with open(rows, "rb") as level_file, open(half, "wb") as half_file:
         for top in range(0, shape[0], TILE):
             for left in range(0, shape[1], TILE):
-                tile = _read(here, shape, top, left)
-                _write(below, halved, top // 2, left // 2, halve(tile))
+                tile = _read(level_file, shape, top, left)
+                _write(half_file, halved, top // 2, left // 2, halve(tile))
                 missing = [(0, TILE - n) for n in tile.shape[:2]]
                 yield np.pad(tile, [*missing, (0, 0)][: tile.ndim], mode="edge")
     rows.unlink()
 
 
 def _write(file: BinaryIO, shape: tuple[int, ...], top: int, left: int, part: np.ndarray) -> None:
+    """Write a part to its place in a file of plain rows."""
     for row, pixels in enumerate(part, start=top):
         file.seek((row * shape[1] + left) * prod(shape[2:]))
         file.write(pixels.tobytes())
 
 
 def _read(file: BinaryIO, shape: tuple[int, ...], top: int, left: int) -> np.ndarray:
-    """What a tile has of a picture in a file of plain rows."""
+    """One tile out of a file of plain rows; at the right and lower border it is smaller than `TILE`."""
     height, width = min(TILE, shape[0] - top), min(TILE, shape[1] - left)
     pixels = np.empty((height, width, *shape[2:]), np.uint8)
     for row in range(height):
@@ -206,14 +177,19 @@ def _read(file: BinaryIO, shape: tuple[int, ...], top: int, left: int) -> np.nda
     return pixels
 
 
-def _chain(path: Path) -> None:
-    """Let each directory of a BigTIFF go on at the next level's; not every tifffile chains sub-directories itself."""
+def _chain_directories(path: Path) -> None:
+    """Name in each directory of a BigTIFF the next level's as the one that follows, see the module.
+
+    tifffile (2026.3) writes a level either as a sub-directory or as a directory of its own, and OpenSlide 4 follows the
+    latter only: without this it finds one level. So the offset of the next directory is filled in afterwards: it is
+    stored behind the entries of a directory, which are 20 bytes each and follow their number in 8 bytes.
+    """
     with TiffFile(path) as file:
         first, order = file.pages.first, file.byteorder
         directories = [first.offset, *(first.subifds or ())]
     with open(path, "r+b") as file:
-        for here, below in pairwise(directories):
-            file.seek(here)
+        for directory, following in pairwise(directories):
+            file.seek(directory)
             (entries,) = struct.unpack(f"{order}Q", file.read(8))
-            file.seek(here + 8 + 20 * entries)
-            file.write(struct.pack(f"{order}Q", below))
+            file.seek(directory + 8 + 20 * entries)
+            file.write(struct.pack(f"{order}Q", following))

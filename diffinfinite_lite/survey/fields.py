@@ -1,18 +1,18 @@
 r"""Real and synthetic fields of the same tissue and stain, to ask "real or synthetic?" about.
 
-Whatever differs between two sources besides being real gives it away, so it is made alike:
+A rater can tell two sources apart by anything in which they differ, so all but being real is made equal:
 
-- *tissue*: each synthetic field is painted under the mask of a real one, turned and mirrored, in its growth pattern;
-  of the source that there is more of, one is then chosen for each of the other, so that brightness, contrast, redness
-  and the share of glass are alike (the assignment with the smallest sum of squared differences): among real tiles of
-  other pictures for small fields, among `CHOICE` paintings of every mask for large ones;
+- *tissue*: each synthetic field is painted under the mask of a real one, turned and mirrored, in its growth pattern.
+  Then each field is matched with one of the other kind whose brightness, contrast, redness and share of glass are close
+  to its own (`match_fields`): small synthetic fields with one of several real tiles, large real fields with one of
+  `CANDIDATES` paintings of every mask;
 - *stain*: every source, the model included, is normalised from what its own fields show to one target (`stain`);
 - *frame*: all fields are cut to one size at random offsets, so that no camera, codec or decoder grid stays aligned with
   the border, and no border of the model's canvas is seen;
-- *sharpness of the file*: see `pictures.equally_sharp`.
+- *sharpness*: see `pictures.equalise_sharpness`.
 
-Open data hold only eight large real fields of lung, so there are fewer large pictures than small ones. Fields larger
-than these exist of other organs; they would be told by their tissue and are not used.
+Open data hold only eight large real fields of lung, so there are fewer large pictures than small ones. Larger fields of
+other organs are not used: their tissue would give them away.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ..data.annotate import annotate
 from ..data.tiles import read_mask, read_rgb, to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
-from .pictures import SIDES, Field, equally_sharp, numbers
+from .pictures import SIDES, Field, equalise_sharpness, low_level_features
 
 MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
 MODEL = "the model of this course"
 SLIDE = "the embedded slide"
-MATCHED = slice(0, 4)  # of `pictures.NUMBERS`
-MOST_GLASS = 0.5  # of a field of the embedded slide
-CHOICE = 3  # fields to choose from for each one wanted, where there are so many
-MOST_SMALL = 54  # half of the test clusters, in all three growth patterns
+MATCHED = slice(0, 4)  # of `pictures.FEATURES`: brightness, contrast, redness, glass
+MAX_GLASS = 0.5  # share of a field of the embedded slide
+CANDIDATES = 3  # fields to choose from for each one wanted
+MAX_SMALL = 54  # half of the test clusters, in all three growth patterns
 Progress = Callable[[Iterable, int], Iterable]
-Job = tuple[str, str | None, np.ndarray | None]
+Job = tuple[str, str | None, np.ndarray | None]  # size, context, mask
 
 
 def lung_fields(
@@ -70,26 +70,26 @@ def lung_fields(
     """
     rng = np.random.default_rng(seed)
     patches = catalog.select("diffinfinite-lung", kind="real image")
-    if not (1 <= small <= MOST_SMALL and 1 <= large <= len(patches)):
-        limits = f"1 to {MOST_SMALL} small and 1 to {len(patches)} large fields"
+    if not (1 <= small <= MAX_SMALL and 1 <= large <= len(patches)):
+        limits = f"1 to {MAX_SMALL} small and 1 to {len(patches)} large fields"
         raise ValueError(f"expected {limits}, got {small} and {large}")
-    tiles = _test_tiles(rng, (1 + CHOICE) * -(-small // len(CONTEXTS)))
+    tiles = _test_tiles(rng, (1 + CANDIDATES) * -(-small // len(CONTEXTS)))
     root, profiles = catalog.locate("diffinfinite-lung"), stain.profiles()
     real, jobs = [], []
     for entry in [patches[i] for i in rng.permutation(len(patches))[:large]]:
         rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
         real.append(Field(_cut(rgb, "large", rng), True, entry.set))
-        jobs += CHOICE * [("large", None, read_mask(root / entry.mask, int(entry.classes)))]
+        jobs += CANDIDATES * [("large", None, read_mask(root / entry.mask, int(entry.classes)))]
     for i in range(small):
         context = CONTEXTS[i % len(CONTEXTS)]
         jobs.append(("small", context, annotate(tiles[context].pop(), context)))
     real += [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
              for context, left in tiles.items() for rgb in left]  # fmt: skip
-    fields = equally_sharp(same_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
+    fields = equalise_sharpness(equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
     chosen = []
     for size, fewer in (("large", True), ("small", False)):
         wanted, pool = ([f for f in fields if f.size == size and f.real == side] for side in (fewer, not fewer))
-        chosen += [*wanted, *alike(wanted, pool)]
+        chosen += [*wanted, *match_fields(wanted, pool)]
     return chosen
 
 
@@ -122,53 +122,53 @@ def slide_fields(
         for r, c in [places[i] for i in rng.permutation(len(places))]:
             top, left, side = SIDES["small"] * r, SIDES["small"] * c, SIDES[size]
             rgb = slide[top : top + side, left : left + side]
-            mine = free[r : r + cells, c : c + cells]
-            if count and mine.all() and numbers(rgb)[3] < MOST_GLASS:
+            place = free[r : r + cells, c : c + cells]
+            if count and place.all() and low_level_features(rgb)[3] < MAX_GLASS:
                 real.append(Field(rgb, True, SLIDE))
-                count, mine[:] = count - 1, False
+                count, place[:] = count - 1, False
         if count:
             raise ValueError(f"expected {count} more {size} fields of tissue than the embedded slide has")
     jobs = [(size, CONTEXTS[i % 3], None) for size, n in (("large", large), ("small", small)) for i in range(n)]
-    return equally_sharp(same_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
+    return equalise_sharpness(equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
 
 
-def account(fields: Sequence[Field]) -> list[str]:
-    """What was done to the fields and where they come from, in sentences that stand beside every survey of them."""
+def describe_fields(fields: Sequence[Field]) -> list[str]:
+    """Where the fields come from and what was done to them, in sentences for the page of the survey."""
     counts = {size: sum(f.size == size for f in fields) for size in SIDES}
     sizes = " and ".join(f"{counts[size]} {size} ones of {side} px" for size, side in SIDES.items() if counts[size])
-    said = [f"{len(fields)} pictures, half of them real: {sizes}, all at about half a micrometre a pixel."]
+    sentences = [f"{len(fields)} pictures, half of them real: {sizes}, all at about half a micrometre a pixel."]
     for origin in sorted({f.origin for f in fields if f.real}):
         if origin == SLIDE:
-            said.append(
+            sentences.append(
                 "This page was built without the data sets. Its real pictures come from the one slide that is always "
-                "there (CMU-1 of the OpenSlide test data, CC0), and that is SKIN, while the model paints lung: the "
+                "installed (CMU-1 of the OpenSlide test data, CC0), and that is SKIN, while the model paints lung: the "
                 "tissue gives the answer away, and a result says nothing about the model."
             )
         else:
             known = catalog.SETS[origin]
             only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
-            said.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
+            sentences.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
     if any(f.origin == "diffinfinite-lung" for f in fields):
-        said.append(
+        sentences.append(
             "Open data hold only eight large real fields of lung, so there are fewer large pictures than small."
         )
-        said.append(
+        sentences.append(
             "Synthetic pictures were painted under masks of real fields, turned and mirrored. Small real pictures "
             "were chosen from others, and large synthetic ones from three paintings of each mask, so that real and "
             "synthetic ones are alike in brightness, contrast, redness and glass."
         )
     else:
-        said.append("Synthetic pictures were painted under masks that the model drew from context prompts.")
+        sentences.append("Synthetic pictures were painted under masks that the model drew from context prompts.")
     soft = sorted({(f.size, f.origin, f.sigma) for f in fields if f.sigma})
     listed = "; ".join(f"{size}, {origin}: {sigma:.2f} px" for size, origin, sigma in soft) or "none was needed"
-    said.append(
+    sentences.append(
         "All sources were normalised to one stain, cut at random offsets, made equally sharp by one Gaussian a source "
         f"({listed}), and saved with one codec and quality, at equal length, without metadata."
     )
-    return said
+    return sentences
 
 
-def same_stain(fields: Sequence[Field]) -> list[Field]:
+def equalise_stain(fields: Sequence[Field]) -> list[Field]:
     """All fields in the target stain, each source from the profile of its own fields, in the order given."""
     profiles = {
         origin: stain.fit_profile([f.rgb for f in fields if f.origin == origin])
@@ -177,8 +177,11 @@ def same_stain(fields: Sequence[Field]) -> list[Field]:
     return [replace(f, rgb=stain.normalise(f.rgb, profiles[f.origin])) for f in fields]
 
 
-def alike(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
-    """Out of a pool of fields, one for each field wanted, of its context and as alike as can be.
+def match_fields(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
+    """For each field wanted another one out of a pool, of the same context and as close as possible in four features.
+
+    Brightness, contrast, redness and glass are divided by their standard deviations. Of all ways to give each wanted
+    field another one of the pool, that with the smallest sum of squared differences is taken.
 
     Raises
     ------
@@ -190,20 +193,20 @@ def alike(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
         ours, theirs = ([f for f in fields if f.context == context] for fields in (wanted, pool))
         if len(ours) > len(theirs):
             raise ValueError(f"expected at least {len(ours)} fields of {context or 'any context'}, got {len(theirs)}")
-        a, b = (np.array([numbers(f.rgb)[MATCHED] for f in fields]) for fields in (ours, theirs))
+        a, b = (np.array([low_level_features(f.rgb)[MATCHED] for f in fields]) for fields in (ours, theirs))
         scale = np.vstack([a, b]).std(axis=0) + 1e-9
         cost = (((a[:, None] - b) / scale) ** 2).sum(axis=-1)
         chosen += [theirs[j] for j in linear_sum_assignment(cost)[1]]
     return chosen
 
 
-def _test_tiles(rng: np.random.Generator, most: int) -> dict[str, list[np.ndarray]]:
-    """LC25000 test tiles in random order, at most one a cluster and `most` a context."""
+def _test_tiles(rng: np.random.Generator, per_context: int) -> dict[str, list[np.ndarray]]:
+    """LC25000 test tiles in random order, at most one a cluster and so many of a context."""
     name, profiles, tiles = "lc25000-lung", stain.profiles(), {context: [] for context in CONTEXTS}
     root, rows, seen = catalog.locate(name), catalog.select(name, "test"), set()
     for entry in [rows[i] for i in rng.permutation(len(rows))]:
         context = catalog.CONTEXT_OF[entry.label]
-        if entry.cluster not in seen and len(tiles[context]) < most:
+        if entry.cluster not in seen and len(tiles[context]) < per_context:
             seen.add(entry.cluster)
             rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
             tiles[context].append(rgb)
@@ -217,7 +220,7 @@ def _painted(
     for size, context, mask in progress(jobs, len(jobs)):
         side = SIDES[size] + MARGIN
         if mask is not None:
-            missing = [(0, max(0, side - n)) for n in mask.shape]
+            missing = [(0, max(0, side - n)) for n in mask.shape]  # a mask that is too small is mirrored at its border
             mask = np.pad(mask, missing, mode="symmetric")[:side, :side]
             mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
         pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
@@ -227,5 +230,6 @@ def _painted(
 
 
 def _cut(rgb: np.ndarray, size: str, rng: np.random.Generator) -> np.ndarray:
+    """A field of the named size at a random offset."""
     top, left = (int(rng.integers(n - SIDES[size] + 1)) for n in rgb.shape[:2])
     return rgb[top : top + SIDES[size], left : left + SIDES[size]]

@@ -1,4 +1,4 @@
-// The survey; `survey_page.py` puts this function, called with its settings, into the page.
+// The survey; `page.py` puts this function, called with its settings, into the page.
 //
 // What is kept in the browser (localStorage): a code, years of experience, the rater's own order of pictures, answers and
 // seconds. Nothing is sent anywhere. The truth lies in the page sealed: it is opened when the last answer has been given.

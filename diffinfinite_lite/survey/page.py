@@ -2,18 +2,21 @@ r"""The survey as a page: one picture at a time, real or synthetic, confidence 1
 
 Static HTML with the style and the script beside this module, no kernel, nothing from outside, also from ``file://``.
 `widget` is a part of a page that carries its pictures; `write_page` a folder with a page of its own and picture files
-beside it. The names of files, their lengths and their order come from `pictures.encode` and know nothing of the
-truth. The truth is *sealed*: with :math:`k_0` the SHA-256 of all names, :math:`k_{i+1} = \mathrm{SHA256}(k_i)` and
+beside it. The names of files, their lengths and their order come from `pictures.make_items` and do not depend on the
+truth.
+
+The truth is *sealed*: with :math:`k_0` the SHA-256 of all names, :math:`k_{i+1} = \mathrm{SHA256}(k_i)` and
 :math:`K = k_{n}` after `ROUNDS` of them, byte block i is XORed with :math:`\mathrm{SHA256}(K \| i)`.
-The page does that work once, after the last answer. The key lies in the page, so that this is a curtain and no lock: it
-keeps the truth from whoever looks at the source, not from whoever runs it.
+The page does that work once, after the last answer. All that is needed to open the seal stands in the page. So it
+keeps a rater who looks at the page's source from reading the truth by accident, and does not stop anybody who wants to
+find it out.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -22,11 +25,12 @@ from pathlib import Path
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
+from ..data.encoding import data_uri
 from .pictures import SIDES, Item
 from .statistics import FORMAT, PAPER
 
 ROUNDS = 20_000  # a fifth of a second in a browser
-MPP = 0.5  # about, of every source used
+MPP = 0.5  # micrometres per pixel of every source used, about
 _HERE = Path(__file__).parent
 # The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
 # "auto" as the mode where the system decides.
@@ -55,7 +59,7 @@ def survey_name(items: Sequence[Item]) -> str:
 
 
 def seal(text: str, names: Sequence[str]) -> bytes:
-    """Text that needs `ROUNDS` hashes of all names to be read; sealing twice gives the text back.
+    """Text as bytes that can be read only after `ROUNDS` hashes of all names; sealing twice gives the text back.
 
     >>> seal(seal("truth", ["a"]).decode("latin1"), ["a"])
     b'truth'
@@ -73,7 +77,7 @@ def widget(items: Sequence[Item], about: Sequence[str], *, name: str = "survey")
 
     Parameters
     ----------
-    items : as of `pictures.encode`.
+    items : as of `pictures.make_items`.
     about : sentences on how the pictures were prepared and where they come from.
     name : identifier that nothing else on the page has.
 
@@ -82,8 +86,7 @@ def widget(items: Sequence[Item], about: Sequence[str], *, name: str = "survey")
     ValueError
         If there are no pictures, or not all have names of their own.
     """
-    addresses = ["data:image/jpeg;base64," + base64.b64encode(item.data).decode() for item in items]
-    return _body(items, about, name, addresses)
+    return _body(items, about, name, [data_uri(item.data, "jpeg") for item in items])
 
 
 def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, *, title: str, home: str = "") -> Path:
@@ -134,22 +137,22 @@ def _body(items: Sequence[Item], about: Sequence[str], name: str, addresses: lis
             {"name": item.name, "size": item.size, "src": src} for item, src in zip(items, addresses, strict=True)
         ],
         "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
-        "sealed": base64.b64encode(seal(json.dumps(truth), names)).decode(),
+        "sealed": b64encode(seal(json.dumps(truth), names)).decode(),
         "rounds": ROUNDS,
         "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
         "chance": [int(n) for n in binom.interval(0.95, len(items), 0.5)],
     }
     share = "Half" if 2 * sum(item.real for item in items) == len(items) else "Some"
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
+    sources = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
     return (
-        f"<style>{(_HERE / 'survey_page.css').read_text('utf8')}</style>\n"
+        f"<style>{(_HERE / 'page.css').read_text('utf8')}</style>\n"
         f'<div class="dl-survey" id="{escape(name)}"><div data-part="intro">'
         f"<p>You see {len(items)} pictures of tissue, one at a time, in an order of your own. {share} of them are "
         "real, the others were made by a model. Say which you think each is, and how sure you are. There is no time "
         "limit and no feedback until the end. You can stop and come back. Nothing you enter leaves this browser.</p>"
-        f"<details><summary>Where the pictures come from, and what was done to them</summary>{said}</details></div>"
+        f"<details><summary>Where the pictures come from, and what was done to them</summary>{sources}</details></div>"
         '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div></div>\n'
-        f"<script>({(_HERE / 'survey_page.js').read_text('utf8').strip()})({_json(settings)});</script>\n"
+        f"<script>({(_HERE / 'page.js').read_text('utf8').strip()})({_json(settings)});</script>\n"
     )
 
 

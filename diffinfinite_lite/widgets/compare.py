@@ -7,10 +7,9 @@ that show one picture whole. Without JavaScript the line stays in the middle.
 
 from __future__ import annotations
 
-import re
 from html import escape
 
-from .pictures import Picture, check_name, encode, image_tag
+from .pictures import Picture, check_name, data_uris, fill, image_tag
 
 
 def compare(
@@ -45,18 +44,23 @@ def compare(
     check_name(name)
     if not before.caption.strip() or not after.caption.strip():
         raise ValueError(f"expected a caption for both pictures, got {before.caption!r} and {after.caption!r}")
-    data = encode([before, after], budget)
-    below = image_tag(data[1], after, 'draggable="false"', "width: 100%; display: block")
-    over = "position: absolute; inset: 0; width: 100%; display: block; clip-path: inset(0 50% 0 0)"
-    values = {
-        "NAME": name,
-        "TITLE": escape(title),
-        "WIDTH": str(int(width)),
-        "BEFORE": escape(before.caption),
-        "AFTER": escape(after.caption),
-        "IMAGES": below + "\n" + image_tag(data[0], before, 'draggable="false" data-over', over),
-    }
-    return re.sub("%([A-Z]+)%", lambda found: values[found[1]], _PAGE)
+    uris = data_uris([before, after], budget)
+    below = image_tag(uris[1], after, attributes='draggable="false"', style="width: 100%; display: block")
+    over = image_tag(
+        uris[0],
+        before,
+        attributes='draggable="false" data-over',
+        style="position: absolute; inset: 0; width: 100%; display: block; clip-path: inset(0 50% 0 0)",
+    )
+    return fill(
+        _PAGE,
+        NAME=name,
+        TITLE=escape(title),
+        WIDTH=int(width),
+        BEFORE=escape(before.caption),
+        AFTER=escape(after.caption),
+        IMAGES=f"{below}\n{over}",
+    )
 
 
 _PAGE = """

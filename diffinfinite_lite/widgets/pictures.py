@@ -1,22 +1,26 @@
-"""TODO."""
+"""What the widgets share: pictures with their texts, the check of names, pictures as parts of a page, and its template.
+
+A widget is a function that returns one HTML string: it needs no kernel and asks for nothing outside. It checks its name
+with `check_name`, encodes its pictures with `data_uris`, and puts them into a page with `image_tag` and `fill`.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from PIL import Image
 
-QUALITIES = (90, 80, 70, 60, 50)  # of WebP; under 50 nuclei smear, and a page should drop states instead
+from ..data.encoding import data_uri, encode
+
+QUALITIES = (90, 80, 70, 60, 50)  # of WebP; under 50 nuclei smear, and a page should show fewer pictures instead
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One state of a component.
+    """A picture of a widget with its texts.
 
     Attributes
     ----------
@@ -30,8 +34,24 @@ class Picture:
     caption: str
 
 
-def encode(pictures: Sequence[Picture], budget: int) -> list[str]:
-    """Pictures as base64 of WebP, at the best of `QUALITIES` at which all of them fit into `budget` bytes.
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be the id of an element of a page.
+
+    Raises
+    ------
+    ValueError
+        If it has other characters than letters, digits and hyphens, or none.
+
+    >>> check_name("a b")
+    Traceback (most recent call last):
+    ValueError: expected a name of letters, digits and hyphens, got 'a b'
+    """
+    if not name.replace("-", "").isalnum() or not name.isascii():
+        raise ValueError(f"expected a name of letters, digits and hyphens, got {name!r}")
+
+
+def data_uris(pictures: Sequence[Picture], budget: int) -> list[str]:
+    """Pictures as data URIs of WebP, at the best of `QUALITIES` at which all of them fit into `budget` bytes.
 
     Raises
     ------
@@ -49,32 +69,42 @@ def encode(pictures: Sequence[Picture], budget: int) -> list[str]:
         if not picture.alt.strip():
             raise ValueError(f"expected an alt text for every picture, got none at {number}")
     for quality in QUALITIES:
-        coded = [_webp(np.asarray(picture.pixels), quality) for picture in pictures]
-        size = sum(map(len, coded))
+        files = [encode(np.asarray(picture.pixels), "webp", quality=quality, method=4) for picture in pictures]
+        uris = [data_uri(file, "webp") for file in files]
+        size = sum(map(len, uris))
         if size <= budget:
-            return coded
+            return uris
     raise ValueError(
-        f"expected pictures of at most {budget} bytes together, got {size} at WebP quality {quality}: "
+        f"expected pictures of at most {budget} bytes in all, got {size} at WebP quality {quality}: "
         "make them smaller or fewer"
     )
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot be the id of an element: ValueError."""
-    if not name.replace("-", "").isalnum() or not name.isascii():
-        raise ValueError(f"expected a name of letters, digits and hyphens, got {name!r}")
+def image_tag(uri: str, picture: Picture, *, attributes: str = "", style: str = "") -> str:
+    """An ``img`` element of a picture and its data URI, decoded before it is shown.
 
-
-def image_tag(data: str, picture: Picture, attributes: str, style: str) -> str:
-    """An ``img`` element of base64 WebP, decoded before it is shown."""
+    Parameters
+    ----------
+    uri : as of `data_uris`
+    attributes : further ones of the element, escaped, such as ``hidden``
+    style : its CSS, such as ``width: 100%``
+    """
     height, width = picture.pixels.shape[:2]
     return (
-        f'<img src="data:image/webp;base64,{data}" alt="{escape(picture.alt)}" width="{width}" height="{height}"'
+        f'<img src="{uri}" alt="{escape(picture.alt)}" width="{width}" height="{height}"'
         f' decoding="sync" {attributes} style="height: auto; {style}">'
     )
 
 
-def _webp(pixels: np.ndarray, quality: int) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", quality=quality, method=4)
-    return base64.b64encode(file.getvalue()).decode()
+def fill(template: str, **values: object) -> str:
+    """A page's template with a value in the place of each ``%NAME%``; a value may hold such a word itself.
+
+    Raises
+    ------
+    KeyError
+        If the template names what has no value.
+
+    >>> fill("<p id=%NAME% style='width: 50%'>%TEXT%</p>", NAME="a", TEXT="%NAME%")
+    "<p id=a style='width: 50%'>%NAME%</p>"
+    """
+    return re.sub("%([A-Z]+)%", lambda found: str(values[found[1]]), template)

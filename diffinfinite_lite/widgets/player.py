@@ -1,12 +1,10 @@
 r"""A player for pixel-wise timestep maps: one HTML string that needs no kernel and asks for nothing outside.
 
-Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for
-a window and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and
-both darken as fewer steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs
-cost :math:`2k` bytes.
+Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for a window
+and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and both darken as fewer
+steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes.
 
-The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in
-words.
+The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in words.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+
+from .pictures import check_name, fill
 
 
 def run_lengths(frame: np.ndarray) -> bytes:
@@ -45,7 +45,7 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     Parameters
     ----------
     frames : int arrays (h, w), steps still to go for each pixel, 0..255, in the order of the run
-    name : identifier that no other player on the page has: letters, digits, hyphens
+    name : identifier that no other component on the page has: letters, digits, hyphens
     title : what the animation shows, the text for those who cannot see it
     delay_ms : milliseconds a frame stays while playing
 
@@ -55,7 +55,8 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
 
     Raises
     ------
-    ValueError : no frames, frames of unlike shapes or values outside 0..255, a name that is no identifier.
+    ValueError
+        If there are no frames, frames of unlike shapes or values outside 0..255, or the name is no identifier.
 
     >>> 'aria-label="Toy"' in player([np.array([[1, 0]])], name="toy", title="Toy")
     True
@@ -65,30 +66,22 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     shape = np.shape(frames[0])
     for number, frame in enumerate(frames):
         if len(shape) != 2 or np.shape(frame) != shape:
-            raise ValueError(
-                f"expected frames (h, w) of one shape, got {np.shape(frame)} at {number} after {shape}"
-            )
+            raise ValueError(f"expected frames (h, w) of one shape, got {np.shape(frame)} at {number} after {shape}")
         if np.min(frame) < 0 or np.max(frame) > 255:
-            raise ValueError(
-                f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}"
-            )
-    if not name.replace("-", "").isalnum() or not name.isascii():
-        raise ValueError(f"expected a name of letters, digits and hyphens, got {name!r}")
+            raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
+    check_name(name)
     coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
-    values = {
-        "NAME": name,
-        "TITLE": escape(title, quote=True),
-        "LAST": str(len(frames) - 1),
-        "HEIGHT": str(shape[0]),
-        "WIDTH": str(shape[1]),
-        "DELAY": str(int(delay_ms)),
-        "TOP": str(max(1, int(np.max(frames[0])))),
-        "FRAMES": coded,
-    }
-    html = _PAGE
-    for key, value in values.items():
-        html = html.replace(f"%{key}%", value)
-    return html
+    return fill(
+        _PAGE,
+        NAME=name,
+        TITLE=escape(title),
+        LAST=len(frames) - 1,
+        HEIGHT=shape[0],
+        WIDTH=shape[1],
+        DELAY=int(delay_ms),
+        TOP=max(1, int(np.max(frames[0]))),
+        FRAMES=coded,
+    )
 
 
 _PAGE = """

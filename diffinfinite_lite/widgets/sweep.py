@@ -14,7 +14,7 @@ from html import escape
 from itertools import product
 from numbers import Real
 
-from .pictures import Picture, check_name, encode, image_tag
+from .pictures import Picture, check_name, data_uris, fill, image_tag
 
 
 def sweep(
@@ -48,6 +48,7 @@ def sweep(
         or too few, pictures of unlike shapes or not of bytes, a picture without alt text, more bytes than the
         budget at the lowest quality, or a name that is no identifier.
 
+    >>> import numpy as np
     >>> grey = {(w,): Picture(np.full((8, 8, 3), 50 * w, np.uint8), f"grey {w}", "Plain.") for w in (0, 1, 2)}
     >>> page = sweep(grey, {"ω": (0, 1, 2)}, name="toy", title="Toy")
     >>> page.count("<img"), page.count('type="range"')
@@ -64,24 +65,27 @@ def sweep(
         raise ValueError(f"expected one picture for each of the {len(keys)} combinations, got a mismatch at {wrong[0]}")
     check_name(name)
     pictures = [states[key] for key in keys]
-    style = "width: 100%; border: 1px solid #888"
     images = [
-        image_tag(data, picture, f'data-caption="{escape(picture.caption)}"{" hidden" if number else ""}', style)
-        for number, (data, picture) in enumerate(zip(encode(pictures, budget), pictures, strict=True))
+        image_tag(
+            uri,
+            picture,
+            attributes=f'data-caption="{escape(picture.caption)}"{" hidden" if number else ""}',
+            style="width: 100%; border: 1px solid #888",
+        )
+        for number, (uri, picture) in enumerate(zip(data_uris(pictures, budget), pictures, strict=True))
     ]
     controls = [
-        _slider(f"{name}-{number}", axis, values)
-        if all(isinstance(v, Real) for v in values)
-        else _radios(f"{name}-{number}", axis, values)
+        (_slider if all(isinstance(v, Real) for v in values) else _radios)(f"{name}-{number}", axis, values)
         for number, (axis, values) in enumerate(axes.items())
     ]
-    caption = escape(pictures[0].caption)
-    return (
-        f'\n<div class="picture-sweep" id="{name}" role="group" aria-label="{escape(title)}"'
-        f' style="max-width: {int(width)}px">\n'
-        + "\n".join(images + controls)
-        + f'\n<p style="margin: .4rem 0 0; font-size: .9em" aria-live="polite">{caption}</p>\n</div>'
-        + _SCRIPT.replace("%NAME%", name)
+    return fill(
+        _PAGE,
+        NAME=name,
+        TITLE=escape(title),
+        WIDTH=int(width),
+        IMAGES="\n".join(images),
+        CONTROLS="\n".join(controls),
+        CAPTION=escape(pictures[0].caption),
     )
 
 
@@ -113,7 +117,12 @@ def _radios(name: str, axis: str, values: Sequence[Real | str]) -> str:
 </fieldset>"""
 
 
-_SCRIPT = """
+_PAGE = """
+<div class="picture-sweep" id="%NAME%" role="group" aria-label="%TITLE%" style="max-width: %WIDTH%px">
+%IMAGES%
+%CONTROLS%
+<p style="margin: .4rem 0 0; font-size: .9em" aria-live="polite">%CAPTION%</p>
+</div>
 <script>
 (() => {
   const root = document.getElementById("%NAME%"), pictures = [...root.querySelectorAll("img")];

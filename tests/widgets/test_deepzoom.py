@@ -1,20 +1,17 @@
-"""Deep zoom: tiles as OpenSlide cuts them, and the viewer in a browser, from ``file://``."""
+"""Deep zoom: the viewer in a browser, from ``file://``."""
 
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from openslide import ImageSlide
-from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from diffinfinite_lite.labels import LABEL_COLOURS, LABELS
+from diffinfinite_lite.labels import LABELS
 from diffinfinite_lite.widgets import deepzoom
-from diffinfinite_lite.widgets.deepzoom import deep_zoom, openseadragon, pyramid, write_dzi
+from diffinfinite_lite.widgets.deepzoom import deep_zoom
 from tests.check_site import chromium
 
 CHROMIUM = chromium()
@@ -31,55 +28,6 @@ def picture():
 @pytest.fixture(scope="module")
 def mask():
     return (np.add.outer(np.arange(SHAPE[0]) // 40, np.arange(SHAPE[1]) // 40) % 5).astype(np.uint8)
-
-
-def test_tiles_are_those_of_openslide(picture, tmp_path):
-    oracle = DeepZoomGenerator(ImageSlide(Image.fromarray(picture)), deepzoom.TILE, deepzoom.OVERLAP)
-    write_dzi(picture, tmp_path, "p")
-    levels = sorted(int(folder.name) for folder in (tmp_path / "p_files").iterdir())
-    assert levels == list(range(oracle.level_count))
-    for level in levels:
-        columns, rows = oracle.level_tiles[level]
-        tiles = {path.stem for path in (tmp_path / "p_files" / str(level)).iterdir()}
-        assert tiles == {f"{column}_{row}" for column in range(columns) for row in range(rows)}
-        for name in tiles:
-            tile = Image.open(tmp_path / "p_files" / str(level) / f"{name}.jpeg")
-            address = tuple(map(int, name.split("_")))
-            assert tile.size == oracle.get_tile_dimensions(level, address)
-            if level == levels[-1]:
-                expected = oracle.get_tile(level, address)
-                assert np.abs(np.asarray(tile).astype(int) - np.asarray(expected)).max() < 12  # JPEG
-    ours, theirs = (tmp_path / "p.dzi").read_text(), oracle.get_dzi("jpeg")
-    for attribute in ("Format", "Overlap", "TileSize", "Width", "Height"):
-        value = re.compile(f'{attribute}="(\\w+)"')
-        assert value.search(ours)[1] == value.search(theirs)[1]
-
-
-def test_mask_tiles_hold_the_labels_and_no_others(mask, tmp_path):
-    write_dzi(mask, tmp_path, "m")
-    whole = np.zeros(SHAPE, np.uint8)
-    for path in (tmp_path / "m_files/10").iterdir():
-        column, row = map(int, path.stem.split("_"))
-        tile = Image.open(path)
-        top, left = max(0, row * deepzoom.TILE - 1), max(0, column * deepzoom.TILE - 1)
-        whole[top : top + tile.height, left : left + tile.width] = np.asarray(tile)
-        assert np.array_equal(np.reshape(tile.getpalette()[:15], (5, 3)), LABEL_COLOURS)
-    assert np.array_equal(whole, mask)
-    edge = np.where(np.arange(64) < 31, 1, 4).astype(np.uint8)[None].repeat(64, 0)
-    assert all(set(np.unique(level)) <= {1, 4} for level in pyramid(edge))
-
-
-def test_pictures_are_averaged(picture):
-    half = list(pyramid(picture))[1]
-    assert half.shape == (150, 262, 3)
-    blocks = picture[:, :522].reshape(150, 2, 261, 2, 3).mean((1, 3))
-    assert np.abs(half[:, :261] - blocks).max() <= 1
-
-
-def test_earlier_tiles_are_removed(picture, tmp_path):
-    write_dzi(picture, tmp_path, "p")
-    write_dzi(picture[:100, :100], tmp_path, "p")
-    assert sorted(int(folder.name) for folder in (tmp_path / "p_files").iterdir()) == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -100,29 +48,6 @@ def test_bad_input_is_one_sentence(change, message):
         deep_zoom(**{**arguments, **change})
 
 
-def test_missing_viewer_names_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(deepzoom.sys, "prefix", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"python -m diffinfinite_lite\.deepzoom"):
-        openseadragon()
-
-
-def test_changed_source_package_is_refused(monkeypatch, tmp_path):
-    """What pip brings is checked by its hash before it is put anywhere."""
-
-    def download(command, **_):
-        with deepzoom.tarfile.open(Path(command[command.index("--dest") + 1], "x.tar.gz"), "w:gz") as archive:
-            member = deepzoom.tarfile.TarInfo(f"x/{deepzoom.SOURCE[2]}")
-            member.size = 4
-            archive.addfile(member, io.BytesIO(b"evil"))
-        return deepzoom.subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(deepzoom.sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(deepzoom.subprocess, "run", download)
-    with pytest.raises(ValueError, match="SHA-256"):
-        deepzoom.fetch_openseadragon()
-    assert not list(tmp_path.rglob("*.js"))
-
-
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
@@ -135,12 +60,12 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page that remembers its errors and what it asked for."""
+    """A page that remembers its errors and what it requested."""
     page = browser.new_page(viewport={"width": 900, "height": 800})
-    page.faults, page.asked = [], []
+    page.faults, page.requested = [], []
     page.on("console", lambda message: page.faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.faults.append(str(error)))
-    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("request", lambda request: page.requested.append(request.url))
     yield page
     page.close()
 
@@ -205,7 +130,7 @@ def test_viewer_from_file(picture, mask, page, tmp_path, monkeypatch):
     assert np.abs(colours(page) - covered).mean() > 40
     assert np.abs(colours(page)[..., 2] - 128).mean() < 3  # blue is the same all over the picture, and nothing veils it
     assert not page.faults
-    assert page.asked and all(address.startswith("file:") for address in page.asked)
+    assert page.requested and all(address.startswith("file:") for address in page.requested)
     assert Axe().run(page).violations_count == 0
 
 
@@ -227,7 +152,7 @@ def test_picture_in_the_output_of_a_notebook(picture, mask, page, tmp_path, monk
     show(page, html, tmp_path, items=2)
     assert state(page, "world.getItemAt(0).getContentSize().x") == 262
     assert not page.faults
-    assert not [address for address in page.asked if not address.startswith(("file:", "data:", "blob:"))]
+    assert not [address for address in page.requested if not address.startswith(("file:", "data:", "blob:"))]
 
 
 def test_missing_assets_are_said(picture, page, tmp_path, monkeypatch):
