@@ -107,12 +107,15 @@ def test_classes_that_the_truth_lacks_have_no_score():
 
 
 def test_bad_tables_and_labels_are_a_sentence():
-    unknown = segmentation_table(lambda tile: np.ones(tile.size), [Maps(torch.zeros(1), (2, 2))], [np.zeros((2, 2), int)])
-    assert not unknown.any()
+    def table(label):
+        tile = Maps(torch.zeros(1), (2, 2))
+        return segmentation_table(lambda tile: np.ones(tile.size, np.uint8), [tile], [np.full((2, 2), label)])
+
+    assert not table(0).any()
     with pytest.raises(ValueError, match="at least one labelled pixel"):
-        table_score(unknown)
+        table_score(table(0))
     with pytest.raises(ValueError, match="labels 0 to 4, got up to 5"):
-        segmentation_table(lambda tile: np.ones(tile.size), [Maps(torch.zeros(1), (2, 2))], [np.full((2, 2), 5)])
+        table(5)
 
 
 def test_a_segmenter_finds_what_it_was_shown():
