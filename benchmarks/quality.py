@@ -27,6 +27,7 @@ import torch
 import typer
 from PIL import Image
 from skimage.metrics import structural_similarity
+from sklearn.metrics import jaccard_score
 from torch import Tensor
 from tqdm import tqdm
 
@@ -36,13 +37,13 @@ from diffinfinite_lite.data import catalog
 from diffinfinite_lite.data.annotate import annotate
 from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.devices import bf16_helps, choose_device
-from diffinfinite_lite.evaluation.downstream import dense_features, fit_segmenter, segmentation_table
-from diffinfinite_lite.evaluation.inputs import cut_canvas
+from diffinfinite_lite.evaluation.downstream import dense_features, fit_segmenter, segmentation_table, table_score
+from diffinfinite_lite.evaluation.inputs import TileSet, cut_canvas
 from diffinfinite_lite.evaluation.report import evaluate, write_report
 from diffinfinite_lite.labels import CELL_PX, CONTEXTS, conditions
 from diffinfinite_lite.metrics import fidelity
-from diffinfinite_lite.metrics.agreement import mean_iou
 from diffinfinite_lite.metrics.features import HandcraftedFeatures, Standardiser, efficientnet_features
+from diffinfinite_lite.metrics.registry import METRICS
 from diffinfinite_lite.models.pretrained import expected_hashes, guided, load_models
 from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.decode import decode
@@ -59,6 +60,11 @@ MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 TILE, ACROSS, CANVASES = 224, 5, 6  # px; tiles along a canvas; canvases of a context at most
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
 DRAWS = 20  # of each random subset; means and 95% intervals over them
+SHOWN = {  # the name of a number in the report -> its metric
+    "Fréchet distance": METRICS["FD"],
+    "kernel distance (KID)": METRICS["KD"],
+    **{name: METRICS[name] for name in ("precision", "recall", "told apart")},
+}
 
 
 @torch.no_grad()
@@ -228,13 +234,6 @@ def solvers(test: list[Tensor], *, omega: float, autoguidance: float, precision:
 
 def compare(real: dict[str, list[Tile]], sets: dict[str, list[Tensor]], rng: np.random.Generator) -> list[dict]:
     """All fidelity figures, one row for each pair of extractor and number; see `beside_real` and `read_real`."""
-    metrics = {  # name -> metric, and which real tiles it needs
-        "Fréchet distance": (fidelity.frechet_distance, "test", "train"),
-        "kernel distance (KID)": (fidelity.kernel_distance, "test", "train"),
-        "precision": (lambda r, s: fidelity.precision_recall(r, s).precision, "test clusters", "train clusters"),
-        "recall": (lambda r, s: fidelity.precision_recall(r, s).recall, "test clusters", "train clusters"),
-        "told apart": (lambda r, s: fidelity.classifier_two_sample(r, s, rng), "test clusters", "train clusters"),
-    }
     rows = []
     for extractor in (efficientnet_features(), HandcraftedFeatures()):
         seen = {name: extractor([tile.image for tile in tiles]) for name, tiles in real.items()}
@@ -242,8 +241,9 @@ def compare(real: dict[str, list[Tile]], sets: dict[str, list[Tensor]], rng: np.
         seen = {name: standardise(features) for name, features in seen.items()}
         for tiles, images in sets.items():
             made = standardise(extractor(images))
-            for number, (metric, test, train) in metrics.items():
-                row = beside_real(metric, seen[test], seen[train], made, rng)
+            for number, metric in SHOWN.items():
+                test, train = ("test clusters", "train clusters") if metric.one_per_cluster else ("test", "train")
+                row = beside_real(metric.seeded(rng), seen[test], seen[train], made, rng)
                 rows.append({"features": extractor.name, "tiles": tiles, "number": number, **row})
     return rows
 
@@ -260,7 +260,7 @@ def faithfulness(train: list[Tile], test: list[Tile], made: list[Tensor], masks:
     segmenter = fit_segmenter(dense_features([t.image for t in train]), annotated(train))
 
     def score(images: list[Tensor], labels: list[np.ndarray]) -> float:
-        return mean_iou(segmentation_table(segmenter, dense_features(images), labels))
+        return table_score(segmentation_table(segmenter, dense_features(images), labels), jaccard_score)
 
     return {
         "real": score([t.image for t in test], annotated(test)),
@@ -499,17 +499,14 @@ def main(
     result["sensitivity"] = sensitivity(steps)
     shown = len(single_test)
     result["faithfulness"] = faithfulness(single_train, single_test, made[:shown], masks[:shown])
-    folders = ([t.image for t in single_test], made, [t.image for t in single_train])
-    clusters = [[t.cluster for t in tiles] for tiles in (single_test, single_train)]
-    card = evaluate(
-        *folders,
-        generator=rng,
-        real_clusters=clusters[0],
-        train_clusters=clusters[1],
-        real_masks=[annotate(to_rgb(tile.image), tile.context) for tile in single_test],
-        synthetic_masks=masks,
+    real_masks = [annotate(to_rgb(tile.image), tile.context) for tile in single_test]
+    tested, trained = (
+        TileSet([t.image for t in tiles], labels, [t.cluster for t in tiles])
+        for tiles, labels in ((single_test, real_masks), (single_train, ()))
     )
-    write_report(card, out / "card", *folders, title="The shipped model against LC25000 test clusters")
+    card = evaluate(tested, TileSet(made, masks), trained, generator=rng)
+    title = "The shipped model against LC25000 test clusters"
+    write_report(card, out / "card", tested.images, made, trained.images, title=title)
     result["card"] = card["rows"]
     (out / "quality.json").write_text(json.dumps(result, indent=1) + "\n")
     (out / "quality.md").write_text(table(result))

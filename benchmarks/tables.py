@@ -29,11 +29,11 @@ from diffinfinite_lite.data.stain import normalise, profiles
 from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.evaluation.downstream import SEEDS, Maps, compare_classifiers, compare_segmenters, dense_features
 from diffinfinite_lite.evaluation.downstream import is_carcinoma as carcinoma
-from diffinfinite_lite.evaluation.inputs import cut_canvas
-from diffinfinite_lite.evaluation.spatial_rows import tissue, window_lines
+from diffinfinite_lite.evaluation.inputs import cut_canvas, painted_canvas
 from diffinfinite_lite.labels import CELL_PX, CONTEXTS, LABELS
 from diffinfinite_lite.metrics import fidelity, privacy, spatial
 from diffinfinite_lite.metrics.features import Standardiser, batches, efficientnet_features
+from diffinfinite_lite.metrics.tissue import tissue
 from diffinfinite_lite.models.efficientnet import EfficientNetLite0
 from diffinfinite_lite.models.pretrained import trained_patch
 from diffinfinite_lite.pipelines.pair import Pair
@@ -104,10 +104,10 @@ def long_range(pairs: Sequence[Pair]) -> dict:
     """Means over canvases: seam ratio, its p-value, correlation length and correlation beyond a window."""
     found: dict[str, list[float]] = {"seams": [], "p": [], "length": [], "far": []}
     for pair in pairs:
-        lines = window_lines(pair.run["sampler"], pair.image.shape[:2], pair.run["patch"])
-        seam, cells = spatial.seam_statistic(to_tensor(pair.image).numpy(), *lines), tissue(to_tensor(pair.image))
+        canvas = painted_canvas(pair)
+        seam, cells = spatial.seam_statistic(canvas.image.numpy(), canvas.rows, canvas.columns), tissue(canvas.image)
         length = spatial.autocorrelation_length(cells) * CELL_PX
-        patch = pair.run["patch"] // CELL_PX
+        patch = canvas.patch // CELL_PX
         found["seams"].append(seam.ratio)
         found["p"].append(seam.p_value)
         found["length"] += [length] if np.isfinite(length) else []

@@ -168,11 +168,11 @@ def evaluate_folders(
     run: Annotated[Path | None, typer.Option(help="run.json of a generated canvas, instead of --synthetic.")] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
     features: Annotated[
-        str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16, inception-v3 or FILE.py:FUNCTION.")
+        str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16 or inception-v3.")
     ] = "efficientnet-lite0",
     weights: Annotated[Path | None, typer.Option(help="File of weights for --features.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of --features to read off.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder that keeps features by content hash.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder that stores features by content hash.")] = None,
     limit: Annotated[
         list[str] | None,
         typer.Option(help="NAME:LOWEST:HIGHEST, a side may be empty; outside it exit code 1."),
@@ -180,10 +180,13 @@ def evaluate_folders(
     seed: Annotated[int, typer.Option(help="Of splits and resampling.")] = 0,
 ) -> None:
     """Report card on two folders of tiles, or on a generated canvas."""
+    from .evaluation.inputs import Sources
     from .evaluation.report import failures, measure_files, write_report
+    from .metrics.extractors import extractor
 
     limits = dict(options.read_limit(text) for text in limit or ())
-    result, shown = measure_files(real, synthetic, run, train, features, weights, layer, cache, seed)
+    sources = Sources(real, synthetic, run, train)
+    result, shown = measure_files(sources, extractor(features, weights, layer), cache=cache, seed=seed)
     broken = failures(result, limits)
     typer.echo(write_report(result, out, **shown))
     for note in result["notes"]:

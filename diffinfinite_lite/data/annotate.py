@@ -26,6 +26,7 @@ from skimage.color import hed_from_rgb
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
 from ..labels import CONTEXTS
+from .stain import optical_density
 
 MIN_BLOB = 400  # px of the full-size tile
 _SMALLEST = {1: 4 * MIN_BLOB, 2: 8 * MIN_BLOB, 3: MIN_BLOB, 4: MIN_BLOB}
@@ -102,7 +103,7 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
     height, width = rgb.shape[:2]
     even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge").astype(np.float32)
     half = (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
-    density = -np.log((half + 1) / 256)
+    density = optical_density(half, white=255)
     total = density.sum(axis=2)
     blood = (density[..., 0] < np.minimum(0.16 * total, 0.35)) & (total > 0.7)
     if keratin:  # eosin lets blue pass, haemoglobin does not

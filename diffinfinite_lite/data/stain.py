@@ -50,16 +50,16 @@ TARGET = StainProfile(((0.65, 0.75, 0.12), (0.12, 0.97, 0.22)), (1.4, 1.25))
 
 
 def optical_density(rgb: np.ndarray, white: float | None = None) -> np.ndarray:
-    """Optical density of a picture, by default white-balanced on its own brightest pixels.
+    """Optical density of a picture, white-balanced on its own brightest pixels or against a given white.
 
     Parameters
     ----------
-    rgb : uint8 array (H, W, 3)
-    white : intensity of white light in all channels, grey levels; None reads it off the picture.
+    rgb : uint8 array (H, W, 3); with `white` also floats of the same range
+    white : grey level of glass, 255 in a stain-normalised picture; None takes the picture's own brightest pixels
 
     Returns
     -------
-    float32 array (H, W, 3), dimensionless, in [0, MAX_DENSITY].
+    float32 array (H, W, 3), dimensionless; without `white` in [0, MAX_DENSITY], with it log((white + 1) / (rgb + 1)).
 
     Raises
     ------
@@ -68,7 +68,11 @@ def optical_density(rgb: np.ndarray, white: float | None = None) -> np.ndarray:
 
     >>> float(optical_density(np.full((4, 4, 3), 250, np.uint8)).max())
     0.0
+    >>> optical_density(np.full((1, 1, 3), 127, np.uint8), white=255)[0, 0].round(3).tolist()
+    [0.693..., 0.693..., 0.693...]
     """
+    if white is not None and rgb.ndim == 3 and rgb.shape[2] == 3:
+        return -np.log((rgb.astype(np.float32) + 1) / (white + 1))
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"expected an RGB picture of bytes (H, W, 3), got shape {rgb.shape} of {rgb.dtype}")
     values = rgb.astype(np.float32)

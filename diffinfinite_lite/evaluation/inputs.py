@@ -1,49 +1,82 @@
-"""What the report card measures, read from disk: folders of tiles, strictly, and the folder of a generated canvas."""
+"""What the report card measures: sets of tiles and a generated canvas, from memory or strictly read from disk."""
 
 from __future__ import annotations
 
 import csv
 import json
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
-from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb
+from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb, to_tensor
+from ..labels import CELL_PX
+from ..metrics.tissue import PaintedCanvas
 from ..pipelines.pair import Pair
+from ..sampling.plans import find_plan
+from ..sampling.seams import window_lines
 
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B")
 
 
 @dataclass(frozen=True)
-class Folder:
-    """Tiles of one folder.
+class TileSet:
+    """Tiles that are measured together.
 
     Attributes
     ----------
-    tiles : in the order of their names, all of one size
-    clusters : of each tile, or None where no ``manifest.csv`` tells them
+    images : (3, H, W) in [-1, 1], all of one size; a tensor (N, 3, H, W) will do
+    masks : integer masks (H, W) of labels 0 to 4 of the tiles that have one
+    clusters : cluster or patient of each tile, or None where they are not known
     notes : sentences on files that were left out
     """
 
-    tiles: list[Tile]
-    clusters: list[str] | None
-    notes: list[str]
+    images: Sequence[Tensor]
+    masks: Sequence[np.ndarray] = ()
+    clusters: Sequence[str] | None = None
+    notes: list[str] = field(default_factory=list)
 
-    @property
-    def images(self) -> list:
-        """The pictures, (3, H, W) in [-1, 1]."""
-        return [tile.image for tile in self.tiles]
+    def __len__(self) -> int:
+        return len(self.images)
 
-    @property
-    def masks(self) -> list[np.ndarray]:
-        """The masks of the tiles that have one."""
-        return [tile.mask.numpy() for tile in self.tiles if tile.labelled]
+    @classmethod
+    def of(cls, tiles: TileSet | Sequence[Tensor]) -> TileSet:
+        """A set as it is, or a set of images alone."""
+        return tiles if isinstance(tiles, cls) else cls(tiles)
 
 
-def read_tiles(folder: str | Path, role: str) -> Folder:
+@dataclass(frozen=True)
+class Sources:
+    """Where the pictures of a report lie: two folders of tiles, or the canvas that a ``run.json`` belongs to.
+
+    Attributes
+    ----------
+    real, synthetic, train : folders, see `read_tiles`; of a run, `real` and `train` may be missing
+    run : file, in place of `synthetic`
+
+    Raises
+    ------
+    ValueError : neither or both of `synthetic` and `run`, or tiles without real ones.
+    """
+
+    real: Path | None = None
+    synthetic: Path | None = None
+    run: Path | None = None
+    train: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.run is None) == (self.synthetic is None) or (self.run is None and self.real is None):
+            given = [name for name in ("real", "synthetic", "run") if getattr(self, name) is not None]
+            raise ValueError(
+                f"expected real and synthetic folders, or a run, got {', '.join(given) or 'none of them'}"
+            )
+
+
+def read_tiles(folder: str | Path, role: str) -> TileSet:
     """Tiles to measure, with masks from ``NAME_mask.png`` where there are some.
 
     A ``manifest.csv`` in the folder or the one above it, with columns ``file`` (path from the manifest) and
@@ -83,7 +116,8 @@ def read_tiles(folder: str | Path, role: str) -> Folder:
             f"expected {role} tiles of one size, got {one[0]} x {one[1]} px ({first}) "
             f"and {other[0]} x {other[1]} px ({second})"
         )
-    return Folder(tiles, _clusters(root, tiles), notes)
+    masks = [tile.mask.numpy() for tile in tiles if tile.labelled]
+    return TileSet([tile.image for tile in tiles], masks, _clusters(root, tiles), notes)
 
 
 def read_run(file: str | Path) -> Pair:
@@ -100,7 +134,9 @@ def read_run(file: str | Path) -> Pair:
         run = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"expected a run.json, got {file} ({error})") from error
-    missing = [key for key in ("size", "sampler", "patch") if not isinstance(run, dict) or key not in run]
+    missing = [key for key in ("size", "patch") if not isinstance(run, dict) or key not in run]
+    if not isinstance(run, dict) or not run.keys() & {"plan", "sampler"}:
+        missing.insert(1, "plan")
     if missing:
         raise ValueError(f"expected a run.json with {', '.join(missing)} in it, got {file}")
     image, mask = read_rgb(file.with_name("image.png")), read_mask(file.with_name("mask.png"))
@@ -109,6 +145,20 @@ def read_run(file: str | Path) -> Pair:
             f"expected a picture and a mask of {run['size']} px, got {list(image.shape[:2])} and {list(mask.shape)}"
         )
     return Pair(image, mask, [], run)
+
+
+def painted_canvas(pair: Pair) -> PaintedCanvas:
+    """A generated pair as the metrics see it: with the lines where its windows met, by the plan that its run names."""
+    size, patch, stride = pair.image.shape[:2], pair.run["patch"], pair.run.get("stride")
+    plan = find_plan(run_plan(pair.run), stride and stride // CELL_PX)
+    lines = window_lines(plan, (size[0] // CELL_PX, size[1] // CELL_PX), patch // CELL_PX)
+    rows, columns = (tuple(CELL_PX * line for line in axis) for axis in (lines.rows, lines.columns))
+    return PaintedCanvas(to_tensor(pair.image), pair.mask, patch, rows, columns, lines.fixed)
+
+
+def run_plan(run: dict) -> str:
+    """Name of the plan in a run; runs of earlier versions call it sampler."""
+    return run["plan"] if "plan" in run else run["sampler"]
 
 
 def cut_canvas(image: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:

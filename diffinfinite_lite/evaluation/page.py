@@ -13,7 +13,9 @@ from ..data.encoding import data_uri, encode
 from ..data.tiles import to_rgb, to_tensor
 from ..labels import LABEL_COLOURS, LABELS, colour_mask
 from ..metrics.fidelity import radii
+from ..metrics.registry import BETTER, METRICS
 from ..pipelines.pair import Pair
+from .rows import SPACE
 
 REAL, SYNTHETIC = "#009e73", "#cc79a7"  # Okabe and Ito, two that no label has
 _STYLE = f"""
@@ -53,16 +55,6 @@ _READ_SPACE = (
     "Synthetic: the mean or median over tiles and masks, or the canvas's own value. Real: the same for real tiles and "
     "masks where they were given. Masks of real tiles are often sparse: unknown pixels are counted as such."
 )
-_BETTER = {
-    "low": "lower is better",
-    "high": "higher is better",
-    "zero": "0 is best, below -3 copies",
-    "half": "0.5 is best",
-    "real": "as Real is best, far below copies",
-    "same": "as Real is best",
-    "one": "1 without traces",
-    "none": "larger: hangs together farther",
-}
 
 
 def picture(image: Tensor, alt: str, extent: int = 224) -> str:
@@ -78,26 +70,9 @@ def picture(image: Tensor, alt: str, extent: int = 224) -> str:
 
 
 def headline(result: Mapping) -> list[str]:
-    """A few sentences that a reader without statistics can use."""
-    said = []
-    for row in result["rows"]:
-        name, features, value, real = row["name"], row["features"], row["value"], row["real"]
-        if name == "FD" and row["matched"] is not None and real:
-            said.append(
-                f"The Fréchet distance on {features} is {row['matched'] / real:.1f} times "
-                "that of real tiles among themselves."
-            )
-        elif name == "C_T":
-            verdict = "as near to the training tiles as held-out real ones: no sign of copying"
-            if value < -3:
-                verdict = "nearer to the training tiles than held-out real ones: copies"
-            elif value > 3:
-                verdict = "farther from the training tiles than held-out real ones: no copies, but unlike real"
-            said.append(f"On {features} the synthetic tiles are {verdict} (C_T = {value:.1f}).")
-        elif name == "seams":
-            word = "a trace of windows" if value > 1 and row["p"] < 0.05 else "no clear trace of windows"
-            said.append(f"Steps at window lines are {value:.2f} times those elsewhere (p = {row['p']:.2g}): {word}.")
-    return said
+    """A few sentences for readers without statistics: those of the metrics that have one."""
+    known = ((METRICS[row["name"]].sentence, row) for row in result["rows"] if row["name"] in METRICS)
+    return [text for sentence, row in known if sentence is not None and (text := sentence(row))]
 
 
 def page(
@@ -152,7 +127,7 @@ def _number(value: float | None) -> str:
 
 
 def _table(rows: Sequence[Mapping], features: str) -> str:
-    rows, space = [r for r in rows if r["features"] == features], features == "Space"
+    rows, space = [r for r in rows if r["features"] == features], features == SPACE
     shown = (0, 1, 2) if not space else (0, 2) if any(r["real"] is not None for r in rows) else (0,)
     body = []
     for row in rows:
@@ -160,7 +135,7 @@ def _table(rows: Sequence[Mapping], features: str) -> str:
         if row["low"] is not None:
             interval = f"<small>{_number(row['low'])} to {_number(row['high'])}</small>"
         cells = [_number(row["value"]) + interval, _number(row["matched"]), _number(row["real"])]
-        about = escape(f"{row['about']}; {_BETTER[row['better']]}")
+        about = escape(f"{row['about']}; {BETTER[row['better']]}")
         cells = "".join(f"<td>{cells[column]}</td>" for column in shown)
         body.append(f'<tr><th scope="row">{escape(row["name"])}<small>{about}</small></th>{cells}</tr>')
     columns = ("Synthetic" if space else "All tiles", "Matched", "Real")

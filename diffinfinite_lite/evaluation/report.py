@@ -1,4 +1,4 @@
-r"""Report card: every number beside the same number for real tiles, and the pictures it speaks of.
+r"""Report card: every number beside the same number for real tiles, and pictures to look at.
 
 For a metric T between real R and synthetic S the card gives T(R, S) with an interval and, at one smaller
 size n,
@@ -8,128 +8,112 @@ size n,
 means over random halves A, B of R. `real` is what a perfect model would score, `matched` what this one
 scores under the same conditions; only these two compare. Features are standardised on R. A second extractor,
 which the model was not trained on, is reported beside the first. The inception score needs a network with
-classes, and so does not come with handcrafted features. Rows of `spatial_rows` follow. `evaluate` measures
-tiles, `evaluate_run` a generated canvas, `write_report` writes JSON and one HTML page.
+classes, and so does not come with handcrafted features. What the pictures themselves say comes last. `evaluate`
+measures tiles, `evaluate_run` a generated canvas, `write_report` writes JSON and one HTML page. Which numbers there are
+is registered in `metrics.registry`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from ..data.tiles import to_tensor
-from ..metrics import privacy, resampling
-from ..metrics.extractors import extractor as named_extractor
-from ..metrics.features import Cached, FeatureExtractor, HandcraftedFeatures, Standardiser, efficientnet_features
+from ..metrics import fidelity, resampling
+from ..metrics.features import (
+    Cached,
+    FeatureExtractor,
+    HandcraftedFeatures,
+    Standardiser,
+    class_probabilities,
+    efficientnet_features,
+)
+from ..metrics.privacy import neighbours
 from ..pipelines.pair import Pair
-from .inputs import cut_canvas, read_run, read_tiles
+from .inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles, run_plan
 from .page import page
-from .rows import class_probabilities, fidelity_rows, inception_row, nearest, privacy_rows, sketch
-from .spatial_rows import canvas_rows, mask_rows, tile_rows
+from .rows import (
+    MIN_SAMPLES,
+    SPACE,
+    Draws,
+    against_real,
+    against_training,
+    beside_held_out,
+    of_canvas,
+    over_pictures,
+    rows_on,
+)
 
-FEWEST = 12
+MANY = 1000  # tiles from which on the bias of the Fréchet distance is small
+Tiles = TileSet | Sequence[Tensor]
 
 
 def evaluate(
-    real: Sequence[Tensor],
-    synthetic: Sequence[Tensor],
-    train: Sequence[Tensor] | None = None,
-    extractor: FeatureExtractor | None = None,
+    real: Tiles,
+    synthetic: Tiles,
+    train: Tiles | None = None,
+    extractors: Sequence[FeatureExtractor] | None = None,
     *,
     generator: np.random.Generator,
-    control: FeatureExtractor | None = None,
-    real_clusters: Sequence[str] | None = None,
-    train_clusters: Sequence[str] | None = None,
-    real_masks: Sequence[np.ndarray] | None = None,
-    synthetic_masks: Sequence[np.ndarray] | None = None,
     repeats: int = 50,
 ) -> dict:
     """Measure synthetic tiles against real ones.
 
     Parameters
     ----------
-    real : held-out images (3, H, W) in [-1, 1], at least 12
-    synthetic : images of the same size, at least 12
+    real, synthetic : at least 12 tiles each, all of one size: images (3, H, W) in [-1, 1], or an `inputs.TileSet`,
+        which may have masks and clusters as well
     train : what the model was trained on; without it memorisation cannot be measured
-    extractor, control : EfficientNet-Lite0 and handcrafted features by default
+    extractors : EfficientNet-Lite0 and handcrafted features by default; pictures and pairs are those of the first
     generator : for splits, resampling and k-means
-    real_clusters, train_clusters : cluster or patient of each tile, to refuse a leak; without both of them only tiles
-        with identical features are found
-    real_masks, synthetic_masks : integer masks (H, W) of labels 0 to 4, where there are some
     repeats : of the resampling behind the intervals
 
     Returns
     -------
-    what `json.dump` takes: ``counts``, ``size``, ``rows`` (one per number: name, features, value, low, high,
-    matched, real, better, about), ``nearest`` (synthetic and train index, closest first), ``sketch`` (first
-    two principal components), ``notes`` (sentences on what could not be measured or compared)
+    what `json.dump` takes: ``counts``, ``size``, ``rows`` (one per number, see `rows`), ``nearest`` (synthetic and
+    train index, closest first), ``sketch`` (first two principal components), ``notes`` (sentences on what could not be
+    measured or compared)
 
     Raises
     ------
-    ValueError : too few images, bad or mixed ones, train and real sharing a cluster or a picture.
+    ValueError : too few images, bad or mixed ones, train and real sharing a cluster or a picture. Without clusters of
+        both only tiles with identical features are found.
     """
-    for name, images in (("real", real), ("synthetic", synthetic)):
-        if len(images) < FEWEST:
-            raise ValueError(f"expected at least {FEWEST} {name} images, got {len(images)}")
-    if train is not None and len(train) == 1:
-        raise ValueError("expected at least 2 train images, got 1")
-    shared = set(real_clusters or ()) & set(train_clusters or ())
-    if shared:
-        raise ValueError(f"expected real tiles of other clusters than train, got {len(shared)} in both: a leak")
-    sizes = {
-        tuple(images[0].shape[-2:]) for images in (real, synthetic, train) if images is not None and len(images)
-    }
-    if len(sizes) > 1:
-        raise ValueError(f"expected real, synthetic and train images of one size, got {sorted(sizes)}")
+    real, synthetic = TileSet.of(real), TileSet.of(synthetic)
+    train = TileSet.of(train) if train is not None and len(train) else None
+    size = _checked(real, synthetic, train)
     counts = _counts(real, synthetic, train)
-    result = {"counts": counts, "size": list(sizes.pop()), "rows": [], "nearest": [], "notes": []}
-    first, second = extractor or efficientnet_features(), control or HandcraftedFeatures()
-    for each in [first] if first.name == second.name else [first, second]:
-        sets = [each(images) for images in (real, synthetic)]
-        sets += [each(train)] if counts["train"] else []
-        resampling.check(1, real=sets[0], synthetic=sets[1])
-        sets = [Standardiser.fit(sets[0])(x) for x in sets]
-        _say_identical(each.name, sets, result["notes"])
-        copies = _same(sets[0], sets[2]) if len(sets) == 3 else 0
-        if copies:
-            raise ValueError(f"expected real tiles that are not in train, got {copies} that are: a leak")
-        result["rows"] += fidelity_rows(each.name, *sets[:2], generator, repeats)
-        if classes := class_probabilities(each):
-            result["rows"].append(inception_row(each.name, classes(real), classes(synthetic), generator, repeats))
-        if len(sets) == 3:
-            result["rows"] += privacy_rows(each.name, *sets, generator, repeats, result["notes"])
-        if each is first:
+    result = {"counts": counts, "size": list(size), "rows": [], "nearest": [], "notes": []}
+    draws, notes = Draws(generator, repeats), result["notes"]
+    extractors = extractors or (efficientnet_features(), HandcraftedFeatures())
+    for extractor in dict(zip((each.name for each in extractors), extractors, strict=True)).values():
+        sets = _standardised(extractor, real, synthetic, train, notes)
+        result["rows"] += _feature_rows(extractor, sets, real, synthetic, draws, notes)
+        if "sketch" not in result:
             result["sketch"] = sketch(*sets[:2])
-            result["nearest"] = nearest(sets[1], sets[2]) if len(sets) == 3 else []
-    result["rows"] += tile_rows(real, synthetic, result["notes"])
-    if synthetic_masks:
-        result["rows"] += mask_rows(real_masks, synthetic_masks, generator, repeats)
-    if not counts["train"]:
-        result["notes"].append("No training tiles were given: memorisation (A, C_T) was not measured.")
-    elif not (real_clusters and train_clusters):
-        result["notes"].append(
-            "Clusters were not given: a leak between real and train was looked for among identical features only."
-        )
-    if min(counts["real"], counts["synthetic"]) < 1000:
-        result["notes"].append(
-            "Under 1,000 tiles FD is biased upward: compare Matched with Real, and equal counts only."
-        )
+            result["nearest"] = nearest(*sets[1:]) if train is not None else []
+    result["rows"] += rows_on(
+        "tile", SPACE, partial(over_pictures, real=real.images, synthetic=synthetic.images, draws=draws), notes
+    )
+    if synthetic.masks:
+        result["rows"] += _mask_rows(real, synthetic.masks, draws, notes)
+    notes += _cautions(real, synthetic, train)
     return result
 
 
 def evaluate_run(
     pair: Pair,
-    real: Sequence[Tensor] | None = None,
-    train: Sequence[Tensor] | None = None,
-    extractor: FeatureExtractor | None = None,
+    real: Tiles | None = None,
+    train: Tiles | None = None,
+    extractors: Sequence[FeatureExtractor] | None = None,
     *,
     generator: np.random.Generator,
-    real_masks: Sequence[np.ndarray] | None = None,
-    **options,
+    repeats: int = 50,
 ) -> tuple[dict, list[Tensor]]:
     """Measure one generated canvas: its seams and its long range always, its tiles where there are real ones.
 
@@ -137,49 +121,43 @@ def evaluate_run(
     ----------
     pair : of `inputs.read_run`
     real : held-out tiles; the canvas is cut to tiles of their size
-    train, extractor, generator, real_masks, options : as in `evaluate`
+    train, extractors, generator, repeats : as in `evaluate`
 
     Returns
     -------
     result as of `evaluate`, with ``run``, and without ``sketch`` where fidelity was not measured; the cut tiles
     """
+    real = TileSet.of(real) if real is not None else None
     tiles = []
     if real is not None:
-        tiles = [to_tensor(tile) for tile in cut_canvas(pair.image, tuple(real[0].shape[-2:]))]
-    if len(tiles) >= FEWEST:
-        result = evaluate(real, tiles, train, extractor, generator=generator, **options)
+        tiles = [to_tensor(tile) for tile in cut_canvas(pair.image, tuple(real.images[0].shape[-2:]))]
+    if len(tiles) >= MIN_SAMPLES:
+        result = evaluate(real, tiles, train, extractors, generator=generator, repeats=repeats)
     else:
         need = "no real tiles were given"
         if real is not None:
-            need = f"the canvas gives {len(tiles)} tiles of their size, at least {FEWEST} are needed"
+            need = f"the canvas gives {len(tiles)} tiles of their size, at least {MIN_SAMPLES} are needed"
         notes = [f"Fidelity and memorisation were not measured: {need}."]
         size, tiles = list(pair.image.shape[:2]), []
         result = {"counts": _counts(real, tiles, train), "size": size, "rows": [], "nearest": [], "notes": notes}
-    result["rows"] += canvas_rows(pair, result["notes"]) + mask_rows(real_masks, [pair.mask], generator)
-    keys = ("context", "size", "sampler", "solver", "steps", "omega", "seed", "patch")
-    result["run"] = {key: pair.run[key] for key in keys if key in pair.run}
+    measure = partial(of_canvas, canvas=painted_canvas(pair))
+    result["rows"] += rows_on("canvas", SPACE, measure, result["notes"])
+    result["rows"] += _mask_rows(real, [pair.mask], Draws(generator, repeats), result["notes"])
+    keys = ("context", "size", "solver", "steps", "omega", "seed", "patch")
+    result["run"] = {"plan": run_plan(pair.run)} | {key: pair.run[key] for key in keys if key in pair.run}
     return result, tiles
 
 
 def measure_files(
-    real: Path | None,
-    synthetic: Path | None,
-    run: Path | None = None,
-    train: Path | None = None,
-    features: str = "efficientnet-lite0",
-    weights: Path | None = None,
-    layer: str | None = None,
-    cache: Path | None = None,
-    seed: int = 0,
+    sources: Sources, extractor: FeatureExtractor | None = None, *, cache: Path | None = None, seed: int = 0
 ) -> tuple[dict, dict]:
     """Measure two folders of tiles, or the canvas that a ``run.json`` belongs to.
 
     Parameters
     ----------
-    real, synthetic, train : folders, see `inputs.read_tiles`; of a run, `real` and `train` may be missing
-    run : file, instead of `synthetic`
-    features, weights, layer : see `extractors.extractor`
-    cache : folder that keeps features by content hash
+    sources : where the pictures lie
+    extractor : EfficientNet-Lite0 by default; handcrafted features are reported beside it
+    cache : folder that stores features by content hash
 
     Returns
     -------
@@ -187,27 +165,24 @@ def measure_files(
 
     Raises
     ------
-    ValueError : neither or both of `synthetic` and `run`, folders as in `read_tiles`, images as in `evaluate`.
+    ValueError : folders as in `read_tiles`, a run as in `read_run`, images as in `evaluate`.
     """
-    if (run is None) == (synthetic is None) or (run is None and real is None):
-        given = [k for k, v in (("real", real), ("synthetic", synthetic), ("run", run)) if v is not None]
-        raise ValueError(f"expected real and synthetic folders, or a run, got {', '.join(given) or 'none of them'}")
-    pair = read_run(run) if run is not None else None
-    first, second = named_extractor(features, weights, layer), HandcraftedFeatures()
+    pair = read_run(sources.run) if sources.run is not None else None
+    extractors = [extractor or efficientnet_features(), HandcraftedFeatures()]
     if cache is not None:
-        first, second = Cached(first, cache), Cached(second, cache)
-    roles = {"real": real, "synthetic": synthetic, "train": train}
-    read = {role: read_tiles(folder, role) for role, folder in roles.items() if folder is not None}
-    shown = {role: read[role].images if role in read else None for role in roles}
-    clusters = {f"{role}_clusters": read[role].clusters for role in ("real", "train") if role in read}
-    masks = {f"{role}_masks": read[role].masks for role in ("real", "synthetic") if role in read}
-    options = {"generator": np.random.default_rng(seed), "control": second, **clusters, **masks}
+        extractors = [Cached(each, cache) for each in extractors]
+    folders = {"real": sources.real, "synthetic": sources.synthetic, "train": sources.train}
+    sets = {role: None if folder is None else read_tiles(folder, role) for role, folder in folders.items()}
+    shown = {role: tiles and tiles.images for role, tiles in sets.items()}
+    generator = np.random.default_rng(seed)
     if pair is None:
-        result = evaluate(*shown.values(), first, **options)
+        result = evaluate(*sets.values(), extractors, generator=generator)
     else:
-        result, shown["synthetic"] = evaluate_run(pair, shown["real"], shown["train"], first, **options)
+        result, shown["synthetic"] = evaluate_run(
+            pair, sets["real"], sets["train"], extractors, generator=generator
+        )
         shown["pair"] = pair
-    result["notes"] = [note for folder in read.values() for note in folder.notes] + result["notes"]
+    result["notes"] = [note for tiles in sets.values() if tiles for note in tiles.notes] + result["notes"]
     return result, shown
 
 
@@ -267,20 +242,123 @@ def write_report(
     return path
 
 
-def _counts(*sets: Sequence | None) -> dict[str, int]:
+def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[dict]:
+    """The synthetic tiles nearest to a training tile by their features, closest first."""
+    distance, index = (found[:, 0] for found in neighbours(train).kneighbors(synthetic))
+    order = np.argsort(distance, kind="stable")[:count]
+    return [
+        {"synthetic": int(i), "train": int(index[i]), "distance": round(float(distance[i]), 4)} for i in order
+    ]
+
+
+def sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400, k: int = 3) -> dict:
+    """First two principal components of real, and who lies on the other's manifold (eq. 10) in all dimensions.
+
+    Returns
+    -------
+    ``real``, ``synthetic``: at most so many points of each set; ``on_synthetic``, ``on_real``: a truth value for each
+    of them; ``k`` and ``dimensions``
+    """
+    axes = np.linalg.svd(real - real.mean(0), full_matrices=False)[2][:2]
+    shown = {"k": k, "dimensions": real.shape[1]}
+    for name, other, points, centres in (
+        ("real", "on_synthetic", real, synthetic),
+        ("synthetic", "on_real", synthetic, real),
+    ):
+        points = points[:most]
+        radius = fidelity.radii(centres, k)
+        inside = [(block <= radius).any(1) for block in fidelity.distances(points, centres)]
+        shown[name] = np.round((points - real.mean(0)) @ axes.T, 3).tolist()
+        shown[other] = np.concatenate(inside).tolist()
+    return shown
+
+
+def _checked(real: TileSet, synthetic: TileSet, train: TileSet | None) -> tuple[int, int]:
+    """The size of all images, if there are enough of them and no cluster is in real and train."""
+    for name, tiles in (("real", real), ("synthetic", synthetic)):
+        if len(tiles) < MIN_SAMPLES:
+            raise ValueError(f"expected at least {MIN_SAMPLES} {name} images, got {len(tiles)}")
+    if train is not None and len(train) == 1:
+        raise ValueError("expected at least 2 train images, got 1")
+    shared = set(real.clusters or ()) & set(train.clusters or ()) if train is not None else ()
+    if shared:
+        raise ValueError(f"expected real tiles of other clusters than train, got {len(shared)} in both: a leak")
+    sizes = {tuple(tiles.images[0].shape[-2:]) for tiles in (real, synthetic, train) if tiles is not None}
+    if len(sizes) > 1:
+        raise ValueError(f"expected real, synthetic and train images of one size, got {sorted(sizes)}")
+    return sizes.pop()
+
+
+def _standardised(
+    extractor: FeatureExtractor, real: TileSet, synthetic: TileSet, train: TileSet | None, notes: list[str]
+) -> list[np.ndarray]:
+    """Features of real, synthetic and, where there are some, training tiles, in units of real ones.
+
+    Raises
+    ------
+    ValueError : features that are not finite, or real tiles among the training tiles.
+    """
+    sets = {"real": real, "synthetic": synthetic} | ({"train": train} if train is not None else {})
+    features = {role: extractor(tiles.images) for role, tiles in sets.items()}
+    resampling.check(1, **features)
+    scaled = [Standardiser.fit(features["real"])(x) for x in features.values()]
+    for role, x in zip(("real", "synthetic", "training"), scaled, strict=False):
+        if not np.ptp(x, axis=0).any():
+            same = f"All {role} tiles have the same features on {extractor.name}"
+            notes.append(f"{same}: no distance means anything here.")
+    if copies := _identical(scaled[1], scaled[0]):  # a perfect score by copying what it is judged by
+        tiles = "synthetic tile has" if copies == 1 else "synthetic tiles have"
+        notes.append(f"{copies} {tiles} the same features as a real one ({extractor.name}).")
+    if train is not None and (leaked := _identical(scaled[0], scaled[2])):
+        raise ValueError(f"expected real tiles that are not in train, got {leaked} that are: a leak")
+    return scaled
+
+
+def _identical(tiles: np.ndarray, others: np.ndarray) -> int:
+    """How many tiles have, up to rounding, the features of one of the others."""
+    return int((neighbours(others).kneighbors(tiles)[0] < 1e-6).sum())
+
+
+def _feature_rows(
+    extractor: FeatureExtractor,
+    sets: Sequence[np.ndarray],
+    real: TileSet,
+    synthetic: TileSet,
+    draws: Draws,
+    notes: list[str],
+) -> list[dict]:
+    """All rows on the features of one extractor: `sets` of real, synthetic and perhaps training tiles."""
+    name, given = extractor.name, {"real": sets[0], "synthetic": sets[1], "draws": draws}
+    rows = rows_on("features", name, partial(against_real, **given), notes)
+    if classes := class_probabilities(extractor):
+        seen = {"real": classes(real.images), "synthetic": classes(synthetic.images)}
+        rows += rows_on("classes", name, partial(against_real, **seen, draws=draws), notes)
+    if len(sets) == 3:
+        given["train"] = sets[2]
+        rows += rows_on("training", name, partial(against_training, **given), notes)
+        rows += rows_on("held-out", name, partial(beside_held_out, **given, notes=notes, on=name), notes)
+    return rows
+
+
+def _mask_rows(real: TileSet | None, masks: Sequence[np.ndarray], draws: Draws, notes: list[str]) -> list[dict]:
+    measure = partial(over_pictures, real=real.masks if real is not None else None, synthetic=masks, draws=draws)
+    return rows_on("mask", SPACE, measure, notes)
+
+
+def _cautions(real: TileSet, synthetic: TileSet, train: TileSet | None) -> list[str]:
+    """Sentences on what could not be measured or compared with these sets."""
+    notes = []
+    if train is None:
+        notes.append("No training tiles were given: memorisation (A, C_T) was not measured.")
+    elif not (real.clusters and train.clusters):
+        notes.append(
+            "Clusters were not given: a leak between real and train was looked for among identical features only."
+        )
+    if min(len(real), len(synthetic)) < MANY:
+        notes.append("Under 1,000 tiles FD is biased upward: compare Matched with Real, and equal counts only.")
+    return notes
+
+
+def _counts(*sets: TileSet | Sequence | None) -> dict[str, int]:
     names = ("real", "synthetic", "train")
-    return {name: 0 if images is None else len(images) for name, images in zip(names, sets, strict=True)}
-
-
-def _same(queries: np.ndarray, references: np.ndarray) -> int:
-    """How many queries have, up to rounding, the features of a reference."""
-    return int((privacy.nearest_neighbours(queries, references).distance < 1e-6).sum())
-
-
-def _say_identical(name: str, sets: Sequence[np.ndarray], notes: list[str]) -> None:
-    for which, features in zip(("real", "synthetic", "training"), sets, strict=False):
-        if not np.ptp(features, axis=0).any():
-            notes.append(f"All {which} tiles have the same features on {name}: no distance means anything here.")
-    if same := _same(sets[1], sets[0]):  # a perfect score by copying what it is judged by
-        tiles = "synthetic tile has" if same == 1 else "synthetic tiles have"
-        notes.append(f"{same} {tiles} the same features as a real one ({name}).")
+    return {name: 0 if tiles is None else len(tiles) for name, tiles in zip(names, sets, strict=True)}

@@ -1,171 +1,168 @@
-"""Rows of the report card: one number of fidelity or privacy each, with its interval and the same for real tiles."""
+"""Rows of the report card: every registered metric is measured by the function here that belongs to its arguments.
+
+All of them return a `Measured`, and one function makes a row of it. A row is what JSON takes: ``name``, ``features``
+(the extractor, or "Space" for what is measured on the pictures themselves), ``about``, ``better``, ``value``, ``low``,
+``high``, ``matched``, ``real``, and ``p`` where the metric is a test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
-from ..metrics import fidelity, privacy, resampling
-from ..metrics.features import Cached, FeatureExtractor, ModuleFeatures
+from ..metrics import fidelity, privacy, tissue  # noqa: F401  (their metrics are registered on import)
+from ..metrics.registry import Measured, Metric, metrics_on
+from ..metrics.resampling import Interval, bootstrap, halves
 
-# name, equation or source, which way is better, metric
-METRICS: list[tuple[str, str, str, fidelity.Metric]] = [
-    ("FD", "Fréchet distance", "low", fidelity.frechet_distance),
-    ("KD", "kernel distance (KID)", "low", fidelity.kernel_distance),
-    ("precision", "eq. 11", "high", lambda r, s: fidelity.precision_recall(r, s).precision),
-    ("recall", "eq. 12", "high", lambda r, s: fidelity.precision_recall(r, s).recall),
-    ("density", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).density),
-    ("coverage", "Naeem et al., 2020", "high", lambda r, s: fidelity.density_coverage(r, s).coverage),
-]
+SPACE = "Space"
+MIN_SAMPLES = 12  # under which nothing is compared, and no interval is given
+MAX_PICTURES = 100  # tiles or masks of a set on which functions of one picture are called
 
 
-def row(name: str, features: str, about: str, better: str, value: float, **others: float | None) -> dict:
-    """One line of the card: `others` are low, high, matched and real, None or missing where not measured.
+@dataclass(frozen=True)
+class Draws:
+    """How intervals are drawn: the generator, and how many times a set is drawn anew."""
 
-    >>> row("A", "Handcrafted", "eq. 13", "real", 0.5, low=-0.1, high=1.2)["high"]
+    generator: np.random.Generator
+    repeats: int = 50
+
+
+def rows_on(kind: str, features: str, measure: Callable[[Metric], Measured | None], notes: list[str]) -> list[dict]:
+    """A row for each registered metric on one kind of argument; what cannot be measured becomes a sentence in `notes`.
+
+    Parameters
+    ----------
+    kind : see `metrics.registry`
+    features : what the rows name as their features
+    measure : one of the functions of this module with all but the metric filled in
+    """
+    rows = []
+    for metric in metrics_on(kind):
+        found = _or_note(f"{metric.name} on {features}", notes, lambda metric=metric: measure(metric))
+        if found is not None:
+            rows.append(row(metric, features, found))
+    return rows
+
+
+def row(metric: Metric, features: str, found: Measured) -> dict:
+    """One line of the card; the interval ends where the number does, of which resampling knows nothing.
+
+    >>> row(Metric("A", len, "real", bounds=(0, 1)), "Handcrafted", Measured(0.5, low=-0.1, high=1.2))["high"]
     1.0
     """
-    keys = ("low", "high", "matched", "real")
-    if others.get("low") is not None and name not in ("KD", "C_T"):  # resampling knows no bounds, these numbers do
-        shares = ("precision", "recall", "coverage", "told apart", "A")
-        top = 1.0 if name in shares or name.startswith("share of") else np.inf
-        others |= {bound: np.clip(others[bound], 1 if name == "IS" else 0, top) for bound in ("low", "high")}
-    found = {"name": name, "features": features, "about": about, "better": better, "value": round(float(value), 6)}
-    return found | {k: None if others.get(k) is None else round(float(others[k]), 6) for k in keys}
+    numbers = {"value": found.value, "low": found.low, "high": found.high}
+    for bound in ("low", "high"):
+        if numbers[bound] is not None:
+            numbers[bound] = np.clip(numbers[bound], *metric.bounds)
+    numbers |= {"matched": found.matched, "real": found.real}
+    about = ", ".join(part for part in (metric.about, found.detail) if part)
+    line = {"name": metric.name, "features": features, "about": about, "better": metric.better}
+    line |= {key: None if number is None else round(float(number), 6) for key, number in numbers.items()}
+    return line if found.p_value is None else line | {"p": round(found.p_value, 4)}
 
 
-def halves(metric: fidelity.Metric, real: np.ndarray, synthetic: np.ndarray, generator, splits=10) -> dict:
-    """Means of metric(A, synthetic) and metric(A, B) over random halves A, B of real, all sets of one size."""
-    size, values = min(len(real) // 2, len(synthetic)), []
-    for _ in range(splits):
-        order = generator.permutation(len(real))
-        a, b = real[order[:size]], real[order[size : 2 * size]]
-        values.append((metric(a, synthetic[generator.permutation(len(synthetic))[:size]]), metric(a, b)))
-    return dict(zip(("matched", "real"), np.mean(values, axis=0), strict=True))
+def against_real(metric: Metric, real: np.ndarray, synthetic: np.ndarray, draws: Draws) -> Measured:
+    """A metric between features (or class probabilities) of real (N, D) and synthetic samples (M, D).
 
-
-def fidelity_rows(name: str, real: np.ndarray, synthetic: np.ndarray, generator, repeats: int) -> list[dict]:
-    """All rows that compare synthetic features (M, D) with real ones (N, D)."""
-    rows = []
-    for metric_name, about, better, metric in METRICS:
-        found = resampling.bootstrap(metric, real, synthetic, generator=generator, repeats=repeats)
-        both = halves(metric, real, synthetic, generator)
-        rows.append(row(metric_name, name, about, better, found.value, low=found.low, high=found.high, **both))
-
-    def tell(a: np.ndarray, b: np.ndarray) -> float:
-        return fidelity.classifier_two_sample(a, b, generator)
-
-    # a tile drawn twice could be learnt in one fold and asked for in another: halves here as well
-    found = resampling.bootstrap(tell, real, synthetic, generator=generator, repeats=max(2, repeats // 2))
-    both = halves(tell, real, synthetic, generator, splits=3)
-    about = "logistic regression, balanced accuracy"
-    return [*rows, row("told apart", name, about, "half", found.value, low=found.low, high=found.high, **both)]
-
-
-def class_probabilities(extractor: FeatureExtractor) -> FeatureExtractor | None:
-    """Softmax of the extractor's class logits, (N, C), kept in the extractor's cache if it has one.
-
-    None where it has no `classes`: a layer in the middle of a network does not say what its classes are.
+    Intervals come from halves without replacement: a tile drawn twice would be its own neighbour, or be learnt in one
+    fold and judged in another.
     """
-    plain = extractor.extractor if isinstance(extractor, Cached) else extractor
-    if not isinstance(plain, ModuleFeatures) or plain.classes is None:
-        return None
-    network = nn.Sequential(plain.classes, nn.Softmax(dim=1))
-    found = replace(plain, module=network, name=f"{plain.name}-classes", classes=None)
-    return Cached(found, extractor.folder) if isinstance(extractor, Cached) else found
+    function = metric.seeded(draws.generator)
+    repeats, splits = (max(2, draws.repeats // 2), 3) if metric.slow else (draws.repeats, 10)
+    found = bootstrap(function, real, synthetic, generator=draws.generator, repeats=repeats)
+    return Measured(found.value, found.low, found.high, **halves(function, real, synthetic, draws.generator, splits))
 
 
-def inception_row(name: str, real: np.ndarray, synthetic: np.ndarray, generator, repeats: int) -> dict:
-    """Inception score of class probabilities (M, C) of synthetic tiles, beside that of real ones (N, C)."""
-
-    def metric(_: np.ndarray, probabilities: np.ndarray) -> float:
-        return fidelity.inception_score(probabilities)
-
-    found = resampling.bootstrap(metric, real, synthetic, generator=generator, repeats=repeats)
-    both = halves(metric, real, synthetic, generator)
-    about = "inception score on ImageNet's classes, which are not tissues"
-    return row("IS", name, about, "same", found.value, low=found.low, high=found.high, **both)
-
-
-def privacy_rows(
-    name: str,
-    real: np.ndarray,
-    synthetic: np.ndarray,
-    train: np.ndarray,
-    generator: np.random.Generator,
-    repeats: int,
-    notes: list[str],
-) -> list[dict]:
-    """Authenticity and C_T; a C_T that cannot be measured, or has no interval, becomes a sentence in `notes`."""
-    found = resampling.bootstrap(
-        lambda s: privacy.authenticity(train, s), synthetic, generator=generator, repeats=repeats
+def against_training(
+    metric: Metric, real: np.ndarray, synthetic: np.ndarray, train: np.ndarray, draws: Draws
+) -> Measured:
+    """A metric between features of training samples and of synthetic ones, beside that of real ones."""
+    found = bootstrap(
+        lambda x: metric.function(train, x), synthetic, generator=draws.generator, repeats=draws.repeats
     )
-    fresh = privacy.authenticity(train, real)
-    rows = [row("A", name, "authenticity, eq. 13", "real", found.value, low=found.low, high=found.high, real=fresh)]
-    cells = max(1, min(5, len(real) // 40, len(synthetic) // 40, len(train) // 2))
-    half = generator.permutation(len(real))
-    a, b = real[half[: len(real) // 2]], real[half[len(real) // 2 :]]
+    return Measured(found.value, found.low, found.high, real=metric.function(train, real))
 
+
+def beside_held_out(
+    metric: Metric, real: np.ndarray, synthetic: np.ndarray, train: np.ndarray, draws: Draws, notes: list[str], on: str
+) -> Measured:
+    """A metric that compares synthetic with held-out real samples by their place among training samples, in cells.
+
+    `real` of the result is the metric of one half of the held-out samples beside the other. `on` names the features in
+    the note on an interval that could not be had.
+    """
+    generator = draws.generator
+    cells = max(1, min(5, len(real) // 40, len(synthetic) // 40, len(train) // 2))
+    order = generator.permutation(len(real))
+    a, b = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
     seed = int(generator.integers(2**31))
 
     def score(test: np.ndarray, others: np.ndarray) -> float:
         same_cells = np.random.default_rng(seed)  # train is fixed, and so is what k-means makes of it
-        return privacy.data_copying_ct(train, test, others, same_cells, cells=cells).score
+        return metric.function(train, test, others, same_cells, cells=cells)
 
-    def spread() -> resampling.Interval:
+    def interval() -> Interval:
         # with replacement: z grows with the root of the count, so that halves would have a z of their own. A tile drawn
         # twice does no harm, it is no neighbour of itself but only of train
-        return resampling.bootstrap(score, real, synthetic, generator=generator, repeats=repeats, replace=True)
+        options = {"generator": generator, "repeats": draws.repeats, "replace": True}
+        return bootstrap(score, real, synthetic, **options)
 
-    def copying() -> dict:
-        about = f"data copying, eq. 14, {cells} {'cell' if cells == 1 else 'cells'}"
-        found = {"value": score(real, synthetic), "real": score(a, b)}
-        for interval in attempt(f"The interval of C_T on {name}", notes, spread):
-            found |= {"low": interval.low, "high": interval.high}
-        return row("C_T", name, about, "zero", **found)
-
-    return [*rows, *attempt(f"C_T on {name}", notes, copying)]
+    value, within = score(real, synthetic), score(a, b)
+    found = _or_note(f"The interval of {metric.name} on {on}", notes, interval)
+    low, high = (found.low, found.high) if found else (None, None)
+    return Measured(value, low, high, real=within, detail=f"{cells} {'cell' if cells == 1 else 'cells'}")
 
 
-def attempt(what: str, notes: list[str], compute: Callable[[], object]) -> list:
-    """What is computed, or nothing and a sentence on why it could not be measured."""
+def over_pictures(metric: Metric, real: Sequence | None, synthetic: Sequence, draws: Draws) -> Measured | None:
+    """A metric of single tiles or masks, averaged over at most 100 of each set.
+
+    None where no picture has anything to measure, or where all masks of both sets have 0: a label that is not there.
+    The interval needs one number from each of at least 12 pictures.
+    """
+    parts = _each(metric, synthetic, "synthetic")
+    values = np.concatenate(parts)
+    base = np.concatenate(_each(metric, real, "real")) if real is not None and len(real) else np.zeros(0)
+    if not len(values) or (metric.on == "mask" and not values.any() and not base.any()):
+        return None
+    low = high = None
+    if len(parts) >= MIN_SAMPLES and all(len(part) == 1 for part in parts) and np.isfinite(values).all():
+        found = bootstrap(metric.average, values[:, None], generator=draws.generator, repeats=draws.repeats)
+        low, high = found.low, found.high
+    averages = [float(metric.average(x)) if len(x) else None for x in (values, base)]
+    for role, average in zip(("synthetic", "real"), averages, strict=True):
+        if average is not None and not np.isfinite(average):
+            raise ValueError(f"expected a finite average over the {role} {metric.on}s, got {average}")
+    return Measured(averages[0], low, high, real=averages[1])
+
+
+def of_canvas(metric: Metric, canvas: tissue.PaintedCanvas) -> Measured | None:
+    """A metric of one generated canvas."""
+    found = metric.function(canvas)
+    return found if found is None or isinstance(found, Measured) else Measured(found)
+
+
+def _each(metric: Metric, pictures: Sequence, role: str) -> list[np.ndarray]:
+    """The numbers of each picture that can be measured, which more than half of them have to be."""
+    pictures, found = pictures[:MAX_PICTURES], []
+    for picture in pictures:
+        try:
+            found.append(np.ravel(metric.function(picture)))
+        except ValueError:
+            continue
+    if 2 * len(found) <= len(pictures):
+        raise ValueError(
+            f"expected {role} {metric.on}s that are large enough and have some texture, got {len(found)} of "
+            f"{len(pictures)} such"
+        )
+    return found
+
+
+def _or_note(what: str, notes: list[str], compute: Callable[[], object]):
+    """What is computed, or None and a sentence on why it could not be measured."""
     try:
-        return [compute()]
+        return compute()
     except ValueError as error:
         notes.append(f"{what} was not measured: {error}.")
-        return []
-
-
-def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[dict]:
-    """The synthetic tiles nearest to a training tile, closest first."""
-    found = privacy.nearest_neighbours(synthetic, train)
-    order = np.argsort(found.distance[:, 0], kind="stable")[:count]
-    return [
-        {"synthetic": int(i), "train": int(found.index[i, 0]), "distance": round(float(found.distance[i, 0]), 4)}
-        for i in order
-    ]
-
-
-def sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400, k: int = 3) -> dict:
-    """First two principal components of real, and who lies on the other's manifold (eq. 10) in all dimensions.
-
-    Returns
-    -------
-    ``real``, ``synthetic``: at most so many points of each set; ``on_synthetic``, ``on_real``: a truth value for each
-    of them; ``k`` and ``dimensions``
-    """
-    axes = np.linalg.svd(real - real.mean(0), full_matrices=False)[2][:2]
-    shown = {"k": k, "dimensions": real.shape[1]}
-    for name, other, points, centres in (
-        ("real", "on_synthetic", real, synthetic),
-        ("synthetic", "on_real", synthetic, real),
-    ):
-        points = points[:most]
-        radius = fidelity.radii(centres, k)
-        inside = [(block <= radius).any(1) for block in fidelity.distances(points, centres)]
-        shown[name] = np.round((points - real.mean(0)) @ axes.T, 3).tolist()
-        shown[other] = np.concatenate(inside).tolist()
-    return shown
+        return None

@@ -1,4 +1,4 @@
-r"""Extractors by name: the default, the control, the networks of the paper's own metrics, and any that a user brings.
+"""Extractors by name: the default, the control, and the networks of the paper's own metrics.
 
 ====================  ====================================================  =====  ===============================
 name                  what is read off                                      D      weights
@@ -7,20 +7,18 @@ efficientnet-lite0    middle blocks 4 and 10                                152 
 handcrafted           colour and texture                                    43     none
 vgg-16                second fully connected layer before its ReLU          4096   torchvision's file of VGG-16
 inception-v3          last pooling; needs torchvision                       2048   torchvision's file of Inception
-FILE.py:FUNCTION      what FUNCTION returns, at a named layer if asked      any    FUNCTION's own, or the file given
 ====================  ====================================================  =====  ===============================
 
 The paper's precision and recall (eq. 10-12) use VGG-16; with ``vgg-16`` and the published weights the numbers are of
 that kind. Its FID uses the Inception network of 2015: torchvision's Inception-v3 was trained anew, so that a Fréchet
 distance on it is an FD-InceptionV3 and no FID. Weights always come from a file: nothing is downloaded, and the file's
 SHA-256 is part of the extractor's name, hence of the key of the cache. The three networks also name ImageNet's classes,
-for the inception score.
+for the inception score. In Python, any network or function is an extractor by `features.ModuleFeatures`, at any of its
+layers by `Tap`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +35,7 @@ _VGG_HIDDEN = 4096
 
 
 class Tap(nn.Module):
-    """A network read off at one of its layers: what it is given goes through, what that layer gives comes out.
+    """A network that returns the output of one of its layers in place of its own.
 
     Parameters
     ----------
@@ -100,11 +98,9 @@ def extractor(
 
     Parameters
     ----------
-    name : one of `NAMES`, or ``FILE.py:FUNCTION``. FUNCTION takes no argument, or the path of the weights, and returns
-        a `FeatureExtractor` or whatever `ModuleFeatures` takes: a module or function on images (B, 3, H, W) in [-1, 1]
-        (`features.imagenet_input` changes the range). The file is run: use only what you trust.
-    weights : a file; required for vgg-16 and inception-v3, handed to FUNCTION where it takes one
-    layer : of a module, see `Tap`; by default the output, or the layer in the table above
+    name : one of `NAMES`
+    weights : a file; required for vgg-16 and inception-v3
+    layer : of vgg-16 or inception-v3, see `Tap`; by default the layer in the table above
 
     Raises
     ------
@@ -114,11 +110,8 @@ def extractor(
     'Handcrafted'
     """
     options = {"batch_size": batch_size, "device": device}
-    file, _, function = name.rpartition(":")
-    if function and file.endswith(".py"):
-        return _own(Path(file), function, weights, layer, options)
     if name not in NAMES:
-        raise ValueError(f"expected features out of {', '.join(NAMES)} or FILE.py:FUNCTION, got {name!r}")
+        raise ValueError(f"expected features out of {', '.join(NAMES)}, got {name!r}")
     if name in ("efficientnet-lite0", "handcrafted"):
         if weights or layer:
             raise ValueError(f"expected neither weights nor a layer for {name}, got {weights or layer}")
@@ -133,28 +126,6 @@ def extractor(
         prepare = _resized(299)
     name = f"{title}-{sha256(Path(weights))[:8]}" + (f"-{layer}" if layer else "")
     return ModuleFeatures(Tap(network, tap), name, prepare, classes=network, **options)
-
-
-def _own(
-    file: Path, function: str, weights: str | Path | None, layer: str | None, options: dict
-) -> FeatureExtractor:
-    if not file.is_file():
-        raise ValueError(f"expected a Python file, got {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    code = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(code)
-    build = getattr(code, function, None)
-    if not callable(build):
-        raise ValueError(f"expected a function {function} in {file}, got {type(build).__name__}")
-    if weights is not None and not inspect.signature(build).parameters:
-        raise ValueError(f"expected a function that takes the file of weights, got {function}() in {file}")
-    network = build(weights) if weights is not None else build()
-    if isinstance(getattr(network, "name", None), str) and layer is None:
-        return network
-    if layer is not None:
-        network = Tap(network, layer)
-    digests = "-".join(sha256(Path(path))[:8] for path in (file, weights) if path is not None)
-    return ModuleFeatures(network, f"{function}-{digests}" + (f"-{layer}" if layer else ""), **options)
 
 
 def _resized(side: int, then: Callable[[Tensor], Tensor] | None = None) -> Callable[[Tensor], Tensor]:

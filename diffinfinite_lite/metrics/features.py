@@ -9,9 +9,10 @@ Blocks 4 and 10 hold texture; the last layer holds what ImageNet calls things, a
 well. A Fréchet distance on these features is called FD-EfficientNetLite0. It is not an FID: the numbers do
 not compare.
 
-The taps also make a perceptual training loss. Whoever trains on a ruler must be measured with another one as
-well: `HandcraftedFeatures` (colour and texture, nothing learned) is that control. `ModuleFeatures` takes any
-network (Inception-v3, VGG-16, a pathology model), and with it come the paper's own metrics.
+The same taps make a perceptual loss in training, and a model that was trained with it may do well on these features
+alone. `HandcraftedFeatures` (colour and texture, nothing learned) are a control that no loss has seen. `ModuleFeatures`
+takes any network (Inception-v3, VGG-16, a pathology model) or function on images; `extractors` has those of the paper's
+own metrics by name.
 
 Images are (3, H, W) in [-1, 1], all of one size; a decoder's small overshoot is clipped, as saving it would.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -32,11 +33,7 @@ from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.filters import gaussian, laplace, sobel
 from torch import Tensor, nn
 
-from ..models.efficientnet import PERCEPTUAL, TEXTURE, EfficientNetLite0, perceptual_loss
-
-__all__ = ["PERCEPTUAL", "TEXTURE", "Cached", "EfficientNetLite0", "FeatureExtractor", "HandcraftedFeatures",
-           "ModuleFeatures", "Standardiser", "batches", "efficientnet_features", "imagenet_input",
-           "perceptual_loss"]  # fmt: skip
+from ..models.efficientnet import EfficientNetLite0
 
 
 class FeatureExtractor(Protocol):
@@ -163,7 +160,7 @@ class HandcraftedFeatures:
 
 @dataclass
 class Cached:
-    """An extractor that remembers: one small `.npy` a picture, named by the SHA-256 of extractor name and
+    """An extractor that stores its features: one small `.npy` a picture, named by the SHA-256 of extractor name and
     pixels.
 
     >>> from tempfile import mkdtemp
@@ -194,6 +191,19 @@ class Cached:
     def _key(self, image: Tensor) -> str:
         pixels = image.cpu().numpy().tobytes()
         return hashlib.sha256(f"{self.name}{tuple(image.shape)}".encode() + pixels).hexdigest()
+
+
+def class_probabilities(extractor: FeatureExtractor) -> FeatureExtractor | None:
+    """Softmax of the extractor's class logits, (N, C), stored in the extractor's cache if it has one.
+
+    None where it has no `classes`: a layer in the middle of a network does not say what its classes are.
+    """
+    plain = extractor.extractor if isinstance(extractor, Cached) else extractor
+    if not isinstance(plain, ModuleFeatures) or plain.classes is None:
+        return None
+    network = nn.Sequential(plain.classes, nn.Softmax(dim=1))
+    found = replace(plain, module=network, name=f"{plain.name}-classes", classes=None)
+    return Cached(found, extractor.folder) if isinstance(extractor, Cached) else found
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ number                       what it compares                                   
 **Small samples.** N points give a covariance of rank N - 1, so the Fréchet distance of two samples of *one*
 law is not 0: two samples of a standard normal in D = 152 are 60 apart at N = 200, 24 at N = 500, 6 at N =
 2,000 (see `frechet_bias`). Only numbers of equal N compare, and a number means nothing until real is
-measured against real: `relative_to_real`. Standardise first (`features.Standardiser`, fitted on real): else
+measured against real: `resampling.halves`. Standardise first (`features.Standardiser`, fitted on real): else
 the widest channel decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .resampling import Interval, bootstrap, check, relative_to_real
-
-__all__ = ["DensityCoverage", "Interval", "PrecisionRecall", "bootstrap", "check", "classifier_two_sample",
-           "density_coverage", "distances", "frechet_bias", "frechet_distance", "inception_score",
-           "kernel_distance", "precision_recall", "radii", "relative_to_real"]  # fmt: skip
+from .registry import POSITIVE, SHARE, Metric, register
+from .resampling import check
 
 
 @dataclass(frozen=True)
@@ -277,3 +274,49 @@ def classifier_two_sample(
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced"))
     guess = cross_val_predict(model, x, y, cv=split)
     return float(((guess[y == 0] == 0).mean() + (guess[y == 1] == 1).mean()) / 2)
+
+
+def _frechet_sentence(row: Mapping) -> str | None:
+    if row["matched"] is None or not row["real"]:
+        return None
+    times = row["matched"] / row["real"]
+    return f"The Fréchet distance on {row['features']} is {times:.1f} times that of real tiles among themselves."
+
+
+register(
+    Metric(
+        "FD",
+        frechet_distance,
+        better="low",
+        bounds=POSITIVE,
+        about="Fréchet distance",
+        one_per_cluster=False,
+        sentence=_frechet_sentence,
+    )
+)
+register(Metric("KD", kernel_distance, better="low", about="kernel distance (KID)", one_per_cluster=False))
+register(Metric("precision", lambda r, s: precision_recall(r, s).precision, "high", SHARE, about="eq. 11"))
+register(Metric("recall", lambda r, s: precision_recall(r, s).recall, "high", SHARE, about="eq. 12"))
+register(Metric("density", lambda r, s: density_coverage(r, s).density, "high", POSITIVE, about="Naeem et al., 2020"))
+register(Metric("coverage", lambda r, s: density_coverage(r, s).coverage, "high", SHARE, about="Naeem et al., 2020"))
+register(
+    Metric(
+        "told apart",
+        classifier_two_sample,
+        better="half",
+        bounds=SHARE,
+        about="logistic regression, balanced accuracy",
+        random=True,
+        slow=True,
+    )
+)
+register(
+    Metric(
+        "IS",
+        lambda _, probabilities: inception_score(probabilities),
+        better="same",
+        bounds=(1.0, np.inf),
+        about="inception score on ImageNet's classes, which are not tissues",
+        on="classes",
+    )
+)

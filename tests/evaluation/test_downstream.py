@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import sum_labels
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from diffinfinite_lite.evaluation import downstream
 from diffinfinite_lite.evaluation.downstream import (
@@ -18,8 +18,8 @@ from diffinfinite_lite.evaluation.downstream import (
     fit_segmenter,
     is_carcinoma,
     segmentation_table,
+    table_score,
 )
-from diffinfinite_lite.metrics.agreement import confusion, f1, mean_iou
 
 
 def tiles(seed, count=8, size=64):
@@ -69,7 +69,9 @@ def test_a_segmentation_table_against_scikit_learn():
     table = segmentation_table(lambda tile: guesses[int(tile.features)], maps, masks)
     truth, guess = (np.concatenate([x.ravel() for x in arrays]) for arrays in (masks, guesses))
     np.testing.assert_array_equal(table, confusion_matrix(truth[truth > 0], guess[truth > 0], labels=[1, 2, 3, 4]))
-    assert f1(table) == pytest.approx(f1_score(truth[truth > 0], guess[truth > 0], average="macro"))
+    known = truth[truth > 0], guess[truth > 0]
+    assert table_score(table) == pytest.approx(f1_score(*known, average="macro"))
+    assert table_score(table, jaccard_score) == pytest.approx(jaccard_score(*known, average="macro"))
 
 
 def test_a_segmentation_table_in_closed_form():
@@ -89,12 +91,31 @@ def test_f1_of_random_guessing_in_closed_form_and_against_scikit_learn(rates):
     shares, rates, count = np.array([0.4, 0.3, 0.2, 0.1]), np.array(rates), 1000
     cells = np.rint(count * np.outer(shares, rates)).astype(int)
     truth, guess = (np.repeat(axis.ravel() + 1, cells.ravel()) for axis in np.indices((4, 4)))
-    table = confusion(truth, guess)
-    np.testing.assert_array_equal(table, cells)
-    assert f1(table) == pytest.approx(np.mean(2 * shares * rates / (shares + rates)))
-    assert f1(table) == pytest.approx(f1_score(truth, guess, average="macro"))
-    drawn = np.random.default_rng(0).choice([1, 2, 3, 4], (2, 200_000), p=shares)
-    assert f1(confusion(drawn[0], drawn[1])) == pytest.approx(shares.mean(), abs=0.005)  # shares guessed at their own
+    assert table_score(cells) == pytest.approx(np.mean(2 * shares * rates / (shares + rates)))
+    assert table_score(cells) == pytest.approx(f1_score(truth, guess, average="macro"))
+    assert table_score(np.outer(shares, shares)) == pytest.approx(shares.mean())  # shares guessed at their own
+
+
+def test_classes_that_the_truth_lacks_have_no_score():
+    """Wrong guesses of them cost the others, and a score of one class is in closed form: IoU = F1 / (2 - F1)."""
+    table = np.array([[8, 1, 1], [0, 0, 0], [2, 0, 4]])
+    assert table_score(table) == pytest.approx(np.mean([16 / 20, 8 / 11]))
+    assert table_score(table, jaccard_score) == pytest.approx(np.mean([8 / 12, 4 / 7]))
+    one = np.array([[30, 10], [0, 0]])
+    assert table_score(one, jaccard_score) == pytest.approx(table_score(one) / (2 - table_score(one)))
+    assert table_score(np.diag([5, 1, 9, 2])) == table_score(np.eye(4), jaccard_score) == 1
+
+
+def test_bad_tables_and_labels_are_a_sentence():
+    def table(label):
+        tile = Maps(torch.zeros(1), (2, 2))
+        return segmentation_table(lambda tile: np.ones(tile.size, np.uint8), [tile], [np.full((2, 2), label)])
+
+    assert not table(0).any()
+    with pytest.raises(ValueError, match="at least one labelled pixel"):
+        table_score(table(0))
+    with pytest.raises(ValueError, match="labels 0 to 4, got up to 5"):
+        table(5)
 
 
 def test_a_segmenter_finds_what_it_was_shown():
@@ -102,10 +123,10 @@ def test_a_segmenter_finds_what_it_was_shown():
     segmenter = fit_segmenter(dense_features(images), masks, steps=80)
     images, masks = tiles(1)
     table = segmentation_table(segmenter, dense_features(images), masks)
-    assert mean_iou(table) > 0.8
+    assert table_score(table, jaccard_score) > 0.8
     assert table.sum() == sum((m > 0).sum() for m in masks)
     swapped = segmentation_table(segmenter, dense_features(images), [np.choose(m, [0, 3, 2, 1]) for m in masks])
-    assert mean_iou(swapped) < 0.1  # unfaithful pairs are found out
+    assert table_score(swapped, jaccard_score) < 0.1  # unfaithful pairs are found out
 
 
 def test_features_are_the_networks_and_keep_their_place():

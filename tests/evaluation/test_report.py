@@ -1,4 +1,4 @@
-"""The report card: good, bad and thieving models end up where they belong, and bad input in a sentence."""
+"""The report card: good, bad and copying models get the numbers they should, and bad input a sentence."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,16 +17,26 @@ from torch.nn.functional import avg_pool2d
 from typer.testing import CliRunner
 
 from diffinfinite_lite.cli import app
-from diffinfinite_lite.data.tiles import to_rgb, to_tensor
-from diffinfinite_lite.evaluation import spatial_rows
-from diffinfinite_lite.evaluation.inputs import cut_canvas, read_run, read_tiles
+from diffinfinite_lite.data.tiles import to_rgb
+from diffinfinite_lite.evaluation import rows
+from diffinfinite_lite.evaluation.inputs import Sources, TileSet, cut_canvas, read_run, read_tiles
 from diffinfinite_lite.evaluation.page import headline
 from diffinfinite_lite.evaluation.report import evaluate, evaluate_run, failures, measure_files, write_report
-from diffinfinite_lite.evaluation.rows import class_probabilities, privacy_rows, row
+from diffinfinite_lite.evaluation.rows import Draws, row
 from diffinfinite_lite.metrics import fidelity, resampling, spatial
-from diffinfinite_lite.metrics.features import Cached, HandcraftedFeatures, ModuleFeatures, efficientnet_features
+from diffinfinite_lite.metrics.extractors import extractor as named
+from diffinfinite_lite.metrics.features import (
+    Cached,
+    HandcraftedFeatures,
+    ModuleFeatures,
+    class_probabilities,
+    efficientnet_features,
+)
+from diffinfinite_lite.metrics.registry import METRICS, Measured, Metric, register
 from diffinfinite_lite.models.efficientnet import EfficientNetLite0
 from diffinfinite_lite.pipelines.pair import Pair
+from diffinfinite_lite.sampling.plans import find_plan
+from diffinfinite_lite.sampling.seams import window_lines
 
 
 def colours(images):
@@ -43,12 +54,7 @@ def pictures(seed, count=80, shift=0.0):
 
 
 def card(synthetic, train=None, real=None, **options):
-    options = {
-        "extractor": FAST,
-        "control": OTHER,
-        "repeats": 10,
-        "generator": np.random.default_rng(0),
-    } | options
+    options = {"extractors": (FAST, OTHER), "repeats": 10, "generator": np.random.default_rng(0)} | options
     return evaluate(pictures(0) if real is None else real, synthetic, train, **options)
 
 
@@ -73,18 +79,24 @@ def test_good_bad_and_stolen():
     assert 0 < told[0]["low"] < 0.5 < told[0]["high"] < told[1]["low"] <= told[1]["high"] <= 1
 
 
+def copying_row(real, made, train, generator, repeats, notes):
+    """C_T as the card has it, and what its notes say."""
+    given = {"real": real, "synthetic": made, "train": train, "draws": Draws(generator, repeats)}
+    measure = partial(rows.beside_held_out, **given, notes=notes, on="x")
+    return {row["name"]: row for row in rows.rows_on("held-out", "x", measure, notes)}["C_T"]
+
+
 def test_the_interval_of_ct_is_as_wide_as_theory_says():
     """Of one law z has variance 1 at any number of tiles; on halves of them it would come out 1/2."""
     rng = np.random.default_rng(0)
     for count in (80, 300):
         train, real, made = rng.normal(size=(80, 4)), rng.normal(size=(count, 4)), rng.normal(size=(count, 4))
-        rows = privacy_rows("x", real, made, train[:3], rng, 400, notes := [])  # so few that there is one cell
-        copying = {row["name"]: row for row in rows}["C_T"]
+        copying = copying_row(real, made, train[:3], rng, 400, notes := [])  # so few that there is one cell
         assert copying["about"].endswith("1 cell") and not notes
         assert copying["high"] - copying["low"] == pytest.approx(2 * 1.96, rel=0.15)
 
 
-def test_a_ct_without_interval_is_kept_and_said(monkeypatch):
+def test_a_ct_without_interval_is_reported_with_a_note(monkeypatch):
     """Redrawn tiles may leave no cell that counts, though those at hand have one."""
     train, real, made = np.random.default_rng(0).normal(size=(3, 40, 4))
 
@@ -93,9 +105,9 @@ def test_a_ct_without_interval_is_kept_and_said(monkeypatch):
             raise ValueError("expected a cell")
         return resampling.Interval(0.5, 0.4, 0.6)
 
-    monkeypatch.setattr(resampling, "bootstrap", refuse)
-    rows = privacy_rows("x", real, made, train, np.random.default_rng(0), 10, notes := [])
-    assert [row["name"] for row in rows] == ["A", "C_T"] and rows[1]["low"] is rows[1]["high"] is None
+    monkeypatch.setattr(rows, "bootstrap", refuse)
+    copying = copying_row(real, made, train, np.random.default_rng(0), 10, notes := [])
+    assert copying["low"] is copying["high"] is None and np.isfinite(copying["value"])
     assert notes == ["The interval of C_T on x was not measured: expected a cell."]
 
 
@@ -104,7 +116,7 @@ def test_a_ct_without_interval_is_kept_and_said(monkeypatch):
     [("precision", 0, 1), ("told apart", 0, 1), ("A", 0, 1), ("IS", 1, 2), ("FD", 0, 2), ("KD", -2, 2), ("C_T", -2, 2)],
 )
 def test_intervals_end_where_the_number_does(name, low, high):
-    found = row(name, "colours", "", "high", 1, low=-2, high=2)
+    found = row(METRICS[name], "colours", Measured(1, low=-2, high=2))
     assert (found["low"], found["high"]) == (low, high)
 
 
@@ -133,7 +145,7 @@ def test_without_training_tiles(tmp_path):
 def test_default_extractors():
     names = {
         row["features"]
-        for row in card(pictures(2, 12), real=pictures(0, 12), extractor=None, control=None)["rows"]
+        for row in card(pictures(2, 12), real=pictures(0, 12), extractors=None)["rows"]
     }
     assert names == {"EfficientNetLite0", "Handcrafted", "Space"}
 
@@ -156,12 +168,12 @@ def test_inception_score_where_there_are_classes(tmp_path):
     real, made = pictures(0, 24), pictures(2, 16)
     with torch.inference_mode():
         expected, upper = (fidelity.inception_score(network(x).softmax(1).numpy()) for x in (made, real))
-    found = numbers(card(made, real=real, extractor=plain), "EfficientNetLite0")["IS"]
+    found = numbers(card(made, real=real, extractors=(plain, OTHER)), "EfficientNetLite0")["IS"]
     assert found["value"] == pytest.approx(expected, rel=1e-4) and expected > 1.5
     assert 1 <= found["low"] <= found["value"] <= found["high"]
     assert 1 < found["real"] < upper and 1 < found["matched"] < expected  # fewer tiles, fewer classes seen
     cached = Cached(plain, tmp_path)
-    assert numbers(card(made, real=real, extractor=cached), "EfficientNetLite0")["IS"] == found
+    assert numbers(card(made, real=real, extractors=(cached, OTHER)), "EfficientNetLite0")["IS"] == found
     assert len(list(tmp_path.glob("*.npy"))) == 2 * (24 + 16)
     for other in (FAST, HandcraftedFeatures(), Cached(FAST, tmp_path)):
         assert class_probabilities(other) is None
@@ -196,11 +208,64 @@ def test_real_tiles_among_the_synthetic_are_said():
 
 def test_what_was_looked_for_without_clusters_is_said():
     note = "Clusters were not given: a leak between real and train was looked for among identical features only."
-    names = {"real_clusters": ["a", "b"], "train_clusters": ["c"]}
-    assert note not in card(pictures(2), pictures(1), **names)["notes"]
-    for given in names:
-        assert note in card(pictures(2), pictures(1), **{given: names[given]})["notes"]
+    real, train = TileSet(pictures(0), clusters=["a", "b"]), TileSet(pictures(1), clusters=["c"])
+    assert note not in card(pictures(2), train, real)["notes"]
+    assert note in card(pictures(2), train)["notes"] and note in card(pictures(2), pictures(1), real)["notes"]
     assert note in card(pictures(2), pictures(1))["notes"] and note not in card(pictures(2))["notes"]
+
+
+@pytest.fixture
+def add_metric():
+    """Register metrics for one test."""
+    before = dict(METRICS)
+    yield lambda *arguments, **options: register(Metric(*arguments, **options))
+    METRICS.clear()
+    METRICS.update(before)
+
+
+def test_a_registered_metric_is_on_the_card_and_its_page(add_metric, tmp_path):
+    """Its value against numpy, an interval within its bounds, the same of real tiles, its direction and explanation."""
+    add_metric(
+        "spread ratio",
+        lambda real, synthetic: synthetic.std() / real.std(),
+        better="one",
+        bounds=(0, 1.001),
+        about="standard deviations <toy>",
+        sentence=lambda row: f"The toy on {row['features']} is {row['value']:.2f}.",
+    )
+    add_metric("brightness", lambda image: float(image.mean()), "same", (-1, 1), about="mean of tiles", on="tile")
+    add_metric("share of the corner", lambda mask: float(mask[0, 0] == 3), "same", (0, 1), on="mask")
+    add_metric("far", lambda train, x: float(np.abs(x).mean() / np.abs(train).mean()), "real", on="training")
+    real, made = pictures(0), 0.9 * pictures(2)
+    result = card(TileSet(made, masks(1)), pictures(1), TileSet(real, masks(0)))
+    toy = numbers(result)["spread ratio"]
+    features = [FAST(x) for x in (real, made)]
+    scaled = [(x - features[0].mean(0)) / features[0].std(0) for x in features]
+    assert toy["value"] == pytest.approx(scaled[1].std() / scaled[0].std(), abs=1e-6)
+    assert 0 < toy["low"] < toy["value"] < toy["high"] <= 1.001 and toy["matched"] < toy["real"] < 1.1
+    assert "spread ratio" in numbers(result, "half")
+    space = numbers(result, "Space")
+    assert space["brightness"]["value"] == pytest.approx(float(made.mean()), abs=1e-5)
+    assert space["brightness"]["real"] == pytest.approx(float(real.mean()), abs=1e-5)
+    assert space["brightness"]["low"] < space["brightness"]["value"] < space["brightness"]["high"]
+    assert space["share of the corner"]["value"] == np.mean([m[0, 0] == 3 for m in masks(1)])
+    assert "far" in numbers(result) and numbers(result)["far"]["real"] is not None
+    page = write_report(result, tmp_path, real, made, pictures(1)).read_text()
+    assert "standard deviations &lt;toy&gt;; 1 without traces" in page and "mean of tiles; as Real is best" in page
+    assert f"The toy on colours is {toy['value']:.2f}." in headline(result)
+
+
+def test_a_metric_that_cannot_be_measured_is_a_note(add_metric):
+    def refuse(*_, **options):
+        raise ValueError("expected another set")
+
+    for kind in ("features", "training", "held-out", "tile"):
+        add_metric(f"never {kind}", refuse, "low", on=kind)
+    result = card(pictures(2), pictures(1))
+    for kind in ("features", "training", "held-out"):
+        assert f"never {kind} on colours was not measured: expected another set." in result["notes"]
+    assert any("never tile on Space was not measured: expected synthetic tiles" in note for note in result["notes"])
+    assert "FD" in numbers(result) and not any("never" in row["name"] for row in result["rows"])
 
 
 def test_limits():
@@ -224,7 +289,11 @@ def test_limits():
         ({"synthetic": [torch.zeros(1, 32, 32)] * 20}, "RGB"),
         ({"synthetic": pictures(2), "train": pictures(0)}, "in train, got 80 that are: a leak"),
         (
-            {"synthetic": pictures(2), "real_clusters": ["a", "b"], "train_clusters": ["b"]},
+            {
+                "synthetic": pictures(2),
+                "real": TileSet(pictures(0), clusters=["a", "b"]),
+                "train": TileSet(pictures(1), clusters=["b"]),
+            },
             "got 1 in both: a leak",
         ),
     ],
@@ -247,19 +316,11 @@ def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
     rng = np.random.default_rng(0)
     field = gaussian_filter(rng.normal(size=(size, size)), 40)
     image = 0.4 * field / field.std() + 0.05 * rng.normal(size=(size, size))
-    for line in spatial_rows.window_lines("sliding-window", (size, size), patch)[0]:
-        image[line:] += seam
+    for line in window_lines(find_plan("sliding-window"), (size // 8, size // 8), patch // 8).rows:
+        image[8 * line :] += seam
     image = np.stack([image - 0.1, image - 0.4, image + 0.1]) / 2
     run = {"size": [size, size], "sampler": sampler, "patch": patch, "context": "normal", "steps": 2, "seed": 0}
     return Pair(to_rgb(torch.from_numpy(image)), masks(1, 1, size)[0].astype(np.uint8), [], run)
-
-
-def test_lines_where_windows_meet():
-    assert spatial_rows.window_lines("sliding-window", (128, 192), 64) == ([32, 64, 96], [32, 64, 96, 128, 160])
-    assert spatial_rows.window_lines("sliding-window", (128, 64), 64, stride=64) == ([64], [])
-    assert spatial_rows.window_lines("random-patch", (128, 200), 64) == ([64], [64, 128, 192])
-    assert spatial_rows.window_lines("multidiffusion", (64, 64), 128) == ([], [])  # a single window
-    assert 48 in spatial_rows.window_lines("multidiffusion", (128, 128), 64)[0]
 
 
 def test_a_canvas_with_and_without_seams(tmp_path):
@@ -270,7 +331,7 @@ def test_a_canvas_with_and_without_seams(tmp_path):
     assert failures(cut, {"seams": (None, 1.1)}) and not failures(clean, {"seams": (None, 1.1)})
     assert "no real tiles" in clean["notes"][0]
     page = write_report(clean, tmp_path, None, [], title="Canvas", pair=canvas()).read_text()
-    assert "sampler sliding-window" in page and page.count("<img ") == 2 and "carcinoma" in page
+    assert "plan sliding-window" in page and page.count("<img ") == 2 and "carcinoma" in page
 
 
 def test_long_range_of_a_canvas():
@@ -290,7 +351,7 @@ def test_long_range_of_a_canvas():
 
 def test_rows_of_masks_are_the_spatial_functions():
     real, made = masks(0), masks(1)
-    result = card(pictures(2), real_masks=real, synthetic_masks=made)
+    result = card(TileSet(pictures(2), made), real=TileSet(pictures(0), real))
     rows = numbers(result, "Space")
     shares = [spatial.label_fractions(m, 5).mean(0) for m in (real, made)]
     assert rows["share of carcinoma"]["value"] == pytest.approx(shares[1][1], abs=1e-5)
@@ -301,14 +362,14 @@ def test_rows_of_masks_are_the_spatial_functions():
     assert rows["boundary density"]["value"] == pytest.approx(expected, abs=1e-5)
     areas = [r.area for m in made for r in spatial.regions(m, minimum=64) if r.label == 3]
     assert rows["stroma region"]["value"] == np.median(areas)
-    alone = numbers(card(pictures(2), synthetic_masks=made), "Space")
+    alone = numbers(card(TileSet(pictures(2), made)), "Space")
     assert alone["boundary density"]["real"] is None
 
 
 def test_a_canvas_is_cut_and_measured_against_real_tiles(tmp_path):
     pair = canvas(size=128)
     result, tiles = evaluate_run(
-        pair, pictures(0), pictures(1), FAST, control=OTHER, generator=np.random.default_rng(0), repeats=5
+        pair, pictures(0), pictures(1), (FAST, OTHER), generator=np.random.default_rng(0), repeats=5
     )
     assert len(tiles) == result["counts"]["synthetic"] == 16
     np.testing.assert_array_equal(to_rgb(tiles[5]), pair.image[32:64, 32:64])
@@ -347,8 +408,8 @@ def manifest(path, clusters):
         csv.writer(file).writerows([("file", "cluster"), *clusters.items()])
 
 
-def measure(*paths, **options):
-    return measure_files(*paths, features="handcrafted", **options)
+def measure(*paths, cache=None, **more):
+    return measure_files(Sources(*paths, **more), named("handcrafted"), cache=cache)
 
 
 def test_training_tiles_passed_off_as_synthetic_fail_the_command(tmp_path):
@@ -386,7 +447,7 @@ def test_two_folders_and_a_canvas_from_disk(tmp_path):
     pair = canvas(size=128)
     pair.save(tmp_path / "run")
     result, shown = measure(real, None, tmp_path / "run" / "run.json")
-    assert result["counts"]["synthetic"] == 16 and result["run"]["sampler"] == "sliding-window"
+    assert result["counts"]["synthetic"] == 16 and result["run"]["plan"] == "sliding-window"
     np.testing.assert_array_equal(shown["pair"].mask, pair.mask)
     write_report(result, tmp_path / "card", **shown)
     for arguments in ((real, None), (None, made), (real, made, tmp_path / "run" / "run.json")):
@@ -395,7 +456,7 @@ def test_two_folders_and_a_canvas_from_disk(tmp_path):
 
 
 def test_a_shared_cluster_is_refused(tmp_path):
-    """Rotated, paler copies are told by the manifest only: their pixels and features differ."""
+    """Rotated, paler copies are found by the manifest only: their pixels and features differ."""
     real, made = folder(tmp_path / "real", pictures(0, 16)), folder(tmp_path / "made", pictures(2, 16))
     train = folder(tmp_path / "train", 0.9 * pictures(0, 16).rot90(1, (2, 3)))
     assert measure(real, made, train=train)[0]["counts"]["train"] == 16
@@ -433,7 +494,7 @@ def test_bad_folders_are_a_sentence(tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             read_tiles(path, "real")
-    assert len(read_tiles(opaque, "real").tiles) == 14
+    assert len(read_tiles(opaque, "real")) == 14
 
 
 def test_corrupt_files_are_left_out_and_said(tmp_path):
@@ -455,18 +516,9 @@ def test_bad_runs_are_a_sentence(tmp_path):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file.with_name("image.png"))
     with pytest.raises(ValueError, match=r"of \[128, 128\] px, got \[64, 64\]"):
         read_run(file)
-    for text, words in (("[]", "with size, sampler, patch in it"), ("x", "expected a run.json, got")):
+    for text, words in (("[]", "with size, plan, patch in it"), ("x", "expected a run.json, got")):
         file.write_text(text)
         with pytest.raises(ValueError, match=words):
             read_run(file)
     with pytest.raises(ValueError, match="of a generated canvas"):
         read_run(tmp_path / "none.json")
-
-
-def test_tissue_is_haematoxylin_density():
-    """White is free of it, and twice as deep a blue holds twice as much, in cells of 8 px."""
-    blue = np.full((16, 32, 3), (110, 90, 170), np.float64)
-    blue[:, :8], blue[:, 16:] = 255, blue[0, 9] ** 2 / 256
-    found = spatial_rows.tissue(to_tensor(blue.astype(np.uint8)))
-    assert found.shape == (2, 4) and found[0, 0] == pytest.approx(0, abs=1e-6)
-    assert found[1, 3] == pytest.approx(2 * found[0, 1], rel=0.02)

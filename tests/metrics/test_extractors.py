@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from diffinfinite_lite.evaluation.rows import class_probabilities
 from diffinfinite_lite.metrics import extractors
 from diffinfinite_lite.metrics.extractors import VGG16, Tap, extractor
-from diffinfinite_lite.metrics.features import Cached, imagenet_input
+from diffinfinite_lite.metrics.features import Cached, ModuleFeatures, class_probabilities, imagenet_input
 
 
 @pytest.fixture
@@ -107,36 +106,6 @@ def test_inception_is_the_published_architecture():
         assert Tap(network, "avgpool")(image).shape == (2, 2048, 1, 1) and network(image).shape == (2, 1000)
 
 
-def test_ones_own_network(tmp_path, images):
-    code = tmp_path / "mine.py"
-    code.write_text(
-        "import torch\n"
-        "from diffinfinite_lite.features import HandcraftedFeatures\n"
-        "def network():\n    torch.manual_seed(0)\n"
-        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1))\n"
-        "def colour():\n    return lambda x: x.mean((2, 3))\n"
-        "def finished():\n    return HandcraftedFeatures()\n"
-        "def loaded(path):\n    return network_of(torch.load(path))\n"
-        "def network_of(scale):\n    return lambda x: scale * x.mean((2, 3))\n"
-        "number = 3\n"
-    )
-    assert extractor(f"{code}:network")(images).shape == (2, 2)
-    assert extractor(f"{code}:network", layer="0")(images).shape == (2, 4)
-    np.testing.assert_allclose(extractor(f"{code}:colour")(images), images.mean((2, 3)), atol=1e-6)
-    assert extractor(f"{code}:finished").name == "Handcrafted"
-    assert class_probabilities(extractor(f"{code}:network")) is None  # nobody knows what its output means
-    torch.save(torch.tensor(2.0), tmp_path / "w.pth")
-    doubled = extractor(f"{code}:loaded", tmp_path / "w.pth")(images)
-    np.testing.assert_allclose(doubled, 2 * images.mean((2, 3)), atol=1e-6)
-    for name, words in (("number", "got int"), ("nothing", "got NoneType")):
-        with pytest.raises(ValueError, match=words):
-            extractor(f"{code}:{name}")
-    with pytest.raises(ValueError, match="takes the file of weights"):
-        extractor(f"{code}:network", tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="a Python file, got nowhere"):
-        extractor("nowhere.py:network")
-
-
 def test_tap_is_the_layers_output():
     network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 2)))
     x = torch.randn(5, 3)
@@ -146,10 +115,20 @@ def test_tap_is_the_layers_output():
         Tap(network, "fc")
 
 
+def test_a_network_of_ones_own_is_read_off_at_a_layer(images):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    assert ModuleFeatures(network, "mine")(images).shape == (2, 2)
+    middle = ModuleFeatures(Tap(network, "0"), "mine-0")
+    np.testing.assert_allclose(middle(images), network[0](images).mean((2, 3)).detach(), rtol=1e-4, atol=1e-5)
+    assert class_probabilities(middle) is None  # nobody knows what its output means
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (("resnet",), "out of efficientnet-lite0, handcrafted, vgg-16, inception-v3 or FILE.py:FUNCTION, got 'resnet'"),
+        (("resnet",), "out of efficientnet-lite0, handcrafted, vgg-16, inception-v3, got 'resnet'"),
+        (("mine.py:network",), "got 'mine.py:network'"),  # no file is run
         (("vgg-16",), "a file of weights for vgg-16, got none"),
         (("vgg-16", "nowhere.pth"), "got none at nowhere.pth"),
         (("handcrafted", None, "fc"), "neither weights nor a layer"),

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.model_selection import ShuffleSplit
 
 from diffinfinite_lite.metrics import fidelity
-from diffinfinite_lite.metrics.resampling import bootstrap, relative_to_real
+from diffinfinite_lite.metrics.resampling import bootstrap, halves
 
 
 @pytest.fixture
@@ -84,38 +84,44 @@ def test_interval_is_reproducible_and_has_the_right_width(rng):
 # In units of real against real
 
 
-def test_relative_to_real_against_scikit_learn(rng):
+def ratio(metric, real, synthetic, generator, splits=10):
+    found = halves(metric, real, synthetic, generator, splits)
+    return found["matched"] / found["real"]
+
+
+def test_halves_against_scikit_learn(rng):
     """scikit-learn's halves and scipy's distance, with more synthetic samples than a half has."""
     real, synthetic = rng.normal(size=(60, 1)), rng.normal(size=(70, 1)) + 0.5
 
     def distance(a, b):
         return stats.wasserstein_distance(a[:, 0], b[:, 0])
 
-    halves = ShuffleSplit(1000, train_size=30, test_size=30, random_state=0).split(real)
+    splits = ShuffleSplit(1000, train_size=30, test_size=30, random_state=0).split(real)
     against, within = np.transpose(
-        [(distance(real[a], rng.permutation(synthetic)[:30]), distance(real[a], real[b])) for a, b in halves]
+        [(distance(real[a], rng.permutation(synthetic)[:30]), distance(real[a], real[b])) for a, b in splits]
     )
-    found = relative_to_real(distance, real, synthetic, rng, repeats=1000)
-    assert found == pytest.approx(against.mean() / within.mean(), rel=0.06) and found > 1.5
+    found = halves(distance, real, synthetic, rng, splits=1000)
+    assert found["matched"] == pytest.approx(against.mean(), rel=0.05)
+    assert found["real"] == pytest.approx(within.mean(), rel=0.05) and found["matched"] > 1.5 * found["real"]
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.6])
-def test_relative_to_real_in_closed_form(rng, shift):
+def test_halves_in_closed_form(rng, shift):
     """Squared difference of means, n synthetic samples and 2n real ones: 1/4 + n (difference)² / 2s² over all halves.
 
     The mean of a half varies by s²/2n around that of all, and the other half's lies as far on the other side.
     """
     n = 25
     real, synthetic = rng.normal(size=(2 * n, 1)), rng.normal(size=(n, 1)) + shift
-    found = relative_to_real(lambda a, b: (a.mean() - b.mean()) ** 2, real, synthetic, rng, repeats=5000)
+    found = ratio(lambda a, b: (a.mean() - b.mean()) ** 2, real, synthetic, rng, splits=5000)
     difference = real.mean() - synthetic.mean()
     assert found == pytest.approx(0.25 + n * difference**2 / (2 * real.var(ddof=1)), rel=0.08)
 
 
-def test_relative_to_real_of_frechet_distances(rng):
+def test_halves_of_frechet_distances(rng):
     real = rng.normal(size=(400, 5))
     near, far = rng.normal(size=(300, 5)), rng.normal(size=(300, 5)) + 1
-    ratios = [relative_to_real(fidelity.frechet_distance, real, x, rng) for x in (near, far)]
+    ratios = [ratio(fidelity.frechet_distance, real, x, rng) for x in (near, far)]
     assert ratios[0] == pytest.approx(1, abs=0.4) and ratios[1] > 5
 
 
