@@ -49,12 +49,10 @@ class Traits:
     Attributes
     ----------
     wraps : a canvas axis longer than a window is periodic, so that the canvas has no edge of its own.
-    moves : windows differ from level to level, so that no line is a seam at all of them.
     stride : usual distance of windows as a share of their side, for plans whose windows are a chosen distance apart.
     """
 
     wraps: bool = False
-    moves: bool = False
     stride: float | None = None
 
 
@@ -62,11 +60,11 @@ PLANS: dict[str, Plan] = {}
 TRAITS: dict[str, Traits] = {}
 
 
-def plan(name: str, *, wraps: bool = False, moves: bool = False, stride: float | None = None) -> Callable[[Plan], Plan]:
+def plan(name: str, *, wraps: bool = False, stride: float | None = None) -> Callable[[Plan], Plan]:
     """Decorator: makes a plan known under a name, with its `Traits`."""
 
     def register(draw: Plan) -> Plan:
-        PLANS[name], TRAITS[name] = draw, Traits(wraps, moves, stride)
+        PLANS[name], TRAITS[name] = draw, Traits(wraps, stride)
         return draw
 
     return register
@@ -101,7 +99,7 @@ def find_plan(name: str, stride: int | None = None) -> Plan:
     return partial(PLANS[name], stride=stride)
 
 
-@plan("random-patch", wraps=True, moves=True)
+@plan("random-patch", wraps=True)
 def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """Paper Alg. 2: random crops until all is covered; the first window to reach a pixel writes it (eq. 6).
 
@@ -133,7 +131,7 @@ def random_patch(size: Size, patch: int, generator: torch.Generator) -> Iterator
         yield window, weight
 
 
-@plan("torus-grid", wraps=True, moves=True)
+@plan("torus-grid", wraps=True)
 def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[View]:
     """A grid of ceil(H / patch) x ceil(W / patch) windows on the periodic canvas, shifted at random.
 
