@@ -39,7 +39,7 @@ from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from ..sampling.store import room
 from .config import check_mask, check_method, check_size, window_and_stride
-from .deep_zoom import write_deep_zoom
+from .dzi import write_dzi
 from .generate import OVERLAP, rim
 from .masks import generate_cells, upsample
 from .pair import check_out, read_mask
@@ -190,7 +190,7 @@ def generate_slide(
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
             with read_levels(place / "image.ome.tif") as levels:
-                write_deep_zoom(levels, place, "image", quality=QUALITY)
+                write_dzi(levels, place, "image", quality=QUALITY)
         run |= costs(ledger, window, steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         for name in RESULTS:

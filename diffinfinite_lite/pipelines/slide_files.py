@@ -27,7 +27,7 @@ import zarr
 from tifffile import TiffFile, TiffWriter
 
 from ..labels import LABEL_COLOURS
-from .deep_zoom import Level
+from .dzi import Level
 from .pyramid import halve, level_shapes, pyramid
 
 Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
@@ -108,7 +108,7 @@ def write_pyramid(
 
 @contextmanager
 def read_levels(path: str | Path) -> Iterator[Iterator[Level]]:
-    """All levels of a slide file from full size to one pixel, as `deep_zoom.write_deep_zoom` takes them.
+    """All levels of a slide file from full size to one pixel, as `dzi.write_dzi` takes them.
 
     Those that the file has are read region by region, while the context lasts; smaller ones are made of its last.
     """

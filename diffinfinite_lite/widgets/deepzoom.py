@@ -5,7 +5,7 @@ the folder of the pages (set by ``book/_ext/offline.py``, which knows that folde
 nothing). Pages reach it by the relative address ``_assets/``, also from ``file://``. Without the variable, as in
 JupyterLab, the picture is put into the output itself, at most `INLINE` px a side.
 
-Pyramids are made by `pipelines.pyramid`, tiles by `pipelines.deep_zoom`; the viewer is OpenSeadragon, see
+Pyramids are made by `pipelines.pyramid`, tiles by `pipelines.dzi`; the viewer is OpenSeadragon, see
 `openseadragon`. The controls around it are in ``deepzoom.js`` beside this module.
 """
 
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.encoding import data_uri, encode
+from ..data.encoding import data_uri, encode_for_web
 from ..labels import LABEL_COLOURS, LABELS
-from ..pipelines.deep_zoom import write_deep_zoom
+from ..pipelines.dzi import write_dzi
 from ..pipelines.pyramid import pyramid
 from . import openseadragon
 from .pictures import check_name, fill
@@ -97,7 +97,7 @@ def _write_tiles(pictures: Mapping[str, np.ndarray], name: str, pages: Path, lib
     """Write tiles and the viewer's script beside the pages; returns where a page finds them, for the viewer."""
     sources: dict[str, object] = {"library": f"{ADDRESS}/{library.name}"}
     for key, picture in pictures.items():
-        about = write_deep_zoom(pyramid(picture), pages, f"{name}-{key}", quality=QUALITY)
+        about = write_dzi(pyramid(picture), pages, f"{name}-{key}", quality=QUALITY)
         sources[key] = {"Image": {**about, "Url": f"{ADDRESS}/{name}-{key}_files/"}}
     shutil.copy(library, pages / library.name)
     return sources
@@ -108,8 +108,8 @@ def _inline(pictures: Mapping[str, np.ndarray]) -> tuple[dict, int]:
     sources = {}
     for key, picture in pictures.items():
         level = next(level for level in pyramid(picture) if max(level.shape[:2]) <= INLINE)
-        kind, options = ("png", {"bits": 4, "optimize": True}) if level.ndim == 2 else ("jpeg", {"quality": QUALITY})
-        sources[key] = {"type": "image", "url": data_uri(encode(level, kind, **options), kind)}
+        kind, data = encode_for_web(level, QUALITY)
+        sources[key] = {"type": "image", "url": data_uri(data, kind)}
     return sources, level.shape[1]
 
 

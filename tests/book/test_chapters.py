@@ -1,6 +1,11 @@
 """Every chapter runs from top to bottom, solutions included, with small parameters."""
 
+import ast
+import importlib
+import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
@@ -47,6 +52,28 @@ def test_chapter_runs(chapter, tmp_path):
         progress_bar=False,
         execution_timeout=600,
     )
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_chapter_uses_names_that_exist(chapter):
+    """In a moment, what a run finds after minutes: undefined names, and names that a module of the library lacks."""
+    cells = [cell.source for cell in jupytext.read(chapter).cells if cell.cell_type == "code"]
+    code = re.sub(r"^\s*[%!].*$", "", "\n".join(cells), flags=re.MULTILINE)
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "--config", "builtins=['display']"]
+    done = subprocess.run([*ruff, "--output-format", "concise", "-"], input=code, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    modules, tree = {}, list(ast.walk(ast.parse(code)))
+    for node in tree:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("diffinfinite_lite"):
+            for alias in node.names:
+                found = importlib.import_module(node.module)
+                if hasattr(found, "__path__") and not hasattr(found, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
+                value = getattr(found, alias.name)
+                modules |= {alias.asname or alias.name: value} if inspect.ismodule(value) else {}
+    for node in tree:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert hasattr(modules[node.value.id], node.attr), f"{node.value.id} has no {node.attr}"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)

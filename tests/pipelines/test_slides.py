@@ -12,7 +12,7 @@ from PIL import Image
 from diffinfinite_lite import generate
 from diffinfinite_lite.labels import LABEL_COLOURS
 from diffinfinite_lite.pipelines import slide, slide_files
-from diffinfinite_lite.pipelines.deep_zoom import write_deep_zoom
+from diffinfinite_lite.pipelines.dzi import write_dzi
 from diffinfinite_lite.pipelines.pyramid import halve, halve_mask, halve_picture, pyramid
 from diffinfinite_lite.pipelines.slide_files import read_levels, write_image, write_mask
 
@@ -108,7 +108,7 @@ def test_levels_are_read_from_the_file_and_go_on_to_one_pixel(folder):
 
 def test_deep_zoom_tiles_cover_the_slide(folder, tmp_path):
     with read_levels(folder / "image.ome.tif") as levels:
-        write_deep_zoom(levels, tmp_path, "image", quality=90)
+        write_dzi(levels, tmp_path, "image", quality=90)
     assert 'Height="1301"' in (text := (tmp_path / "image.dzi").read_text()) and 'Width="700"' in text
     picture, levels = smooth(*SIZE), range(11, -1, -1)
     for level in levels:
@@ -128,8 +128,8 @@ def test_deep_zoom_tiles_cover_the_slide(folder, tmp_path):
 def test_one_deep_zoom_of_a_mask_and_of_its_file(folder, tmp_path):
     """The viewer of a page and a slide file halve a mask in the same way."""
     with read_levels(folder / "mask.ome.tif") as levels:
-        write_deep_zoom(levels, tmp_path, "file")
-    write_deep_zoom(pyramid(np.load(folder / "labels.npy")), tmp_path, "array")
+        write_dzi(levels, tmp_path, "file")
+    write_dzi(pyramid(np.load(folder / "labels.npy")), tmp_path, "array")
     for path in (tmp_path / "array_files").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "file_files" / path.relative_to(tmp_path / "array_files")).read_bytes()
 

@@ -1,4 +1,4 @@
-r"""Deep Zoom: a picture of any size as many small files, of which a browser fetches those that are on the screen.
+r"""Deep Zoom images (DZI): a picture of any size as many small files, of which a browser fetches those on the screen.
 
 ``NAME.dzi`` says how large the picture is. The tiles lie in ``NAME_files/LEVEL/COLUMN_ROW.jpeg`` (masks: ``.png``), 254
 px a side and on each inner side one pixel more, which neighbours share, so that a viewer can smooth across the border.
@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..data.encoding import encode
+from ..data.encoding import encode_for_web
 
 TILE, OVERLAP = 254, 1  # px
 NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
@@ -30,7 +30,7 @@ class Level(Protocol):
     def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray: ...
 
 
-def write_deep_zoom(levels: Iterable[Level], folder: str | Path, name: str, *, quality: int = 85) -> dict:
+def write_dzi(levels: Iterable[Level], folder: str | Path, name: str, *, quality: int = 85) -> dict:
     """Write ``NAME.dzi`` and the tiles in ``NAME_files``; tiles of an earlier picture of that name are removed.
 
     Parameters
@@ -45,8 +45,7 @@ def write_deep_zoom(levels: Iterable[Level], folder: str | Path, name: str, *, q
     """
     levels, folder = iter(levels), Path(folder)
     full = next(levels)
-    (height, width), is_mask = full.shape[:2], len(full.shape) == 2
-    kind, options = ("png", {"bits": 4, "optimize": True}) if is_mask else ("jpeg", {"quality": quality})
+    height, width = full.shape[:2]
     shutil.rmtree(folder / f"{name}_files", ignore_errors=True)
     numbers = range((max(height, width) - 1).bit_length(), -1, -1)
     for number, level in zip(numbers, chain([full], levels), strict=True):
@@ -54,7 +53,7 @@ def write_deep_zoom(levels: Iterable[Level], folder: str | Path, name: str, *, q
         place.mkdir(parents=True)
         for row, rows in enumerate(_regions(level.shape[0])):
             for column, columns in enumerate(_regions(level.shape[1])):
-                tile = encode(np.asarray(level[rows, columns]), kind, **options)
+                kind, tile = encode_for_web(np.asarray(level[rows, columns]), quality)
                 (place / f"{column}_{row}.{kind}").write_bytes(tile)
     (folder / f"{name}.dzi").write_text(
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Image xmlns="{NAMESPACE}" Format="{kind}" Overlap="{OVERLAP}" '

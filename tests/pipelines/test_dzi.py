@@ -9,7 +9,7 @@ from openslide.deepzoom import DeepZoomGenerator
 from PIL import Image
 
 from diffinfinite_lite.labels import LABEL_COLOURS
-from diffinfinite_lite.pipelines.deep_zoom import OVERLAP, TILE, write_deep_zoom
+from diffinfinite_lite.pipelines.dzi import OVERLAP, TILE, write_dzi
 from diffinfinite_lite.pipelines.pyramid import pyramid
 
 SHAPE = (300, 523)
@@ -31,7 +31,7 @@ def mask():
 def test_tiles_are_those_of_openslide(shape, picture, tmp_path):
     picture = picture[: shape[0], : shape[1]]
     oracle = DeepZoomGenerator(ImageSlide(Image.fromarray(picture)), TILE, OVERLAP)
-    write_deep_zoom(pyramid(picture), tmp_path, "p")
+    write_dzi(pyramid(picture), tmp_path, "p")
     levels = sorted(int(folder.name) for folder in (tmp_path / "p_files").iterdir())
     assert levels == list(range(oracle.level_count))
     for level in levels:
@@ -52,7 +52,7 @@ def test_tiles_are_those_of_openslide(shape, picture, tmp_path):
 
 
 def test_mask_tiles_hold_the_labels_in_their_colours(mask, tmp_path):
-    about = write_deep_zoom(pyramid(mask), tmp_path, "m")
+    about = write_dzi(pyramid(mask), tmp_path, "m")
     whole = np.zeros(SHAPE, np.uint8)
     for path in (tmp_path / "m_files/10").iterdir():
         column, row = map(int, path.stem.split("_"))
@@ -76,18 +76,18 @@ def test_only_the_regions_of_tiles_are_read(mask, tmp_path):
             assert max(part.shape) <= TILE + 2 * OVERLAP
             return part
 
-    write_deep_zoom(map(Read, pyramid(mask)), tmp_path, "read")
-    write_deep_zoom(pyramid(mask), tmp_path, "array")
+    write_dzi(map(Read, pyramid(mask)), tmp_path, "read")
+    write_dzi(pyramid(mask), tmp_path, "array")
     for path in (tmp_path / "array_files").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "read_files" / path.relative_to(tmp_path / "array_files")).read_bytes()
 
 
 def test_earlier_tiles_are_removed(picture, tmp_path):
-    write_deep_zoom(pyramid(picture), tmp_path, "p")
-    write_deep_zoom(pyramid(picture[:100, :100]), tmp_path, "p")
+    write_dzi(pyramid(picture), tmp_path, "p")
+    write_dzi(pyramid(picture[:100, :100]), tmp_path, "p")
     assert sorted(int(folder.name) for folder in (tmp_path / "p_files").iterdir()) == list(range(8))
 
 
 def test_levels_that_do_not_reach_one_pixel_are_refused(picture, tmp_path):
     with pytest.raises(ValueError):
-        write_deep_zoom([picture], tmp_path, "p")
+        write_dzi([picture], tmp_path, "p")
