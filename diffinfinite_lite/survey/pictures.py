@@ -27,8 +27,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from statsmodels.stats.proportion import proportion_confint
 
-from ..data.stain import optical_density
-
 SIDES = {"small": 208, "large": 416}  # px
 QUALITY = 90
 MAX_SIGMA = 1.0  # px
@@ -88,7 +86,7 @@ def numbers(rgb: np.ndarray) -> tuple[float, float, float, float, float]:
     values = rgb.astype(np.float32)
     grey, contrast = values.mean(axis=2), float(values.mean(axis=2).std())
     fine = float((grey - gaussian_filter(grey, 1)).std())
-    glass = float((optical_density(rgb, white=255).mean(axis=2) < GLASS).mean())
+    glass = float((-np.log((values + 1) / 256)).mean(axis=2).__lt__(GLASS).mean())
     redness = float((values[..., 0] - values[..., 2]).mean())
     return float(grey.mean()), contrast, redness, glass, fine / contrast if contrast else 0.0
 
