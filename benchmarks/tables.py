@@ -191,6 +191,26 @@ def table_2(train: Sequence[Tile], test: Sequence[Tile], synthetic: Pairs, other
     return paper_tables.table2(*plain, settings)
 
 
+def published(count: int, rng: np.random.Generator) -> list[Tensor]:
+    """Random tiles of the synthetic patches that the paper's authors published, stain-normalised."""
+    patches = catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True)
+    tiles = [tile for patch in patches for tile in cut_canvas(to_rgb(patch.image), (TILE, TILE))]
+    return [to_tensor(np.ascontiguousarray(tiles[i])) for i in rng.permutation(len(tiles))[:count]]
+
+
+def write(tables: Sequence[paper_tables.Table], result: Mapping) -> str:
+    """Write all that was measured as JSON and the tables as Markdown; returns the Markdown."""
+    weights = result["settings"]["weights"]["image"][:12]
+    lines = [
+        "# The paper's tables, filled by the shipped model\n",
+        f"`{result['command']}`, image weights `{weights}`, windows of {trained_patch()} px.\n",
+        *(table.markdown() for table in tables),
+    ]
+    (OUT / "tables.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (OUT / "tables.md").write_text("\n".join(lines), encoding="utf-8")
+    return "\n".join(lines)
+
+
 def main(
     tiles: int = 32,
     steps: int = 20,
@@ -221,12 +241,6 @@ def main(
         make(canvases, large, prompts, name, **options | {"sampler": name}) for name in ("diffcollage", "mixture")
     )
     b, c, d = cut(b_pairs), cut(c_pairs), cut(collage)
-    authors = [
-        tile
-        for patch in catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True)
-        for tile in cut_canvas(to_rgb(patch.image), (TILE, TILE))
-    ]
-    authors = [to_tensor(np.ascontiguousarray(authors[i])) for i in rng.permutation(len(authors))[:tiles]]
     images = {
         "DiffInfinite (a)": a[0],
         "DiffCollage": d[0],
@@ -234,7 +248,7 @@ def main(
         "DiffInfinite (b)": b[0],
         "DiffInfinite (c)": c[0],
         "DiffInfinite (b) & (c)": b[0][::2] + c[0][1::2],
-        paper_tables.PUBLISHED: authors,
+        paper_tables.PUBLISHED: published(tiles, rng),
         paper_tables.REAL: [tile.image for tile in train[:tiles]],
     }
     real = extractor([tile.image for tile in test])
@@ -280,18 +294,9 @@ def main(
     ]
     command = f"python benchmarks/tables.py --tiles {tiles} --steps {steps} --solver {solver}"
     command += f" --train-tiles {train_tiles} --peers {peers}"
-    text = "\n".join(
-        [
-            "# The paper's tables, filled by the shipped model\n",
-            f"`{command}`, image weights `{settings['weights']['image'][:12]}`, windows of {trained_patch()} px.\n",
-            *(table.markdown() for table in found),
-        ]
-    )
     result = {"settings": settings, "command": command, "tables": [vars(table) for table in found]}
     result |= {"fidelity": quality, "memorisation": memory, "long_range": reach}
-    (OUT / "tables.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (OUT / "tables.md").write_text(text, encoding="utf-8")
-    typer.echo(text)
+    typer.echo(write(found, result))
 
 
 if __name__ == "__main__":

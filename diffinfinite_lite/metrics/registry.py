@@ -35,7 +35,7 @@ BETTER = {
     "real": "as Real is best, far below copies",
     "same": "as Real is best",
     "one": "1 without traces",
-    "none": "larger: hangs together farther",
+    "none": "larger: correlated over a longer distance",
 }
 SHARE = (0.0, 1.0)
 POSITIVE = (0.0, math.inf)

@@ -7,7 +7,7 @@ r"""Spatial realism: what features of single patches cannot see. Images and mask
 - *Masks.* Fractions of labels (Fig. 8), sizes of connected regions, boundary per area.
 - *Long range.* With :math:`\tilde x` the image less its mean, the radial autocorrelation is
   :math:`\rho(r) = \langle \tilde x(p)\,\tilde x(p + d) \rangle_{|d| = r} / \langle \tilde x^2 \rangle`; the
-  length is where it first falls below 1/e. A sampler whose windows know nothing of each other cannot hold
+  length is where it first falls below 1/e. A plan whose windows know nothing of each other cannot hold
   :math:`\rho` up beyond its patch; the paper claims up to twice the patch for random patches (App. D,
   Fig. 11).
 """

@@ -3,7 +3,7 @@
 *Tissue* is the haematoxylin density averaged over cells of 8 px: single pixels measure nuclei, cells their arrangement.
 Tiles and canvases have a correlation length, and steps at the latent grid that should not differ from steps elsewhere.
 Masks have shares of labels (Fig. 8), boundaries and regions. A canvas that was painted by windows may have seams at the
-lines where these met, and may or may not hang together beyond one window.
+lines where these met, and its tissue may or may not be correlated beyond one window.
 """
 
 from __future__ import annotations

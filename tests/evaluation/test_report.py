@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.tiles import to_rgb
 from diffinfinite_lite.evaluation import rows
-from diffinfinite_lite.evaluation.inputs import Sources, TileSet, cut_canvas, read_run, read_tiles
+from diffinfinite_lite.evaluation.inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles
 from diffinfinite_lite.evaluation.page import headline
 from diffinfinite_lite.evaluation.report import evaluate, evaluate_run, failures, measure_files, write_report
 from diffinfinite_lite.evaluation.rows import Draws, row
@@ -311,7 +311,7 @@ def masks(seed, count=20, size=64):
     return [(gaussian_filter(rng.normal(size=(size, size)), 6) > 0).astype(int) * 2 + 1 for _ in range(count)]
 
 
-def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
+def canvas(plan="sliding-window", patch=64, size=320, seam=0.0):
     """A canvas of pink tissue whose long range is known, with a step at every line where windows meet."""
     rng = np.random.default_rng(0)
     field = gaussian_filter(rng.normal(size=(size, size)), 40)
@@ -319,7 +319,7 @@ def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
     for line in window_lines(find_plan("sliding-window"), (size // 8, size // 8), patch // 8).rows:
         image[8 * line :] += seam
     image = np.stack([image - 0.1, image - 0.4, image + 0.1]) / 2
-    run = {"size": [size, size], "sampler": sampler, "patch": patch, "context": "normal", "steps": 2, "seed": 0}
+    run = {"size": [size, size], "plan": plan, "patch": patch, "context": "normal", "steps": 2, "seed": 0}
     return Pair(to_rgb(torch.from_numpy(image)), masks(1, 1, size)[0].astype(np.uint8), [], run)
 
 
@@ -507,6 +507,17 @@ def test_corrupt_files_are_left_out_and_said(tmp_path):
         path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="synthetic: expected readable pictures, got 16"):
         measure(real, made)
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    """Its plan was called sampler."""
+    canvas("multidiffusion", size=128).save(tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    run = json.loads(file.read_text())
+    run["sampler"] = run.pop("plan")
+    file.write_text(json.dumps(run))
+    found, now = (painted_canvas(pair) for pair in (read_run(file), canvas("multidiffusion", size=128)))
+    assert (found.rows, found.columns, found.patch) == (now.rows, now.columns, 64) and found.fixed
 
 
 def test_bad_runs_are_a_sentence(tmp_path):
