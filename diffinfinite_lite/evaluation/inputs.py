@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb
+from ..pipelines.config import rename_keys
 from ..pipelines.pair import Pair
 
 _GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B")
@@ -98,9 +99,10 @@ def read_run(file: str | Path) -> Pair:
         raise ValueError(f"expected the run.json of a generated canvas, got {file}")
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
+        run = rename_keys(run) if isinstance(run, dict) else run
     except ValueError as error:
         raise ValueError(f"expected a run.json, got {file} ({error})") from error
-    missing = [key for key in ("size", "sampler", "patch") if not isinstance(run, dict) or key not in run]
+    missing = [key for key in ("size", "plan", "patch") if not isinstance(run, dict) or key not in run]
     if missing:
         raise ValueError(f"expected a run.json with {', '.join(missing)} in it, got {file}")
     image, mask = read_rgb(file.with_name("image.png")), read_mask(file.with_name("mask.png"))

@@ -156,7 +156,7 @@ def evaluate_run(
         size, tiles = list(pair.image.shape[:2]), []
         result = {"counts": _counts(real, tiles, train), "size": size, "rows": [], "nearest": [], "notes": notes}
     result["rows"] += canvas_rows(pair, result["notes"]) + mask_rows(real_masks, [pair.mask], generator)
-    keys = ("context", "size", "sampler", "solver", "steps", "omega", "seed", "patch")
+    keys = ("context", "size", "plan", "solver", "steps", "omega", "seed", "patch")
     result["run"] = {key: pair.run[key] for key in keys if key in pair.run}
     return result, tiles
 

@@ -39,22 +39,22 @@ def tissue(image: Tensor) -> np.ndarray:
 
 
 def window_lines(
-    sampler: str, size: tuple[int, int], patch: int, stride: int | None = None
+    plan: str, size: tuple[int, int], patch: int, stride: int | None = None
 ) -> tuple[list[int], list[int]]:
-    """Lines in px where windows of a sampler begin or end, inside an image of (H, W) px.
+    """Lines in px where windows of a plan begin or end, inside an image of (H, W) px.
 
     Plans whose windows move at every level have no such lines: for them a grid of windows from the corner on is taken,
-    whose lines a good sampler leaves no trace of either.
+    whose lines a good plan leaves no trace of either.
 
     >>> window_lines("sliding-window", (256, 128), 128)
     ([64, 128, 192], [])
     """
     canvas, window = tuple(side // CELL_PX for side in size), patch // CELL_PX
-    if sampler in FREE:
+    if plan in FREE:
         return tuple(list(range(patch, side, patch)) for side in size)
     rows, columns = set(), set()
-    plan = find_plan(sampler, stride and stride // CELL_PX)
-    views = plan(tuple(max(side, window) for side in canvas), window, torch.Generator().manual_seed(0))
+    draw = find_plan(plan, stride and stride // CELL_PX)
+    views = draw(tuple(max(side, window) for side in canvas), window, torch.Generator().manual_seed(0))
     for view, _ in views:
         rows |= {view.top, view.top + view.height}
         columns |= {view.left, view.left + view.width}
@@ -126,13 +126,13 @@ def canvas_rows(pair: Pair, notes: list[str]) -> list[dict]:
     pair : image, mask and the run that made them
     notes : takes a sentence on everything that could not be measured
     """
-    image, patch, sampler = to_tensor(pair.image), pair.run["patch"], pair.run["sampler"]
+    image, patch, plan = to_tensor(pair.image), pair.run["patch"], pair.run["plan"]
     cells, rows = tissue(image), []
-    lines = window_lines(sampler, pair.image.shape[:2], patch, pair.run.get("stride"))
+    lines = window_lines(plan, pair.image.shape[:2], patch, pair.run.get("stride"))
 
     def seams() -> dict:
         seam = spatial.seam_statistic(image.numpy(), *lines)
-        where = f"at lines of a {patch}-px grid (windows move)" if sampler in FREE else "where windows meet"
+        where = f"at lines of a {patch}-px grid (windows move)" if plan in FREE else "where windows meet"
         about = f"steps {where} over steps elsewhere, p = {seam.p_value:.2g} under shifts"
         return row("seams", NAME, about, "one", seam.ratio) | {"p": round(seam.p_value, 4)}
 

@@ -38,12 +38,12 @@ class Workers:
     denoiser : the same denoiser here, which says what batches are like and which settings workers must have
     build : called once in every worker process with the worker's number, 0, 1, ..., returns its denoiser; has to be
         picklable. Numbers count the workers of a local cluster, one per GPU for example; on other clusters it is 0
-    scheduler : address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``
-    workers : without a scheduler, how many processes to start on this machine
+    cluster : address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``
+    workers : without a cluster, how many processes to start on this machine
 
     Raises
     ------
-    ValueError : neither a scheduler nor a worker is asked for, or (while sampling) a worker has other weights.
+    ValueError : neither a cluster nor a worker is asked for, or (while sampling) a worker has other weights.
     OSError : no scheduler or no worker answers, or (while sampling) none is left.
     """
 
@@ -52,23 +52,23 @@ class Workers:
         denoiser: Any,
         build: Callable[[int], Any],
         *,
-        scheduler: str | None = None,
+        cluster: str | None = None,
         workers: int | None = None,
     ) -> None:
-        if (scheduler is None) == (workers is None) or (workers is not None and workers < 1):
+        if (cluster is None) == (workers is None) or (workers is not None and workers < 1):
             raise ValueError(
-                "expected the address of a scheduler or a number of workers from 1, "
-                f"got scheduler={scheduler} and workers={workers}"
+                "expected the address of a cluster or a number of workers from 1, "
+                f"got cluster={cluster} and workers={workers}"
             )
         self.alphas_cumprod, self.batch_size = denoiser.alphas_cumprod, denoiser.batch_size
         self.settings, self.ledger = denoiser.settings, denoiser.ledger
-        self._build, self._scheduler, self._workers = build, scheduler, workers
+        self._build, self._address, self._workers = build, cluster, workers
 
     def __enter__(self) -> Workers:
         from distributed import Client, LocalCluster
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence here
-        if self._scheduler is None:
+        if self._address is None:
             self._cluster = LocalCluster(
                 n_workers=self._workers, threads_per_worker=1, dashboard_address=":0", memory_limit=None
             )
@@ -76,14 +76,14 @@ class Workers:
             return self
         self._cluster = None
         try:
-            self._client = Client(self._scheduler, timeout=PATIENCE)
+            self._client = Client(self._address, timeout=PATIENCE)
         except (OSError, ValueError, TimeoutError) as error:
-            raise OSError(f"expected a Dask scheduler at {self._scheduler}, got no answer in {PATIENCE} s") from error
+            raise OSError(f"expected a Dask scheduler at {self._address}, got no answer in {PATIENCE} s") from error
         try:
             self._client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError as error:
             self._client.close()
-            raise OSError(f"expected a worker at {self._scheduler}, found none in {PATIENCE} s") from error
+            raise OSError(f"expected a worker at {self._address}, found none in {PATIENCE} s") from error
         return self
 
     def __exit__(self, *_: object) -> None:

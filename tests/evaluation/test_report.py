@@ -242,7 +242,7 @@ def masks(seed, count=20, size=64):
     return [(gaussian_filter(rng.normal(size=(size, size)), 6) > 0).astype(int) * 2 + 1 for _ in range(count)]
 
 
-def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
+def canvas(plan="sliding-window", patch=64, size=320, seam=0.0):
     """A canvas of pink tissue whose long range is known, with a step at every line where windows meet."""
     rng = np.random.default_rng(0)
     field = gaussian_filter(rng.normal(size=(size, size)), 40)
@@ -250,7 +250,7 @@ def canvas(sampler="sliding-window", patch=64, size=320, seam=0.0):
     for line in spatial_rows.window_lines("sliding-window", (size, size), patch)[0]:
         image[line:] += seam
     image = np.stack([image - 0.1, image - 0.4, image + 0.1]) / 2
-    run = {"size": [size, size], "sampler": sampler, "patch": patch, "context": "normal", "steps": 2, "seed": 0}
+    run = {"size": [size, size], "plan": plan, "patch": patch, "context": "normal", "steps": 2, "seed": 0}
     return Pair(to_rgb(torch.from_numpy(image)), masks(1, 1, size)[0].astype(np.uint8), [], run)
 
 
@@ -270,7 +270,7 @@ def test_a_canvas_with_and_without_seams(tmp_path):
     assert failures(cut, {"seams": (None, 1.1)}) and not failures(clean, {"seams": (None, 1.1)})
     assert "no real tiles" in clean["notes"][0]
     page = write_report(clean, tmp_path, None, [], title="Canvas", pair=canvas()).read_text()
-    assert "sampler sliding-window" in page and page.count("<img ") == 2 and "carcinoma" in page
+    assert "plan sliding-window" in page and page.count("<img ") == 2 and "carcinoma" in page
 
 
 def test_long_range_of_a_canvas():
@@ -386,7 +386,7 @@ def test_two_folders_and_a_canvas_from_disk(tmp_path):
     pair = canvas(size=128)
     pair.save(tmp_path / "run")
     result, shown = measure(real, None, tmp_path / "run" / "run.json")
-    assert result["counts"]["synthetic"] == 16 and result["run"]["sampler"] == "sliding-window"
+    assert result["counts"]["synthetic"] == 16 and result["run"]["plan"] == "sliding-window"
     np.testing.assert_array_equal(shown["pair"].mask, pair.mask)
     write_report(result, tmp_path / "card", **shown)
     for arguments in ((real, None), (None, made), (real, made, tmp_path / "run" / "run.json")):
@@ -455,7 +455,7 @@ def test_bad_runs_are_a_sentence(tmp_path):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(file.with_name("image.png"))
     with pytest.raises(ValueError, match=r"of \[128, 128\] px, got \[64, 64\]"):
         read_run(file)
-    for text, words in (("[]", "with size, sampler, patch in it"), ("x", "expected a run.json, got")):
+    for text, words in (("[]", "with size, plan, patch in it"), ("x", "expected a run.json, got")):
         file.write_text(text)
         with pytest.raises(ValueError, match=words):
             read_run(file)

@@ -55,7 +55,7 @@ def address():
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_result_is_that_of_one_process(address, plan, tmp_path):
-    with Workers(build(0), build, scheduler=address) as workers:
+    with Workers(build(0), build, cluster=address) as workers:
         many = run(workers, plan=plan, store=tmp_path, scheduler="dpm-solver++")
     one = run(build(0), plan=plan, scheduler="dpm-solver++")
     assert torch.equal(many.canvas.latents[:], one.canvas.latents)
@@ -76,7 +76,7 @@ def test_a_killed_worker_costs_its_windows_only(address, tmp_path):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with Workers(build(0), partial(build, log=str(log)), scheduler=address) as workers:
+    with Workers(build(0), partial(build, log=str(log)), cluster=address) as workers:
         workers.settings |= {"run": "killed"}  # not the denoiser of the tests before, which keeps no log
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Denoiser, "settings", property(lambda self: {}))
@@ -92,7 +92,7 @@ def test_a_killed_worker_costs_its_windows_only(address, tmp_path):
 
 def test_a_worker_with_other_weights_is_refused(address):
     with (
-        Workers(build(0, omega=0.75), build, scheduler=address) as workers,
+        Workers(build(0, omega=0.75), build, cluster=address) as workers,
         pytest.raises(ValueError, match=r"expected the caller's omega on worker .*, got 0.5: all machines need"),
     ):
         run(workers)
@@ -112,13 +112,13 @@ def test_a_scheduler_that_is_not_there_is_refused(monkeypatch):
     for address in (nobody, "carrier-pigeon://loft"):
         with (
             pytest.raises(OSError, match=f"expected a Dask scheduler at {address}, got no answer in 1 s") as caught,
-            Workers(build(0), build, scheduler=address),
+            Workers(build(0), build, cluster=address),
         ):
             pass
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("asked", [{}, {"workers": 0}, {"scheduler": "tcp://a:1", "workers": 2}])
+@pytest.mark.parametrize("asked", [{}, {"workers": 0}, {"cluster": "tcp://a:1", "workers": 2}])
 def test_either_a_scheduler_or_processes(asked):
-    with pytest.raises(ValueError, match="expected the address of a scheduler or a number of workers from 1"):
+    with pytest.raises(ValueError, match="expected the address of a cluster or a number of workers from 1"):
         Workers(build(0), build, **asked)

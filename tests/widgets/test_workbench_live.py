@@ -22,9 +22,9 @@ CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 HEIGHT, WIDTH = 96, 160
 CELLS = [
-    """from diffinfinite_lite.workbench import explore
+    """from diffinfinite_lite.widgets.workbench import explore
 explore((64, 64), steps=2, device="cpu")""",
-    f"""from diffinfinite_lite.workbench import paint
+    f"""from diffinfinite_lite.widgets.workbench import paint
 page = paint(({HEIGHT}, {WIDTH}), device="cpu")
 page""",
     """rows, columns = (page.mask() == 1).nonzero()
