@@ -153,7 +153,7 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
     return tables
 
 
-def windows_per_level(sampler: str, side: int, patch: int, levels: int = 5) -> float:
+def windows_per_level(plan: str, side: int, patch: int, levels: int = 5) -> float:
     """Mean number of network windows a noise level, for a square canvas; `side` and `patch` in latent pixels.
 
     >>> windows_per_level("sliding-window", 128, 64), windows_per_level("diffcollage", 128, 64)
@@ -161,7 +161,7 @@ def windows_per_level(sampler: str, side: int, patch: int, levels: int = 5) -> f
     """
     counts = []
     for level in range(levels):
-        counts.append(len(list(PLANS[sampler]((side, side), patch, torch.Generator().manual_seed(level)))))
+        counts.append(len(list(PLANS[plan]((side, side), patch, torch.Generator().manual_seed(level)))))
     return float(np.mean(counts))
 
 
@@ -169,10 +169,10 @@ def figure3(patch: int = 64, sizes: Sequence[int] = (1, 2, 4, 8), steps: int = 2
     """Fig. 3 as numbers: windows a level and steps one after the other, by size of the canvas in patches."""
     rows = []
     for size in sizes:
-        for sampler in PLANS:
-            count = windows_per_level(sampler, size * patch, patch, levels=2 if size > 4 else 5)
-            rows.append([f"{size * patch * 8} px", sampler, f"{count:.1f}", f"{count * steps:,.0f}", f"{steps}"])
-    columns = ["canvas", "sampler", "windows a level", f"windows of {steps} levels", "one after the other"]
+        for plan in PLANS:
+            count = windows_per_level(plan, size * patch, patch, levels=2 if size > 4 else 5)
+            rows.append([f"{size * patch * 8} px", plan, f"{count:.1f}", f"{count * steps:,.0f}", f"{steps}"])
+    columns = ["canvas", "plan", "windows a level", f"windows of {steps} levels", "one after the other"]
     note = (
         f"Counted from the plans, patch {patch * 8} px as the shipped model's; the paper's patch is 512 px. It shows a "
         "plot without numbers, and counts for DiffCollage the steps of a sliding window that paints outwards, one "
@@ -202,23 +202,23 @@ def figure8(here: Mapping[str, Sequence[float]]) -> Table:
 
 
 def figure11(here: Measured, settings: Mapping) -> Table:
-    """Fig. 11 as numbers: seams and long range by sampler.
+    """Fig. 11 as numbers: seams and long range by plan.
 
     Parameters
     ----------
-    here : sampler -> seams, p, length (px), far (correlation at one to two windows); None where not measured
-    settings : peers, number of canvases of each sampler
+    here : plan -> seams, p, length (px), far (correlation at one to two windows); None where not measured
+    settings : peers, number of canvases of each plan
     """
     count = settings["peers"]
-    columns = ["sampler", "seam ratio", "p", "correlation length, px", "correlation at 1 to 2 windows"]
+    columns = ["plan", "seam ratio", "p", "correlation length, px", "correlation at 1 to 2 windows"]
     rows = [
         [name, *(number(row.get(key)) for key in ("seams", "p", "length")), number(row.get("far"), digits=3)]
         for name, row in here.items()
     ]
     note = (
-        f"Means over {count} {'canvas' if count == 1 else 'canvases'} a sampler, masks and seeds the same in all rows. "
+        f"Means over {count} {'canvas' if count == 1 else 'canvases'} a plan, masks and seeds the same in all rows. "
         "The paper shows one picture a method. A seam ratio of 1 is no seam; for "
-        "samplers whose windows move the lines of a fixed grid are taken. Tissue is compared in cells of 8 px, so that "
+        "plans whose windows move the lines of a fixed grid are taken. Tissue is compared in cells of 8 px, so that "
         "a length near 8 px is no longer than a cell. Part of the correlation is the mask's own, which is the same in "
         f"all rows. '{SHUFFLED}' is the canvas of the row above with its windows in random order: what any row has "
         "more than that is correlation beyond a window."

@@ -70,7 +70,7 @@ SHOWN = {  # the name of a number in the report -> its metric
 @torch.no_grad()
 def reconstruct(images: list[Tensor]) -> list[Tensor]:
     """Each image through encoder and decoder, and through the same rounding to bytes as a generated one."""
-    autoencoder = load_models()[0]
+    autoencoder = load_models().autoencoder
     return [to_tensor(to_rgb(autoencoder.decode(autoencoder.encode(x[None]))[0].clamp(-1, 1))) for x in images]
 
 
@@ -102,7 +102,7 @@ def remembered(name: str, make: Callable[[], dict[str, np.ndarray]], **settings)
         return dict(arrays)
 
 
-def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict[str, list[Tensor]], list]:
+def make_tiles(context: str, count: int, plan: str, **settings) -> tuple[dict[str, list[Tensor]], list]:
     """Tiles (3, TILE, TILE) "generated" one by one and "cut from canvases", and their masks (TILE, TILE).
 
     Masks have seeds 0, 1, ...; the first `CANVASES` of them are painted as canvases too.
@@ -115,7 +115,7 @@ def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict
         mask = make_mask(context, (side, side), seed, settings["precision"])
         made = {"masks": np.stack(cut_canvas(mask, (TILE, TILE))), **one_by_one(mask, context, seed, **settings)}
         if seed < CANVASES:
-            canvas = generate(context, mask, seed=seed, sampler=sampler, **settings)
+            canvas = generate(context, mask, seed=seed, plan=plan, **settings)
             made["cut from canvases"] = np.stack(cut_canvas(canvas.image, (TILE, TILE)))
         return made
 
@@ -123,7 +123,7 @@ def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict
     for seed in range(count):
         if len(masks) >= count:
             break
-        made = remembered(f"{context}-{side}-{seed}", partial(make, seed), sampler=sampler, **settings)
+        made = remembered(f"{context}-{side}-{seed}", partial(make, seed), plan=plan, **settings)
         for name in tiles.keys() & made.keys():
             tiles[name] += [to_tensor(tile) for tile in made[name]]
         masks += list(made["masks"])
@@ -135,7 +135,7 @@ def make_tiles(context: str, count: int, sampler: str, **settings) -> tuple[dict
 def make_mask(context: str, size: tuple[int, int], seed: int, precision: str) -> np.ndarray:
     """Labels (H, W), as `generate` makes them from a context."""
     device = choose_device(None)
-    return generate_mask(load_models()[2].to(device), context, size, seed=seed, precision=precision, device=device)
+    return generate_mask(load_models(device=device).mask, context, size, seed=seed, precision=precision, device=device)
 
 
 def one_by_one(
@@ -156,7 +156,7 @@ def one_by_one(
     uint8 (N, TILE, TILE, 3) as "generated"
     """
     device = choose_device(None)
-    autoencoder, unet, _ = (model.to(device) for model in load_models())
+    autoencoder, unet, _ = load_models(device=device)
     alphas, window = cosine_alphas().to(device), TILE // CELL_PX
     levels = sample(
         Denoiser(guided(unet, autoguidance), alphas, omega=omega, batch_size=16, precision=precision),
@@ -278,7 +278,7 @@ def sensitivity(steps: int) -> dict:
     changed = mask.copy()
     changed[:, 784:] = 3
     before, after = (
-        generate("squamous", m, steps=steps, solver="dpm-solver++", sampler="sliding-window").image.astype(float)
+        generate("squamous", m, steps=steps, solver="dpm-solver++", plan="sliding-window").image.astype(float)
         for m in (mask, changed)
     )
     difference = np.abs(before - after).mean(axis=2)
@@ -419,7 +419,7 @@ def figures(result: dict) -> str:
     lines = [
         f"Measured on {count * len(CONTEXTS):,} generated tiles of {TILE} px, {count} of each context, made one by "
         f"one ({options['steps']} {options['solver']} steps, ω = {options['omega']:g}, {options['precision']}), and on "
-        f"{result['settings']['cut']:,} cut from canvases ({options['sampler']}) of the same masks. Image weights "
+        f"{result['settings']['cut']:,} cut from canvases ({options['plan']}) of the same masks. Image weights "
         f"{named(result['settings']['weights'])}. The model reaches {sum(reached)} of {len(reached)} bars (✓ reached, "
         "✗ missed, – no bar):",
         "",
@@ -453,7 +453,7 @@ def main(
     per_context: int = 400,
     steps: int = 20,
     solver: str = "dpm-solver++",
-    sampler: str = "mixture",
+    plan: str = "mixture",
     omega: float = 0.0,
     autoguidance: float = 0.0,
     precision: str = FASTEST,
@@ -465,7 +465,7 @@ def main(
     """
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    sampling = {"steps": steps, "solver": solver, "sampler": sampler, "omega": omega}
+    sampling = {"steps": steps, "solver": solver, "plan": plan, "omega": omega}
     sampling |= {"autoguidance": autoguidance, "precision": precision}
     real_tiles = read_real(rng)
     single_test, single_train = real_tiles["test clusters"], real_tiles["train clusters"]

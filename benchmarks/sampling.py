@@ -164,15 +164,15 @@ def distance(px: int, steps: int) -> dict | None:
     extractor, side = efficientnet_features(), trained_patch()
     real = extractor(tile.image for tile in catalog.load("lc25000-lung", "test", normalised=True))
     standardise = Standardiser.fit(real)
-    real, masks = standardise(real), [(c, generate_mask(load_models()[2], c, (px, px))) for c in CONTEXTS]
+    real, masks = standardise(real), [(c, generate_mask(load_models().mask, c, (px, px))) for c in CONTEXTS]
     ways = {
         "published": ("random-patch", "per-label"),
         "ours": ("torus-grid", "dense"),
         "default": ("mixture", "dense"),
     }
     found: dict = {"px": px, "steps": steps, "tiles": len(masks) * (px // side) ** 2}
-    for name, (sampler, conditioning) in ways.items():
-        settings = {"steps": steps, "omega": 1.0, "sampler": sampler, "conditioning": conditioning}
+    for name, (plan, conditioning) in ways.items():
+        settings = {"steps": steps, "omega": 1.0, "plan": plan, "conditioning": conditioning}
         pictures = (generate(c, mask, solver="dpm-solver++", **settings).image for c, mask in masks)
         tiles = [to_tensor(tile.copy()) for picture in pictures for tile in cut_canvas(picture, (side, side))]
         to_real, generator = partial(frechet_distance, real), np.random.default_rng(0)
@@ -213,7 +213,7 @@ def pair_end_to_end(px: int, steps: int) -> dict:
         network.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(inputs[0].shape))
         for network, seen in zip(networks, shapes, strict=True)
     ]
-    settings = {"steps": steps, "solver": "dpm-solver++", "batch_size": 32}
+    settings = {"steps": steps, "solver": "dpm-solver++", "batch_size": 32, "device": "cpu"}  # where the hooks are
     generate("adenocarcinoma", size=(64, 64), **settings | {"steps": 1})  # imports are the process's, not the pair's
     for seen in shapes:
         seen.clear()

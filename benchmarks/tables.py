@@ -125,14 +125,14 @@ def shuffled(pair: Pair) -> Pair:
 
 
 def figure_11(c: Sequence[Pair], others: Mapping[str, Sequence[Pair]], peers: int, **options) -> dict[str, dict]:
-    """Each sampler on the masks and seeds of the first `peers` canvases of (c)."""
+    """Each plan on the masks and seeds of the first `peers` canvases of (c)."""
     prompts = [(pair.run["context"], pair.mask) for pair in c[:peers]]
     slow = {
-        sampler: make(peers, TILE * SIDE, prompts, sampler, **options | {"sampler": sampler})
-        for sampler in ("sliding-window", "multidiffusion")
+        plan: make(peers, TILE * SIDE, prompts, plan, **options | {"plan": plan})
+        for plan in ("sliding-window", "multidiffusion")
     }
     made = {"random-patch": c[:peers], paper_tables.SHUFFLED: [shuffled(pair) for pair in c[:peers]]}
-    made |= slow | {sampler: pairs[:peers] for sampler, pairs in others.items()}
+    made |= slow | {plan: pairs[:peers] for plan, pairs in others.items()}
     return {name: long_range(pairs) for name, pairs in made.items()}
 
 
@@ -223,7 +223,7 @@ def main(
 ) -> None:
     """Generate, measure, write; about ten minutes on two cores, most of them for the peers.
 
-    --tiles a row, a multiple of 16; --train-tiles real ones at most; --peers canvases a sampler in Fig. 11;
+    --tiles a row, a multiple of 16; --train-tiles real ones at most; --peers canvases a plan in Fig. 11;
     --nct, --crc, --pcam: folders of the full public sets.
     """
     if tiles < SIDE * SIDE or tiles % (SIDE * SIDE):
@@ -231,14 +231,14 @@ def main(
     OUT.mkdir(exist_ok=True)
     rng, extractor = np.random.default_rng(0), efficientnet_features()
     test, train = real_tiles("test"), real_tiles("train", train_tiles)
-    options = {"steps": steps, "solver": solver, "sampler": "random-patch"}
+    options = {"steps": steps, "solver": solver, "plan": "random-patch"}
     large, canvases = TILE * SIDE, tiles // (SIDE * SIDE)
     a = cut(make(tiles, TILE, None, "(a)", **options))
     b_pairs = make(canvases, large, real_masks(test, canvases, rng), "(b)", **options)
     c_pairs = make(canvases, large, None, "(c)", **options)
     prompts = [(pair.run["context"], pair.mask) for pair in c_pairs]
     collage, mixture = (
-        make(canvases, large, prompts, name, **options | {"sampler": name}) for name in ("diffcollage", "mixture")
+        make(canvases, large, prompts, name, **options | {"plan": name}) for name in ("diffcollage", "mixture")
     )
     b, c, d = cut(b_pairs), cut(c_pairs), cut(collage)
     images = {

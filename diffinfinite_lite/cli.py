@@ -1,22 +1,64 @@
 """The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
 
-No logic of its own, one sentence per error.
+A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
+`inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
+is one sentence and exit code 1; `diffinfinite --debug` shows the traceback. What takes long to import is imported when
+a command needs it, so that help and lists of data come at once.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from tqdm import tqdm
 
-from . import options
-from .slide_command import slide
+from . import __version__
+
+if TYPE_CHECKING:
+    from .pipelines.config import SamplingConfig
+
+DEBUG = "DIFFINFINITE_DEBUG"  # environment variable, which the processes that a command starts inherit
+RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
+
+Out = Annotated[Path, typer.Option(help="Folder for the result.")]
+Context = Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")]
+Mask = Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")]
+Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
+Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier result.")]
+Runs = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
+
+
+class Command(typer.core.TyperCommand):
+    """A command that says what an option of an earlier version is called now."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        for old, new in RENAMED_OPTIONS.items():
+            if any(arg == old or arg.startswith(f"{old}=") for arg in args):
+                ctx.fail(f"No such option: {old}. It is called {new} now.")
+        return super().parse_args(ctx, args)
+
+
+class Group(typer.core.TyperGroup):
+    """The commands of `diffinfinite`; those that sample get their options when one of them is called."""
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, typer.main.get_command(sampling_app(name)) if name in SAMPLING else command, rest
+
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,131 +68,197 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
-app.command()(slide)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.callback()
-def _settings(debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+def _global_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     if debug:
-        os.environ["DIFFINFINITE_DEBUG"] = "1"
+        os.environ[DEBUG] = "1"
 
 
-@app.command()
+def sampling_options(config: type[SamplingConfig], *, unset: bool = False) -> list[inspect.Parameter]:
+    """The fields of a configuration as parameters that typer makes options of.
+
+    Parameters
+    ----------
+    unset : every default is None, which leaves a setting to the command; else it is that of the field
+    """
+    types, parameters = get_type_hints(config), []
+    for field in fields(config):
+        about, choices = field.metadata.get("help", ""), field.metadata.get("choices")
+        flag = f"--{(field.metadata.get('flag') or field.name).replace('_', '-')}"
+        kind = types[field.name]
+        if kind is bool:
+            flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        if choices:
+            about = f"{about} One of {', '.join(choices)}."
+        annotation = Annotated[kind | None if unset else kind, typer.Option(flag, help=about)]
+        default = None if unset else field.default
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    return parameters
+
+
+def sampling_app(name: str, config: type[SamplingConfig] | None = None) -> typer.Typer:
+    """One of the commands in `SAMPLING` with an option for every field of a configuration, `SamplingConfig` by default.
+
+    `edit` leaves to the run whatever is not set.
+    """
+    if config is None:
+        from .pipelines.config import SamplingConfig as config
+
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    options = sampling_options(config, unset=name == "edit")
+    single.command(name, cls=Command)(_with_options(SAMPLING[name], options))
+    return single
+
+
+def _with_options(function: Callable, options: list[inspect.Parameter]) -> Callable:
+    """The function with these keywords in place of its ``**settings``, as typer reads them off the signature."""
+
+    @wraps(function)
+    def command(**values: Any) -> None:
+        function(**values)
+
+    own = inspect.signature(function, eval_str=True)
+    named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = own.replace(parameters=named + options)
+    return command
+
+
 def sample(
     out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
-    context: options.Context = None,
-    mask: options.Mask = None,
-    size: options.Size = None,
-    steps: options.Steps = 50,
-    omega: options.Omega = 0.0,
-    autoguidance: options.Autoguidance = 0.0,
-    seed: options.Seed = 0,
-    sampler: options.Sampler = "mixture",
-    solver: options.Solver = "ddim",
-    eta: options.Eta = None,
-    conditioning: options.Conditioning = "dense",
-    patch: options.Patch = None,
-    stride: options.Stride = None,
-    batch_size: options.BatchSize = None,
-    precision: options.Precision = "fp32",
-    compiled: options.Compile = False,
-    device: options.Device = None,
-    weights: options.Weights = None,
-    force: options.Force = False,
+    context: Context = None,
+    mask: Mask = None,
+    size: Size = None,
+    device: Device = None,
+    weights: Weights = None,
+    force: Force = False,
+    **settings: Any,
 ) -> None:
     """Generate a mask-image pair."""
-    from .models.pretrained import WEIGHTS
     from .pipelines.generate import generate
     from .pipelines.pair import check_out, read_mask
 
     check_out(out, force=force)
+    labels = read_mask(mask) if mask else None
     pair = generate(
-        context,
-        read_mask(mask) if mask else None,
-        options.read_size(size),
-        steps=steps,
-        omega=omega,
-        autoguidance=autoguidance,
-        seed=seed,
-        sampler=sampler,
-        solver=solver,
-        eta=eta,
-        conditioning=conditioning,
-        patch=patch,
-        stride=stride,
-        batch_size=batch_size,
-        device=device,
-        weights=weights or WEIGHTS,
-        precision=precision,
-        compiled=compiled,
-        progress=_bar,
+        context, labels, read_size(size), device=device, weights=weights, progress=_sampling_bar, **settings
     )
     pair.save(out, force=force)
-    _cost(out, pair)
+    _report_cost(out, pair.run)
 
 
-@app.command()
+def slide(
+    out: Annotated[Path, typer.Option(help="Folder for image.ome.tif, mask.ome.tif, image.dzi, run.json.")],
+    store: Annotated[Path, typer.Option(help="Folder for the canvas; the same command again goes on from it.")],
+    context: Context = None,
+    mask: Mask = None,
+    size: Size = None,
+    mpp: Annotated[float, typer.Option(help="Micrometres per pixel, written to the files.")] = 0.5,
+    cluster: Annotated[str | None, typer.Option(help="Dask scheduler of the workers: tcp://HOST:8786.")] = None,
+    workers: Annotated[int | None, typer.Option(help="So many processes here instead; GPUs are shared out.")] = None,
+    device: Device = None,
+    weights: Weights = None,
+    force: Force = False,
+    **settings: Any,
+) -> None:
+    """Generate a slide of any size: pyramidal OME-TIFFs of picture and mask, and tiles for a browser."""
+    from .pipelines.slide import generate_slide
+
+    files = {"store": store, "out": out, "mpp": mpp, "force": force}
+    machines = {"cluster": cluster, "workers": workers, "device": device, "weights": weights}
+    run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_stage_bar, **settings)
+    _report_cost(out, run)
+    typer.echo(f"{store} holds the canvas and may be deleted")
+
+
 def edit(
     run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
     mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
-    out: options.Out,
+    out: Out,
+    context: Context = None,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
-    device: options.Device = None,
-    weights: options.Weights = None,
-    force: options.Force = False,
+    device: Device = None,
+    weights: Weights = None,
+    force: Force = False,
+    **settings: Any,
 ) -> None:
-    """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
-    from .models.pretrained import WEIGHTS
+    """Compute again what a changed mask concerns, and keep the rest of the picture exactly.
+
+    Whatever is not said here is as in the run.
+    """
     from .pipelines.edit import resynthesise
     from .pipelines.pair import Pair, check_out, read_mask
 
     check_out(out, force=force)
-    settings = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
-    pair = resynthesise(Pair.read(run), read_mask(mask), margin=margin, **settings)
+    changed = {name: value for name, value in settings.items() if value is not None}
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
+    pair = resynthesise(Pair.read(run), read_mask(mask), context, **options, **changed)
     pair.save(out, force=force)
-    _cost(out, pair)
+    _report_cost(out, pair.run)
 
 
-@app.command()
 def inpaint(
     image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
     keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
     mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
-    out: options.Out,
-    context: options.Context = None,
-    steps: options.Steps = 50,
-    omega: options.Omega = 0.0,
-    autoguidance: options.Autoguidance = 0.0,
-    seed: options.Seed = 0,
-    solver: options.Solver = "ddim",
-    device: options.Device = None,
-    weights: options.Weights = None,
-    force: options.Force = False,
+    out: Out,
+    context: Context = None,
+    margin: Annotated[int, typer.Option(help="px around a hole whose latents are computed again as well.")] = 8,
+    device: Device = None,
+    weights: Weights = None,
+    force: Force = False,
+    **settings: Any,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
     from .data.tiles import read_rgb
-    from .models.pretrained import WEIGHTS
-    from .pipelines.edit import inpaint as fill
+    from .pipelines.edit import inpaint as fill_holes
     from .pipelines.pair import check_out, read_mask
 
     check_out(out, force=force)
     known, labels = read_mask(keep) != 0, read_mask(mask)
-    settings = {"steps": steps, "omega": omega, "autoguidance": autoguidance, "seed": seed, "solver": solver}
-    settings |= {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
-    pair = fill(read_rgb(image), known, labels, context, **settings)
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
+    pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
     pair.save(out, force=force)
-    _cost(out, pair)
+    _report_cost(out, pair.run)
 
 
-def _bar(levels, total):
+SAMPLING = {"sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
+for _name, _function in SAMPLING.items():
+    app.command(_name)(_with_options(_function, []))
+
+
+def _sampling_bar(levels: Iterable, total: int) -> Iterable:
     return tqdm(levels, total=total, unit="level", desc="sampling")
 
 
-def _cost(out: Path, pair) -> None:
-    """What the run has cost, from its ledger."""
-    run, seconds = pair.run, pair.run["seconds"]
-    height, width = run["size"]
-    stages = [name for name in ("mask", "network", "canvas", "decoding") if name in seconds]
+def _stage_bar(items: Iterable, total: int, stage: str) -> Iterator:
+    """Progress of a stage; one that goes on from level 30 begins there, so that the estimate is right."""
+    with tqdm(total=total, unit="level" if stage == "sampling" else "tile", desc=stage) as bar:
+        for item in items:
+            if stage == "sampling" and not bar.n:
+                bar.initial = bar.n = item.step
+            bar.update()
+            yield item
+
+
+def _report_cost(out: Path, run: dict) -> None:
+    """Say where the result is and what it has cost."""
+    seconds, (height, width) = run["seconds"], run["size"]
+    stages = [name for name in ("mask", "network", "canvas", "decoding", "pyramids") if name in seconds]
     typer.echo(
         f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in stages)}; "
         f"{run['peak_memory_mb']} MB at most\n"
@@ -184,7 +292,7 @@ def evaluate_folders(
     from .evaluation.report import failures, measure_files, write_report
     from .metrics.extractors import extractor
 
-    limits = dict(options.read_limit(text) for text in limit or ())
+    limits = dict(read_limit(text) for text in limit or ())
     sources = Sources(real, synthetic, run, train)
     result, shown = measure_files(sources, extractor(features, weights, layer), cache=cache, seed=seed)
     broken = failures(result, limits)
@@ -195,71 +303,70 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
-def _train(name: str, steps: int | None, runs: Path, device: str | None = None, class_map=None, **settings) -> None:
-    from accelerate import PartialState
-
-    from .devices import choose_device
-    from .training import data, recipes
-
-    first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
-    setting = data.Setting(runs, class_map=options.read_class_map(class_map), **settings)
-    bar = None
-    for progress, total in getattr(recipes, name)(setting, steps):
-        bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
-        bar.update(progress.step - bar.n)
-        bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
-
-
+RECIPES = {
+    "autoencoder": "Pictures to latents and back.",
+    "decoder": "Sharpen the decoder against a critic; the latents stay.",
+    "image": "Latents under a label map (Alg. 1).",
+    "update": "Train the image model on, 256 patches a step: for a GPU.",
+    "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
+}
 _RUNS = Path("runs")
 
 
-def _recipe(name: str, about: str) -> None:
-    """A training command with the options that all of them have."""
+def _training_command(name: str) -> Callable:
+    """The command that runs one recipe of `training.recipes`; only that of the image model can take another VAE."""
 
-    @train_app.command(name, help=about)
-    def command(
-        out: options.Runs = _RUNS,
-        steps: options.TotalSteps = None,
-        data: options.Data = None,
-        mpp: options.Mpp = 0.5,
-        class_map: options.ClassMap = None,
-        device: options.Device = None,
+    def train(
+        out: Runs = _RUNS,
+        steps: Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")] = None,
+        data: Annotated[
+            Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")
+        ] = None,
+        mpp: Annotated[float, typer.Option(help="Micrometres per pixel of the pictures in --data.")] = 0.5,
+        class_map: Annotated[
+            Path | None, typer.Option(help="JSON: QuPath class to label, for *.geojson beside pictures.")
+        ] = None,
+        vae: Annotated[
+            str | None,
+            typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub."),
+        ] = None,
+        device: Device = None,
     ) -> None:
-        _train(name, steps, out, device, data=data, mpp=mpp, class_map=class_map)
+        from accelerate import PartialState
+
+        from .devices import choose_device
+        from .training import recipes
+        from .training.data import Setting
+
+        first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
+        setting = Setting(out, data=data, mpp=mpp, class_map=read_class_map(class_map), vae=vae)
+        bar = None
+        for progress, total in getattr(recipes, name)(setting, steps):
+            bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
+            bar.update(progress.step - bar.n)
+            bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
+
+    if name != "image":
+        signature = inspect.signature(train, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "vae"]
+        train.__signature__ = signature.replace(parameters=own)
+    return train
 
 
-_recipe("autoencoder", "Pictures to latents and back.")
-_recipe("decoder", "Sharpen the decoder against a critic; the latents stay.")
-_recipe("update", "Train the image model on, 256 patches a step: for a GPU.")
-_recipe("mask", "Label maps under a context prompt; from simulated layouts, or the masks in --data.")
-
-
-@train_app.command()
-def image(
-    out: options.Runs = _RUNS,
-    steps: options.TotalSteps = None,
-    data: options.Data = None,
-    mpp: options.Mpp = 0.5,
-    class_map: options.ClassMap = None,
-    vae: Annotated[
-        str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
-    ] = None,
-    device: options.Device = None,
-) -> None:
-    """Latents under a label map (Alg. 1)."""
-    _train("image", steps, out, device, data=data, mpp=mpp, class_map=class_map, vae=vae)
+for _name, _about in RECIPES.items():
+    train_app.command(_name, help=_about)(_training_command(_name))
 
 
 @train_app.command()
 def export(
-    out: options.Runs = _RUNS,
+    out: Runs = _RUNS,
     weights: Annotated[Path | None, typer.Option(help="Folder for the model; the package itself by default.")] = None,
 ) -> None:
     """Write the trained weights in half precision, with their hashes."""
-    from .models.pretrained import WEIGHTS
+    from .models.pretrained import model_folder
     from .training.recipes import export as copy
 
-    for name, digest in copy(out, weights or WEIGHTS).items():
+    for name, digest in copy(out, model_folder(weights)).items():
         typer.echo(f"{name}: {digest}")
 
 
@@ -280,18 +387,75 @@ def data_fetch(name: str) -> None:
     typer.echo(f"{name}: {fetch(name)}")
 
 
+def read_class_map(path: Path | None) -> dict[str, int | str] | None:
+    """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {found} in {path}")
+    return found
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """(H, W) of an option such as 1024x1024.
+
+    >>> read_size("512x1024")
+    (512, 1024)
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    """Name, lowest and highest value of an option such as C_T:-3:3; a side may be empty."""
+    parts = text.split(":")
+    try:
+        low, high = (float(part) if part else None for part in parts[1:])
+    except ValueError:
+        raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
+    return parts[0], (low, high)
+
+
+def explain(error: Exception) -> str:
+    """An error as one sentence: what was expected, or, where nobody expected it, what to report.
+
+    >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
+    "expected a size such as 1024x1024, got 'huge'"
+    """
+    if isinstance(error, ModuleNotFoundError):
+        extras = "pip install 'diffinfinite_lite[slides,cluster,train]'"
+        return f"expected the package {error.name}, found none: {extras} installs what is left out otherwise"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return "expected more memory than there is: a smaller --batch-size or --size needs less"
+    if isinstance(error, (ValueError, OSError, FloatingPointError)):
+        return " ".join(str(error).split())
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"an error that was not foreseen ({what}); please report it with the command, the version {__version__} "
+        "and what `diffinfinite --debug` in front of the same command shows"
+    )
+
+
 def main() -> None:
-    """Entry point: one sentence and a non-zero exit code where something is wrong."""
+    """Entry point: one sentence and exit code 1 where something is wrong."""
     try:
         app()
     except SystemExit as end:
         if end.code == 130:  # Ctrl-C, of which typer says nothing
             print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
         raise
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("DIFFINFINITE_DEBUG"):
+    except Exception as error:
+        if os.environ.get(DEBUG):
             raise
-        sys.exit(f"diffinfinite: {error}")
+        sys.exit(f"diffinfinite: {explain(error)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where and how exactly to compute: the device, the precision of products, a batch that fits."""
+"""Where to compute and how exactly: the device, the precision of products, a batch that fits the memory."""
 
 from __future__ import annotations
 
@@ -11,41 +11,50 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(device: str | None) -> str:
-    """The device asked for, or a GPU where torch sees one, else the CPU."""
+    """The device of that name; for None a GPU where torch sees one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If torch knows no such device, or sees none.
+    """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        asked = torch.device(device)
+        wanted = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
-    if asked.type == "cuda" and (asked.index or 0) >= (count := torch.cuda.device_count()):
-        there = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
-        raise ValueError(f"expected {there}, got {device!r}")
+    count = torch.cuda.device_count()
+    if wanted.type == "cuda" and (wanted.index or 0) >= count:
+        usable = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
+        raise ValueError(f"expected {usable}, got {device!r}")
     return device
 
 
 @torch.no_grad()
 def fitting_batch(unet: Callable[[Tensor, Tensor, Tensor], Tensor], channels: int, patch: int, device: str) -> int:
-    """Evaluations a forward pass: 16 on a CPU, where larger batches are no faster; on a GPU what its memory holds.
+    """How many evaluations of the network to put into one pass.
 
-    There an evaluation more is measured, in single precision, and half of what is free is shared out; 256 at most.
+    On a CPU these are 16: larger batches are no faster. On a GPU the memory of one evaluation more is measured, in
+    single precision, and half of what is free is divided by it; 256 at most.
 
     Parameters
     ----------
-    unet : on that device, see `Denoiser`
-    channels, patch : of the latents, and side of a window in latent pixels
+    unet : network on that device, see `Denoiser`
+    channels : of the latents
+    patch : side of a window in latent pixels
     """
     if torch.device(device).type != "cuda":
         return 16
 
-    def held(batch: int) -> int:
+    def memory(batch: int) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         z = torch.zeros(batch, channels, patch, patch, device=device)
         unet(z, torch.zeros(batch, dtype=torch.int64, device=device), z[:, 0].long())
         return torch.cuda.max_memory_allocated(device)
 
-    each = max(held(3) - held(2), 1)
-    return max(1, min(256, torch.cuda.mem_get_info(device)[0] // (2 * each)))
+    one_more = max(memory(3) - memory(2), 1)
+    return max(1, min(256, torch.cuda.mem_get_info(device)[0] // (2 * one_more)))
 
 
 def lower_precision(device: torch.device, precision: str) -> torch.autocast:

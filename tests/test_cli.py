@@ -1,5 +1,6 @@
 """The command line in processes of its own: results, exit codes, one sentence per error."""
 
+import re
 import resource
 import signal
 import subprocess
@@ -7,9 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-from diffinfinite_lite import Pair, generate
+from diffinfinite_lite import Pair, __version__, cli, generate
+from diffinfinite_lite.pipelines import edit
 
 
 def run(*arguments, **kwargs):
@@ -115,6 +119,77 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     assert "stopped by the user" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_that_nobody_foresaw_says_what_to_report(monkeypatch):
+    def fail(*args):
+        raise KeyError("seed")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    sentence = str(end.value.code)
+    assert "KeyError: 'seed'" in sentence and "please report it" in sentence and "`diffinfinite --debug`" in sentence
+    assert __version__ in sentence and "\n" not in sentence
+    monkeypatch.setenv(cli.DEBUG, "1")
+    with pytest.raises(KeyError):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ModuleNotFoundError("No module named 'zarr'", name="zarr"), "expected the package zarr, found none"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "a smaller --batch-size or --size needs less"),
+        (ValueError("expected one\nthing, got another"), "expected one thing, got another"),
+    ],
+)
+def test_an_error_is_one_sentence(error, sentence):
+    assert sentence in cli.explain(error) and "\n" not in cli.explain(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "--sampler", "mixture"], "No such option: --sampler. It is called --plan now."),
+        (["slide", "--scheduler=tcp://a:1"], "No such option: --scheduler. It is called --cluster now."),
+        (["sample", "--colour", "red"], "No such option: --colour"),
+    ],
+)
+def test_an_option_of_an_earlier_version_names_the_new_one(arguments, message):
+    result = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2 and message in result.output
+
+
+def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):
+    seen = {}
+
+    def resynthesise(pair, mask, context, **options):
+        seen.update(options, context=context)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(edit, "resynthesise", resynthesise)
+    monkeypatch.setattr(Pair, "read", lambda folder: None)
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "mask.png")
+    files = ["--run", tmp_path, "--mask", tmp_path / "mask.png", "--out", tmp_path / "out"]
+    arguments = ["edit", *map(str, files), "--omega", "2", "--no-compile", "--plan", "mixture"]
+    assert isinstance(CliRunner().invoke(cli.app, arguments).exception, ValueError)
+    own = {"margin", "device", "weights", "progress", "context"}
+    assert {name: value for name, value in seen.items() if name not in own} == {
+        "omega": 2.0, "compiled": False, "plan": "mixture",
+    }  # fmt: skip
+
+
+def test_training_commands_have_the_same_options():
+    """Only the image model can be trained on another autoencoder."""
+    options = {}
+    for name in cli.RECIPES:
+        result = CliRunner().invoke(cli.app, ["train", name, "--help"], env={"COLUMNS": "200"})
+        assert result.exit_code == 0 and cli.RECIPES[name] in result.output
+        options[name] = set(re.findall(r"--[a-z-]+", result.output)) - {"--help"}
+    assert options["image"] - options["mask"] == {"--vae"}
+    assert len({frozenset(found - {"--vae", "--data"}) for found in options.values()}) == 1
 
 
 def test_debug_shows_the_traceback(tmp_path):

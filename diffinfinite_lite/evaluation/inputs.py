@@ -16,6 +16,7 @@ from torch import Tensor
 from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb, to_tensor
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
+from ..pipelines.config import rename_keys
 from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
@@ -132,11 +133,10 @@ def read_run(file: str | Path) -> Pair:
         raise ValueError(f"expected the run.json of a generated canvas, got {file}")
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
+        run = rename_keys(run) if isinstance(run, dict) else run
     except ValueError as error:
         raise ValueError(f"expected a run.json, got {file} ({error})") from error
-    missing = [key for key in ("size", "patch") if not isinstance(run, dict) or key not in run]
-    if not isinstance(run, dict) or not run.keys() & {"plan", "sampler"}:
-        missing.insert(1, "plan")
+    missing = [key for key in ("size", "plan", "patch") if not isinstance(run, dict) or key not in run]
     if missing:
         raise ValueError(f"expected a run.json with {', '.join(missing)} in it, got {file}")
     image, mask = read_rgb(file.with_name("image.png")), read_mask(file.with_name("mask.png"))
@@ -150,15 +150,10 @@ def read_run(file: str | Path) -> Pair:
 def painted_canvas(pair: Pair) -> PaintedCanvas:
     """A generated pair as the metrics see it: with the lines where its windows met, by the plan that its run names."""
     size, patch, stride = pair.image.shape[:2], pair.run["patch"], pair.run.get("stride")
-    plan = find_plan(run_plan(pair.run), stride and stride // CELL_PX)
+    plan = find_plan(pair.run["plan"], stride and stride // CELL_PX)
     lines = window_lines(plan, (size[0] // CELL_PX, size[1] // CELL_PX), patch // CELL_PX)
     rows, columns = (tuple(CELL_PX * line for line in axis) for axis in (lines.rows, lines.columns))
     return PaintedCanvas(to_tensor(pair.image), pair.mask, patch, rows, columns, lines.fixed)
-
-
-def run_plan(run: dict) -> str:
-    """Name of the plan in a run; runs of earlier versions call it sampler."""
-    return run["plan"] if "plan" in run else run["sampler"]
 
 
 def cut_canvas(image: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:

@@ -35,7 +35,7 @@ from ..metrics.features import (
 )
 from ..metrics.privacy import neighbours
 from ..pipelines.pair import Pair
-from .inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles, run_plan
+from .inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles
 from .page import page
 from .rows import (
     MIN_SAMPLES,
@@ -143,8 +143,8 @@ def evaluate_run(
     measure = partial(of_canvas, canvas=painted_canvas(pair))
     result["rows"] += rows_on("canvas", SPACE, measure, result["notes"])
     result["rows"] += _mask_rows(real, [pair.mask], Draws(generator, repeats), result["notes"])
-    keys = ("context", "size", "solver", "steps", "omega", "seed", "patch")
-    result["run"] = {"plan": run_plan(pair.run)} | {key: pair.run[key] for key in keys if key in pair.run}
+    keys = ("context", "size", "plan", "solver", "steps", "omega", "seed", "patch")
+    result["run"] = {key: pair.run[key] for key in keys if key in pair.run}
     return result, tiles
 
 

@@ -1,4 +1,9 @@
-"""TODO."""
+"""An exported model: its folder, the hashes of its files, and the networks loaded from it.
+
+`diffinfinite train export` writes such a folder, a ``NAME.safetensors`` for each network and ``hashes.json`` with the
+SHA-256 of each. ``weights`` names the folder everywhere; None stands for the model that is shipped in this package,
+wherever the package is installed.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import platform
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -19,7 +25,41 @@ from .unet import MaskUNet
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
-def provenance(weights: Path) -> dict:
+class Models(NamedTuple):
+    """The networks of one exported model, on one device and in evaluation mode.
+
+    Attributes
+    ----------
+    autoencoder : pictures to latents and back.
+    image : predicts v of latents under conditions.
+    mask : predicts v of one-hot label maps under a context.
+    """
+
+    autoencoder: Autoencoder
+    image: MaskUNet
+    mask: MaskUNet
+
+
+def model_folder(weights: str | Path | None = None) -> Path:
+    """The folder of a model, that of the shipped one for None."""
+    return WEIGHTS if weights is None else Path(weights)
+
+
+def expected_hashes(weights: str | Path | None = None) -> dict[str, str]:
+    """SHA-256 of every weight file of a model by name, as the export wrote them down.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no exported model.
+    """
+    folder = model_folder(weights)
+    if not (folder / "hashes.json").is_file():
+        raise ValueError(f"expected a model in {folder} (diffinfinite train export writes one), found no hashes.json")
+    return json.loads((folder / "hashes.json").read_text())
+
+
+def provenance(weights: str | Path | None = None) -> dict:
     """What a result was made with: hashes of the weights (checked by `load_models`) and versions."""
     return {
         "weights": expected_hashes(weights),
@@ -28,66 +68,67 @@ def provenance(weights: Path) -> dict:
     }
 
 
-def expected_hashes(weights: Path = WEIGHTS) -> dict[str, str]:
-    """SHA-256 of every weight file of a model by name.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no exported model.
-    """
-    if not (weights / "hashes.json").is_file():
-        raise ValueError(f"expected a model in {weights} (diffinfinite train export writes one), found no hashes.json")
-    return json.loads((weights / "hashes.json").read_text())
-
-
-def trained_patch(weights: Path = WEIGHTS) -> int:
+def trained_patch(weights: str | Path | None = None) -> int:
     """Side of the patches that the image model was trained on, px."""
     expected_hashes(weights)  # refuses a folder that holds no model
-    return checkpoint.load(weights / "image.safetensors")[1]["patch"]
+    return checkpoint.load(model_folder(weights) / "image.safetensors")[1]["patch"]
 
 
-def load_models(weights: Path = WEIGHTS) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
-    """Autoencoder, image model and mask model of a folder, hashes checked.
+def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
+    """The networks of a model on a device, their hashes checked.
+
+    They are loaded once for each folder and device and shared by all who ask, so that nobody may move or change them;
+    whoever needs them elsewhere asks for the other device.
+
+    Parameters
+    ----------
+    weights : folder of an exported model; the shipped one by default.
+    device : "cpu", "cuda", "cuda:1", ...
 
     Raises
     ------
     ValueError
         If a file is missing, was changed or cut short.
     """
-    return _load_models(Path(weights))
+    place = torch.device(device)
+    if place.type == "cuda" and place.index is None:  # "cuda" is one of "cuda:0", "cuda:1", ...: not another copy
+        place = torch.device("cuda", torch.cuda.current_device())
+    return _load_models(model_folder(weights), place)
 
 
-@cache  # by the folder alone, whether it was named or not
-def _load_models(weights: Path) -> tuple[Autoencoder, MaskUNet, MaskUNet]:
-    for name, expected in expected_hashes(weights).items():
-        path = weights / f"{name}.safetensors"
+@cache
+def _load_models(folder: Path, device: torch.device) -> Models:
+    files = expected_hashes(folder)
+    for name, expected in files.items():
+        path = folder / f"{name}.safetensors"
         if not path.is_file():
             raise ValueError(f"expected weights at {path}, found none: install or export the model again")
         found = checkpoint.sha256(path)
         if found != expected:
             what = f"expected {path.name} with SHA-256 {expected[:12]}..., got {found[:12]}..."
             raise ValueError(f"{what}: the file was changed or cut short")
-    files, image = expected_hashes(weights), load_unet(weights / "image.safetensors")
+    image = load_unet(folder / "image.safetensors")
     if "image_update" in files:
-        lowbit.load_update(image, weights / "image_update.safetensors")
-    return (
-        load_diffusers(vae) if (vae := image.config.get("vae")) else load_lite(weights, sharpened="decoder" in files),
-        image,
-        load_unet(weights / "mask.safetensors"),
-    )
+        lowbit.load_update(image, folder / "image_update.safetensors")
+    vae = image.config.get("vae")
+    autoencoder = load_diffusers(vae) if vae else load_lite(folder, sharpened="decoder" in files)
+    mask = load_unet(folder / "mask.safetensors")
+    return Models(autoencoder.to(device), image.to(device), mask.to(device))
 
 
-def guided(image: MaskUNet, strength: float, weights: Path = WEIGHTS) -> MaskUNet | Autoguided:
+def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) -> MaskUNet | Autoguided:
     """The image model of a folder, guided by what it was before its update if the strength is not 0.
 
-    A ValueError refuses a strength that is negative or not a number, and a model that never had an update.
+    Raises
+    ------
+    ValueError
+        If the strength is negative or not a number, or the model never had an update.
     """
     if strength == 0:
         return image
     if "image_update" not in expected_hashes(weights):
         raise ValueError(f"expected a model with an earlier version of itself for autoguidance {strength}, got none")
-    earlier = load_unet(weights / "image.safetensors").to(next(image.parameters()).device)
+    earlier = load_unet(model_folder(weights) / "image.safetensors").to(next(image.parameters()).device)
     return Autoguided(image, earlier, strength)
 
 

@@ -1,46 +1,280 @@
-"""TODO."""
+"""How to sample: every setting with its default, its help text and its check, in one place.
+
+`SamplingConfig` is what `generate`, `generate_slide`, `resynthesise` and `inpaint` are told, what ``run.json`` records,
+what the command line offers and what the workbench shows. All of these read its fields, so that a setting is added here
+and nowhere else:
+
+    field of SamplingConfig -> signatures (`takes_settings`), configure, to_run and from_run,
+                               options of the command line (`cli`), controls of the workbench (`widgets.workbench`)
+
+What is no property of the sample, such as the device, and what names files, such as the folder of a model, is a
+parameter of the functions.
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any, Self, TypeVar, get_type_hints
 
 import numpy as np
 
+from ..devices import PRECISIONS
 from ..labels import CELL_PX, LABELS
-from ..models.pretrained import WEIGHTS, trained_patch
-from ..sampling.plans import find_plan
-from ..sampling.solvers import cosine_alphas, make_solver
+from ..models.pretrained import trained_patch
+from ..sampling.denoiser import CONDITIONINGS
+from ..sampling.plans import PLANS, TRAITS, find_plan
+from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
 
-SMALLEST = 64
+STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
+SMALLEST = 64  # px, side of a picture
+# Keys of run.json that had another name once.
+RENAMED = {"sampler": "plan", "scheduler": "cluster"}
+# Settings that run.json has held from its first version on; of all others an old run has the default.
+ALWAYS_RECORDED = ("plan", "patch", "solver", "steps", "eta", "omega", "conditioning", "precision", "seed")
+
+Function = TypeVar("Function", bound=Callable)
 
 
-def check_method(sampler: str, stride: int | None, solver: str, steps: int, eta: float | None) -> Plan:
-    """The plan; what `sample.sample` would refuse is refused.
+def setting(
+    default: Any,
+    help: str,
+    *,
+    choices: Collection[str] = (),
+    check: tuple[str, Callable[[Any], bool]] | None = None,
+    flag: str | None = None,
+    control: Mapping[str, Any] | None = None,
+) -> Any:
+    """A field of `SamplingConfig`.
+
+    Parameters
+    ----------
+    default : what the setting is where nobody sets it; a field whose default is None may always be None
+    help : one sentence for the command line and the documentation
+    choices : all values that it can have, where these have names; a registry, whose entries may still grow
+    check : what a value is expected to be, in words, and whether a value is that
+    flag : name on the command line, where it is not that of the field
+    control : hints for the workbench: ``label``, ``span`` (lowest, highest, step) for a slider, ``values`` for a menu;
+        ``{"hidden": True}`` for what changes only how fast a picture is made
+    """
+    details = {"help": help, "choices": choices, "check": check, "flag": flag, "control": control or {}}
+    return field(default=default, metadata=details)
+
+
+def _whole(low: int, high: float) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+
+
+def _number(low: float, high: float = math.inf) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Real) and math.isfinite(value) and low <= value <= high
+
+
+def _cells(smallest: int) -> tuple[str, Callable[[Any], bool]]:
+    def fits(value: Any) -> bool:
+        return _whole(smallest, math.inf)(value) and value % CELL_PX == 0
+
+    return f"a multiple of {CELL_PX} px from {smallest}", fits
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """All settings of a sample; wrong ones are refused with a ValueError that says what was expected."""
+
+    plan: str = setting(
+        "mixture",
+        "Where windows lie: mixture paints the best tissue, random-patch is the paper's.",
+        choices=PLANS,
+    )
+    patch: int | None = setting(
+        None,
+        "Side of a window in px; that of training by default.",
+        check=_cells(4 * CELL_PX),
+        control={"label": "window, px", "values": (64, 128, 224)},
+    )
+    stride: int | None = setting(
+        None,
+        f"px between windows of {', '.join(STRIDED)}; each has a default of its own.",
+        check=_cells(CELL_PX),
+        control={"label": "stride, px", "values": (32, 64, 112, 168)},
+    )
+    solver: str = setting("ddim", "How a noise level follows from the one before.", choices=SOLVERS)
+    steps: int = setting(
+        50,
+        "Noise levels, each of which asks the network once.",
+        check=("a whole number from 1 to 1000", _whole(1, 1000)),
+        control={"span": (2, 50, 1)},
+    )
+    eta: float | None = setting(
+        None,
+        "Share of fresh noise at each level, 0 (the default) to 1, of the solver ddim.",
+        check=("a number from 0 to 1", _number(0, 1)),
+        control={"label": "eta of ddim", "values": (0.0, 0.5, 1.0)},
+    )
+    omega: float = setting(
+        0.0,
+        "Guidance of eq. 2; 0 uses the conditional model alone.",
+        check=("a number of at least 0", _number(0)),
+        control={"label": "guidance ω", "span": (0.0, 4.0, 0.25)},
+    )
+    autoguidance: float = setting(
+        0.0,
+        "Guidance by an earlier version of the model; with 0.75 samples vary more, and take longer.",
+        check=("a number of at least 0", _number(0)),
+        control={"span": (0.0, 3.0, 0.25)},
+    )
+    conditioning: str = setting(
+        "dense",
+        "One pass of the network for all labels of a window, or one for each label as in the paper.",
+        choices=CONDITIONINGS,
+    )
+    precision: str = setting(
+        "fp32",
+        "Number format of the networks' products; the shorter ones where the hardware is faster at them.",
+        choices=tuple(PRECISIONS),
+        control={"hidden": True},
+    )
+    compiled: bool = setting(
+        False,
+        "Spend a minute or more on torch.compile first, which pays on a GPU and for much tissue.",
+        check=("true or false", lambda value: isinstance(value, bool)),
+        flag="compile",
+        control={"hidden": True},
+    )
+    batch_size: int | None = setting(
+        None,
+        "Windows in one pass of the network; by default what memory holds.",
+        check=("a whole number from 1", _whole(1, math.inf)),
+        control={"hidden": True},
+    )
+    seed: int = setting(
+        0,
+        "Same seed, same picture.",
+        check=("a whole number from 0 to 2**64 - 1", _whole(0, 2**64 - 1)),
+    )
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _check_field(each, getattr(self, each.name))
+        if self.eta is not None and self.solver != "ddim":
+            raise ValueError(f"expected the solver ddim for an eta, got {self.solver!r} and eta {self.eta}")
+        if self.stride is not None and self.patch is not None and self.stride > self.patch:
+            raise ValueError(f"expected a stride up to the patch of {self.patch} px, got {self.stride}")
+        self.find_plan()
+
+    @property
+    def window(self) -> int:
+        """Side of a window in latent pixels; the patch has to be known, see `configure`."""
+        if self.patch is None:
+            raise ValueError("expected a patch in px, got None: configure() fills in that of training")
+        return self.patch // CELL_PX
+
+    def find_plan(self) -> Plan:
+        """The plan itself, with its stride in latent pixels; a ValueError refuses a stride for a plan without one."""
+        return find_plan(self.plan, self.stride and self.stride // CELL_PX)
+
+    def to_run(self) -> dict[str, Any]:
+        """The settings as ``run.json`` holds them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_run(cls, run: Mapping[str, Any]) -> Self:
+        """The settings that a ``run.json`` was made with, also of earlier versions.
+
+        These called the plan ``sampler`` and had no stride, autoguidance, torch.compile or recorded batch size, each of
+        which has the default that means the same.
+
+        Raises
+        ------
+        ValueError
+            If it is no run of this library.
+        """
+        run = rename_keys(run)
+        missing = [name for name in ALWAYS_RECORDED if name not in run]
+        if missing:
+            raise ValueError(f"expected a run.json with {', '.join(ALWAYS_RECORDED)} in it, found no {missing[0]}")
+        return cls(**{each.name: run[each.name] for each in fields(cls) if each.name in run})
+
+
+def _check_field(each: Any, value: Any) -> None:
+    """Refuse a value that is not what its field expects."""
+    choices, check = each.metadata.get("choices"), each.metadata.get("check")
+    if value is None and each.default is None:
+        return
+    if choices and value not in choices:
+        raise ValueError(f"expected {each.name} to be one of {', '.join(choices)}, got {value!r}")
+    if check and not check[1](value):
+        raise ValueError(f"expected {each.name} to be {check[0]}, got {value!r}")
+
+
+def _describe_fields(config: type) -> str:
+    """The fields of a configuration as a section of its docstring."""
+    lines = []
+    for each in fields(config):
+        choices = each.metadata.get("choices")
+        values = f" One of {', '.join(choices)}." if choices else ""
+        lines.append(f"    {each.name} : {each.metadata['help']}{values}")
+    return "\n\n    Attributes\n    ----------\n" + "\n".join(lines) + "\n    "
+
+
+SamplingConfig.__doc__ = (SamplingConfig.__doc__ or "") + _describe_fields(SamplingConfig)
+
+
+def rename_keys(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` holds under today's names.
+
+    >>> rename_keys({"sampler": "mixture", "seed": 3})
+    {'plan': 'mixture', 'seed': 3}
+    """
+    return {RENAMED.get(key, key): value for key, value in run.items()}
+
+
+def configure(
+    config: SamplingConfig | None, overrides: Mapping[str, Any], weights: str | Path | None = None
+) -> SamplingConfig:
+    """The settings of a run: those given, or the defaults, with single ones replaced and the patch filled in.
+
+    Parameters
+    ----------
+    config : settings to start from
+    overrides : single settings by name
+    weights : folder of the model, whose training patch is the default of ``patch``
 
     Raises
     ------
+    TypeError
+        If there is no setting of such a name.
     ValueError
-        For an unknown sampler or solver, steps outside 1 to 1000, an eta or stride (latent pixels) where none belongs.
+        If a setting is refused.
     """
-    make_solver(solver, steps, cosine_alphas(), eta)
-    return find_plan(sampler, stride)
+    config = SamplingConfig() if config is None else config
+    names = [each.name for each in fields(config)]
+    for name in overrides:
+        if name not in names:
+            raise TypeError(f"expected settings among {', '.join(names)}, got {name!r}")
+    config = replace(config, **overrides)
+    return config if config.patch is not None else replace(config, patch=trained_patch(weights))
 
 
-def window_and_stride(patch: int | None, stride: int | None = None, weights: Path = WEIGHTS) -> tuple[int, int | None]:
-    """Side and distance of windows in latent pixels, from px; the side is that of training by default.
+def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:
+    """The function with a signature that names every setting in place of its ``**overrides``.
 
-    Raises
-    ------
-    ValueError
-        If one is no multiple of 8 px, the patch under 32, or the stride over the patch, which would leave gaps.
+    >>> list(inspect.signature(takes_settings(lambda mask, **overrides: None)).parameters)[:4]
+    ['mask', 'plan', 'patch', 'stride']
     """
-    if patch is not None and (patch % CELL_PX or patch < 4 * CELL_PX):
-        raise ValueError(f"expected a patch that is a multiple of {CELL_PX} px from {4 * CELL_PX}, got {patch}")
-    patch = patch or trained_patch(weights)
-    if stride is not None and (stride % CELL_PX or not 0 < stride <= patch):
-        raise ValueError(f"expected a stride in multiples of {CELL_PX} px up to the patch of {patch}, got {stride}")
-    return patch // CELL_PX, stride and stride // CELL_PX
+    own = inspect.signature(function)
+    types = get_type_hints(config)
+    named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    settings = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=types[each.name])
+        for each in fields(config)
+    ]
+    function.__signature__ = own.replace(parameters=named + settings)
+    return function
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -53,7 +287,7 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """The mask as uint8 (H, W), refused with a ValueError where it is none, or not of the size asked for."""
+    """The mask as uint8 (H, W), refused with a ValueError where it is none, or not of the size given."""
     mask = np.asarray(mask)
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise ValueError(f"expected a mask of whole-number labels (H, W), got shape {mask.shape} of {mask.dtype}")
@@ -63,3 +297,21 @@ def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
     check_size(mask.shape)
     return mask.astype(np.uint8)
+
+
+def check_content(
+    context: str | None, mask: np.ndarray | None, size: tuple[int, int] | None
+) -> tuple[np.ndarray | None, tuple[int, int]]:
+    """What is to be painted: the mask if there is one, and the size, 1024 x 1024 px if nothing says another.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a context nor a mask, or one of them cannot be used.
+    """
+    if mask is not None:
+        mask = check_mask(mask, size)
+        return mask, mask.shape
+    if context is None:
+        raise ValueError("expected a context or a mask, got neither")
+    return None, check_size(size or (1024, 1024))

@@ -19,6 +19,8 @@ label does beyond the margin.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,28 +30,38 @@ from ..data.tiles import to_tensor
 from ..devices import choose_device
 from ..labels import CELL_PX, conditions
 from ..models import pretrained
-from ..models.pretrained import WEIGHTS, expected_hashes
+from ..models.pretrained import expected_hashes
 from ..sampling.inpainting import Known
-from .config import check_mask
-from .generate import generate
+from .config import SamplingConfig, check_mask, configure, takes_settings
+from .generate import Progress, generate, silent
 from .pair import Pair
 
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
-SETTINGS = (
-    "context", "steps", "omega", "autoguidance", "seed", "sampler", "stride", "solver", "eta", "conditioning",
-    "precision", "patch",
-)  # fmt: skip
 
 
-def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) -> Pair:
+@takes_settings
+def resynthesise(
+    pair: Pair,
+    mask: np.ndarray,
+    context: str | None = None,
+    *,
+    margin: int = 32,
+    config: SamplingConfig | None = None,
+    device: str | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = silent,
+    **overrides: Any,
+) -> Pair:
     """The pair under an edited mask: only what lies in or near a changed label is computed again.
 
     Parameters
     ----------
     pair : with its latents, as `generate` returns it and `Pair.read` reads it.
     mask : uint8 (H, W), of the pair's size. Changes that no block of 8 px shows to the network change nothing.
+    context : kind of tissue, that of the pair by default; another one concerns every label.
     margin : px around the changed labels that are computed again to fit them, a multiple of 8.
-    settings : of `generate`; those of the pair's own run by default. Its seed starts from the same noise.
+    config : how to sample; as the pair was made by default, from the same noise.
+    device, weights, progress, overrides : as in `generate.generate`; what is not overridden is as in ``config``.
 
     Returns
     -------
@@ -65,20 +77,18 @@ def resynthesise(pair: Pair, mask: np.ndarray, *, margin: int = 32, **settings) 
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    made = {"stride": None, "autoguidance": 0.0} | pair.run  # runs of earlier versions had neither
-    settings = {key: made[key] for key in SETTINGS} | settings
-    there = expected_hashes(settings.get("weights", WEIGHTS))
-    for part in ("autoencoder", "decoder"):
-        needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (pair.run["weights"], there))
-        if found != needed:
-            raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
-    before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, settings["context"])
+    config = SamplingConfig.from_run(pair.run) if config is None else config
+    context = pair.run["context"] if context is None else context
+    _check_autoencoder(pair, weights)
+    before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, context)
     open_ = _grown((before != after).numpy(), cells)
     known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))
-    made = generate(mask=mask, known=known, **settings)
+    options = {"config": config, "device": device, "weights": weights, "progress": progress}
+    made = generate(context, mask, known=known, **options, **overrides)
     return _put_back(made, pair.image, ~_pixels(_grown(open_, REACH)), open_)
 
 
+@takes_settings
 def inpaint(
     image: np.ndarray,
     keep: np.ndarray,
@@ -86,7 +96,11 @@ def inpaint(
     context: str | None = None,
     *,
     margin: int = 8,
-    **settings,
+    config: SamplingConfig | None = None,
+    device: str | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = silent,
+    **overrides: Any,
 ) -> Pair:
     """Fill the holes of a picture, real or generated, under a mask of any labels.
 
@@ -101,7 +115,7 @@ def inpaint(
     context : kind of tissue, see `generate`.
     margin : px around a hole whose latents, but not pixels, are computed again: the encoder saw the hole there. A
         multiple of 8.
-    settings : of `generate`.
+    config, device, weights, progress, overrides : as in `generate.generate`.
 
     Returns
     -------
@@ -119,28 +133,42 @@ def inpaint(
         raise ValueError(f"expected keep to be bool of {_size(image)}, got {keep.dtype} of {_size(keep)}")
     mask = check_mask(mask, image.shape[:2])
     cells = _latents(margin)
-    device = choose_device(settings.get("device"))
-    autoencoder = pretrained.load_models(settings.get("weights", WEIGHTS))[0].to(device)
+    config = configure(config, overrides, weights)
+    device = choose_device(device)
+    autoencoder = pretrained.load_models(weights, device).autoencoder
     with torch.no_grad():
         latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()
     height, width = latents.shape[1:]
     holes = ~keep.reshape(height, CELL_PX, width, CELL_PX).all(axis=(1, 3))
     open_ = _grown(holes, cells)
-    made = generate(context, mask, known=Known(latents, torch.from_numpy(~open_)), **settings)
+    known = Known(latents, torch.from_numpy(~open_))
+    options = {"config": config, "device": device, "weights": weights, "progress": progress}
+    made = generate(context, mask, known=known, **options)
     return _put_back(made, image, keep, open_)
 
 
+def _check_autoencoder(pair: Pair, weights: str | Path | None) -> None:
+    """Refuse to decode the latents of a pair with another autoencoder than the one that made them."""
+    ours, theirs = expected_hashes(weights), pair.run["weights"]
+    for part in ("autoencoder", "decoder"):
+        if ours.get(part) != theirs.get(part):
+            needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (theirs, ours))
+            raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
+
+
 def _put_back(made: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:
-    kept = np.where(keep[..., None], image, made.image)
-    return replace(made, image=kept, run=made.run | {"recomputed": round(float(open_.mean()), 4)})
+    """The pair with kept pixels (H, W) as they were, and the share of open latents in its run."""
+    image = np.where(keep[..., None], image, made.image)
+    return replace(made, image=image, run=made.run | {"recomputed": round(float(open_.mean()), 4)})
 
 
 def _grown(open_: np.ndarray, by: int) -> np.ndarray:
-    """Region with everything that is at most `by` rows and columns away from it."""
+    """A region (h, w) with everything that is at most ``by`` rows and columns away from it."""
     return ndimage.binary_dilation(open_, np.ones((3, 3), bool), iterations=by) if by else open_
 
 
 def _pixels(latents: np.ndarray) -> np.ndarray:
+    """Every latent pixel as the px that it covers, (H, W)."""
     return latents.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
 
 
@@ -153,6 +181,7 @@ def _closed(image: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 
 def _latents(margin: int) -> int:
+    """A margin of px in latent pixels."""
     if margin < 0 or margin % CELL_PX:
         raise ValueError(f"expected a margin that is a multiple of {CELL_PX} px from 0, got {margin}")
     return margin // CELL_PX

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..data.encoding import indexed
 from ..labels import LABEL_COLOURS, LABELS
+from .config import rename_keys
 
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
 
@@ -95,7 +96,7 @@ class Pair:
 
     @classmethod
     def read(cls, folder: str | Path) -> Pair:
-        """A pair that `save` wrote, without its timestep maps.
+        """A pair that `save` wrote, without its timestep maps; what its run calls otherwise has its name of today.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class Pair:
         try:
             with Image.open(folder / "image.png") as picture:
                 image = np.array(picture.convert("RGB"))
-            run = json.loads((folder / "run.json").read_text())
+            run = rename_keys(json.loads((folder / "run.json").read_text()))
             latents = np.load(folder / "latents.npy", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error

@@ -1,10 +1,10 @@
 r"""A slide of any size: a context or a mask becomes a pyramidal OME-TIFF, its mask as another, and tiles for a browser.
 
-The stages are those of `generate.generate`, but nothing is ever held as a whole:
+The steps are those of `generate.generate`, but no array of the slide's size is ever in memory:
 
     labels (few cells, or rows of a file) -> conditions, 1 byte a latent pixel
-    -> samplers.sample on a canvas on disk (`zarr_canvas`), on one machine or many (`distributed`)
-    -> decode.decode_stream, part by part -> slides
+    -> loop.sample on a canvas on disk (`zarr_canvas`), on one machine or many (`distributed`)
+    -> decode.decode_stream, part by part -> slide_files
 
 The same call goes on where an earlier one stopped, however that ended: sampling from its last finished level, writing
 from the start. Results take their names when all of them are complete.
@@ -19,28 +19,27 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from ..devices import choose_device, fitting_batch, lower_precision
-from ..labels import CELL_PX, LABELS, conditions
+from ..devices import choose_device, lower_precision
+from ..labels import LABELS, conditions
 from ..models import pretrained
-from ..models.pretrained import WEIGHTS, guided, provenance
+from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
 from ..sampling.cost import costs, peak_memory, timed
-from ..sampling.decode import decode_stream
+from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser
 from ..sampling.distributed import Workers
-from ..sampling.sample import sample
-from ..sampling.solvers import cosine_alphas
 from ..sampling.store import room
-from .config import check_mask, check_method, check_size, window_and_stride
+from .config import SamplingConfig, check_content, configure, takes_settings
 from .dzi import write_dzi
-from .generate import OVERLAP, rim
+from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
 from .masks import generate_cells, upsample
 from .pair import check_out, read_mask
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
@@ -53,6 +52,12 @@ TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, fo
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
+def silent(items: Iterable, total: int, stage: str) -> Iterable:
+    """The progress of a run that shows none."""
+    return items
+
+
+@takes_settings
 def generate_slide(
     context: str | None = None,
     mask: np.ndarray | str | Path | None = None,
@@ -60,41 +65,29 @@ def generate_slide(
     *,
     store: str | Path,
     out: str | Path,
-    steps: int = 50,
-    omega: float = 0.0,
-    autoguidance: float = 0.0,
-    seed: int = 0,
-    sampler: str = "mixture",
-    solver: str = "ddim",
-    eta: float | None = None,
-    conditioning: str = "dense",
-    patch: int | None = None,
-    stride: int | None = None,
-    batch_size: int | None = None,
-    precision: str = "fp32",
-    compiled: bool = False,
+    config: SamplingConfig | None = None,
     device: str | None = None,
-    weights: Path = WEIGHTS,
+    weights: str | Path | None = None,
     mpp: float = MPP,
-    scheduler: str | None = None,
+    cluster: str | None = None,
     workers: int | None = None,
     force: bool = False,
-    progress: Progress = lambda items, total, stage: items,
+    progress: Progress = silent,
+    **overrides: Any,
 ) -> dict:
     """Generate a slide of any size, resumably, and write it to files.
 
     Parameters
     ----------
-    context, size, steps, omega, autoguidance, seed, sampler, solver, eta, conditioning, patch, stride, batch_size,
-    precision, compiled, weights : as in `generate.generate`
-    mask : labels (H, W), or the path of a picture of labels, which is read as it is needed
+    context, size, config, weights, overrides : as in `generate.generate`
+    mask : labels (H, W), or the path of a picture of labels
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
     out : folder for `RESULTS`
-    mpp : micrometres per pixel, written to the files
     device : of every machine; where there are several GPUs, local workers take turns
-    scheduler, workers : see `distributed.Workers`; by default this process does everything
+    mpp : micrometres per pixel, written to the files
+    cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the stage "sampling" and the bands of the stage "writing"
+    progress : wraps the levels of the stage "sampling" and the tiles of the stage "writing"
 
     Returns
     -------
@@ -105,118 +98,69 @@ def generate_slide(
     ------
     ValueError : wrong argument, or the store of another run.
     FileExistsError : results are in ``out`` and ``force`` is not set.
-    OSError : a full disk, a store in use, a scheduler that does not answer; says how to go on.
+    OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
     out, store = Path(out), Path(store)
-    asked, device = device, choose_device(device)
-    window, apart = window_and_stride(patch, stride, weights)
-    if mask is None and context is None:
-        raise ValueError("expected a context or a mask, got neither")
-    labels = None if mask is None else check_mask(_read(mask), size)
-    size = check_size(size or (1024, 1024)) if labels is None else labels.shape
-    plan = check_method(sampler, apart, solver, steps, eta)
-    # what a killed call was just giving their names is no earlier result
+    config = configure(config, overrides, weights)
+    build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
+    device = choose_device(device)
+    labels, size = check_content(context, _read(mask), size)
+    # if a call was killed while results took their names, those that already have them are no earlier result
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
-        autoencoder, unet, mask_model = (model.to(device) for model in pretrained.load_models(weights))
-        guided(unet, autoguidance, weights)  # refused here, and not after minutes of making a mask
-    choice = {"omega": omega, "conditioning": conditioning, "batch_size": batch_size}
-    choice |= {"precision": precision, "compiled": compiled}
-    build = partial(_denoiser, asked, None if weights == WEIGHTS else weights, window, autoguidance, choice)
+        models, denoiser = pretrained.load_models(weights, device), build()
     with timed(clock, "mask"):
         if labels is None:
-            labels = generate_cells(mask_model, context, size, seed=seed, precision=precision, device=device)
-        conditions, shares = _conditions(labels, size, context)
+            settings = {"seed": config.seed, "precision": config.precision, "device": device}
+            labels = generate_cells(models.mask, context, size, **settings)
+        cells, shares = _pool(labels, size, context)
     with timed(clock, "sampling"), ExitStack() as stack:
-        denoiser = build()
-        if scheduler is not None or workers is not None:
-            denoiser = stack.enter_context(Workers(denoiser, build, cluster=scheduler, workers=workers))
-        levels = sample(
-            denoiser,
-            conditions,
-            channels=autoencoder.latent_channels,
-            patch=window,
-            plan=plan,
-            solver=solver,
-            steps=steps,
-            eta=eta,
-            seed=seed,
-            store=store,
-        )
+        if cluster is not None or workers is not None:
+            denoiser = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
+        levels = sample_levels(denoiser, cells, models, config, store=store)
         if mask is not None:
             labels = _Rows(store / "labels.raw", labels)
-        for level in progress(levels, steps, "sampling"):
+        for level in progress(levels, config.steps, "sampling"):
             latents, ledger = level.canvas.latents, level.ledger
-    run = {
-        "context": context,
-        "size": list(size),
-        "mpp": mpp,
-        "steps": steps,
-        "omega": omega,
-        "autoguidance": autoguidance,
-        "seed": seed,
-        "sampler": sampler,
-        "solver": solver,
-        "eta": eta,
-        "conditioning": conditioning,
-        "precision": precision,
-        "compiled": compiled,
-        "patch": window * CELL_PX,
-        "stride": stride,
-        "device": str(device),
-        "scheduler": scheduler,
-        "workers": workers,
-        "labels": dict(zip(LABELS, shares, strict=True)),
-        **provenance(weights),
-    }
-    border = rim(sampler, size, window)
-    there = Plane(lambda *at: latents[at].to(device), latents.shape)
-    with room(out, f"all {steps} levels are safe in {store}"):
+    run = record_run(context, size, config, device=device, weights=weights, shares=shares)
+    run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
+    with room(out, f"all {config.steps} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        with (
-            timed(clock, "decoding"),
-            lower_precision(torch.device(device), precision),
-            tempfile.TemporaryDirectory(dir=place) as waiting,
-        ):
-            settings = {"tile": TILE, "overlap": OVERLAP, "border": border, "strips": StripFiles(waiting)}
-            parts = decode_stream(autoencoder, there, **settings)
-            beyond = (max(n + 2 * border - TILE, 0) for n in latents.shape[1:])
-            parts = progress(parts, prod(1 - n // (OVERLAP - TILE) for n in beyond), "writing")
-            pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
-            write_image(place / "image.ome.tif", pixels, size, mpp=mpp)
+        with timed(clock, "decoding"):
+            on_device = Plane(lambda *at: latents[at].to(device), latents.shape)
+            _write_picture(place / "image.ome.tif", models.autoencoder, on_device, config, size, mpp, device, progress)
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
             with read_levels(place / "image.ome.tif") as levels:
                 write_dzi(levels, place, "image", quality=QUALITY)
-        run |= costs(ledger, window, steps, clock) | peak_memory(device)
+        run |= costs(ledger, config.window, config.steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
-        for name in RESULTS:
-            if (out / name).is_dir():
-                shutil.rmtree(out / name)
-            os.replace(place / name, out / name)
-        place.rmdir()
+        _name_results(place, out)
     return run
 
 
-def _denoiser(
-    device: str | None, weights: Path | None, window: int, autoguidance: float, choice: dict, number: int = 0
+def local_denoiser(
+    config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0
 ) -> Denoiser:
-    """The denoiser of this machine, here or in worker ``number``: each of several GPUs gets its turn."""
+    """The denoiser of this machine, in the calling process or in worker ``number``: each of several GPUs gets its turn.
+
+    Parameters
+    ----------
+    device : as `devices.choose_device` takes it
+    weights : folder on this machine; None is the model that is shipped with its package
+    """
     device = choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
-    autoencoder, unet, _ = pretrained.load_models(weights or WEIGHTS)
-    unet = guided(unet.to(device), autoguidance, weights or WEIGHTS)
-    if choice["batch_size"] is None:
-        choice = choice | {"batch_size": fitting_batch(unet, autoencoder.latent_channels, window, device)}
-    return Denoiser(unet, cosine_alphas().to(device), **choice)
+    return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
 
 
-def _read(mask: np.ndarray | str | Path) -> np.ndarray:
-    if isinstance(mask, np.ndarray):
+def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
+    """Labels (H, W) of an array or a file."""
+    if mask is None or isinstance(mask, np.ndarray):
         return mask
     largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are meant to be large
     try:
@@ -225,8 +169,40 @@ def _read(mask: np.ndarray | str | Path) -> np.ndarray:
         Image.MAX_IMAGE_PIXELS = largest
 
 
+def _write_picture(
+    path: Path,
+    autoencoder: Autoencoder,
+    latents: Plane,
+    config: SamplingConfig,
+    size: tuple[int, int],
+    mpp: float,
+    device: str,
+    progress: Progress,
+) -> None:
+    """Decode a canvas tile by tile into a pyramidal OME-TIFF; what waits for the tiles below waits in files."""
+    border = border_width(config, size)
+    with (
+        lower_precision(torch.device(device), config.precision),
+        tempfile.TemporaryDirectory(dir=path.parent) as waiting,
+    ):
+        tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
+        parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
+        parts = progress(parts, count_tiles(latents.shape[1:], **tiles), "writing")
+        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
+        write_image(path, pixels, size, mpp=mpp)
+
+
+def _name_results(place: Path, out: Path) -> None:
+    """Move all results from the folder where they waited to their names, and remove the folder."""
+    for name in RESULTS:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        os.replace(place / name, out / name)
+    place.rmdir()
+
+
 class _Rows:
-    """Labels (H, W) put into a file, of which only the rows asked for are in memory."""
+    """Labels (H, W) in a file, of which only the rows that are read come into memory."""
 
     def __init__(self, path: Path, labels: np.ndarray) -> None:
         self._path, (self._height, self._width) = path, labels.shape
@@ -247,10 +223,10 @@ class StripFiles:
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
 
-    def __setitem__(self, column: int, strip: torch.Tensor) -> None:
+    def __setitem__(self, column: int, strip: Tensor) -> None:
         np.save(self._folder / f"{column}.npy", strip.cpu().numpy())
 
-    def pop(self, column: int) -> torch.Tensor:
+    def pop(self, column: int) -> Tensor:
         return torch.from_numpy(np.load(self._folder / f"{column}.npy"))  # the next strip takes its name
 
 
@@ -259,8 +235,8 @@ def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[Part]:
     return ((top, 0, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
 
 
-def _conditions(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[torch.Tensor, list[float]]:
-    """What the image model is told, uint8 (H/8, W/8), and the share of each label."""
+def _pool(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[Tensor, list[float]]:
+    """Conditions of the image model, uint8 (H/8, W/8), and the share of each label among the pixels."""
     cells, counts = [], np.zeros(len(LABELS))
     for *_, band in _bands(labels, size):
         counts += np.bincount(band.ravel(), minlength=len(LABELS))

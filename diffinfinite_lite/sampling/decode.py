@@ -14,6 +14,7 @@ kept on disk, memory does not depend on the image's size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -119,6 +120,16 @@ def decode_stream(
                 part = blend[:, rows, columns]
                 weight = sums[0][y : y + part.shape[1], None] * sums[1][x : x + part.shape[2]]
                 yield y - factor * border, x - factor * border, part / weight.to(part)
+
+
+def count_tiles(size: tuple[int, int], *, tile: int, overlap: int, border: int = 0) -> int:
+    """How many tiles `decode_stream` takes for latents of a size (h, w).
+
+    >>> count_tiles((100, 64), tile=64, overlap=24)
+    2
+    """
+    whole = [n + 2 * border for n in size]
+    return math.prod(len(_starts(n, min(tile, n), tile - overlap)) for n in whole)
 
 
 def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:

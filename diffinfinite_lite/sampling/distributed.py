@@ -40,11 +40,11 @@ class Workers:
     build : called once in every worker process with the worker's number, 0, 1, ..., returns its denoiser; has to be
         picklable. Numbers count the workers of a local cluster, one per GPU for example; on other clusters it is 0
     cluster : address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``
-    workers : without a scheduler, how many processes to start on this machine
+    workers : without a cluster, how many processes to start on this machine
 
     Raises
     ------
-    ValueError : neither a scheduler nor a worker is asked for, or (while sampling) a worker has other weights.
+    ValueError : neither a cluster nor a worker is asked for, or (while sampling) a worker has other weights.
     OSError : no scheduler or no worker answers, or (while sampling) none is left.
     """
 
@@ -58,7 +58,7 @@ class Workers:
     ) -> None:
         if (cluster is None) == (workers is None) or (workers is not None and workers < 1):
             raise ValueError(
-                "expected the address of a scheduler or a number of workers from 1, "
+                "expected the address of a cluster or a number of workers from 1, "
                 f"got cluster={cluster} and workers={workers}"
             )
         self.alphas_cumprod, self.batch_size = denoiser.alphas_cumprod, denoiser.batch_size

@@ -1,4 +1,4 @@
-"""Live controls in JupyterLab: `explore` turns sampling parameters, `paint` draws a mask. All work is `generate`'s.
+"""Live controls in JupyterLab: `explore` turns sampling settings, `paint` draws a mask. All work is `generate`'s.
 
 Both run the model in a thread, so that the page stays alive: the bar shows the levels done, Cancel stops after the
 current one, and whatever is changed while the model works starts it again with the new values.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import Field, fields
 
 import holoviews as hv
 import ipywidgets as widgets
@@ -17,12 +18,12 @@ from skimage.draw import line
 from skimage.morphology import dilation, disk
 
 from ..labels import CONTEXTS, LABELS, colour_mask
+from ..pipelines.config import SamplingConfig
 from ..pipelines.generate import generate
 from ..pipelines.pair import Pair
-from ..sampling.denoiser import CONDITIONINGS
-from ..sampling.plans import PLANS
-from ..sampling.solvers import SOLVERS
 from .pictures import Picture, data_uris, image_tag
+
+DESCRIBED = {"style": {"description_width": "7rem"}, "layout": {"width": "22rem"}}
 
 
 class Cancelled(Exception):
@@ -88,40 +89,72 @@ def picture(rgb: np.ndarray, alt: str, *, pixels: int = 320) -> str:
     return image_tag(*data_uris([shown], budget=2_000_000), shown, style=f"width: {pixels}px")
 
 
-def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str | None = None) -> widgets.Widget:
-    """Controls for every sampling parameter beside the patch they give; the mask depends on context and seed alone.
+def controls(config: SamplingConfig) -> dict[str, widgets.Widget]:
+    """A control for every field of the settings that changes the picture, by name, which starts at its value there.
+
+    What kind of control it is follows from the field: a menu of its choices or of a few values, a slider over its span,
+    else a box that takes any value. A field that may be None has a menu, whose first entry leaves it to the default.
+    """
+    made = {}
+    for field in fields(config):
+        hints = field.metadata.get("control") or {}
+        if not hints.get("hidden"):
+            made[field.name] = _control(field, getattr(config, field.name), hints)
+    return made
+
+
+def _control(field: Field, value: object, hints: dict) -> widgets.Widget:
+    shown = {"description": hints.get("label", field.name), "tooltip": field.metadata.get("help", ""), **DESCRIBED}
+    choices, span = field.metadata.get("choices"), hints.get("span")
+    if choices:
+        return widgets.Dropdown(options=list(choices), value=value, **shown)
+    if field.default is None:
+        values = {str(entry): entry for entry in (*hints.get("values", ()), value) if entry is not None}
+        return widgets.Dropdown(options={"default": None, **values}, value=value, **shown)
+    if isinstance(value, bool):
+        return widgets.Checkbox(value=value, **shown)
+    if span:
+        kind = widgets.IntSlider if isinstance(value, int) else widgets.FloatSlider
+        low, high, step = span
+        return kind(value=value, min=min(low, value), max=max(high, value), step=step, continuous_update=False, **shown)
+    if isinstance(value, int):
+        return widgets.BoundedIntText(value=value, min=0, max=10**6, **shown)
+    if isinstance(value, float):
+        return widgets.FloatText(value=value, **shown)
+    return widgets.Text(value=str(value), continuous_update=False, **shown)
+
+
+def explore(
+    size: tuple[int, int] = (224, 224),
+    *,
+    steps: int = 10,
+    device: str | None = None,
+    config: SamplingConfig | None = None,
+) -> widgets.Widget:
+    """Controls for every sampling setting beside the patch they give; the mask depends on context and seed alone.
 
     Parameters
     ----------
     size : (H, W) of the patch in px.
-    steps : where the steps slider starts.
+    config : where the controls start; at the defaults with few steps of dpm-solver++ if there is none.
+    steps : where the steps slider starts then.
 
     Returns
     -------
     an ipywidgets box; its ``worker`` runs the model, and ``controls`` are its widgets by name.
     """
-    describe = {"style": {"description_width": "7rem"}, "layout": {"width": "22rem"}}
-    late = {"continuous_update": False, **describe}
-    controls = {
-        "context": widgets.Dropdown(options=CONTEXTS, description="context", **describe),
-        "omega": widgets.FloatSlider(value=0, min=0, max=4, step=0.25, description="guidance ω", **late),
-        "autoguidance": widgets.FloatSlider(value=0, max=3, step=0.25, description="autoguidance", **late),
-        "seed": widgets.BoundedIntText(value=0, min=0, max=10**6, description="seed", **describe),
-        "steps": widgets.IntSlider(value=steps, min=2, max=50, description="steps", **late),
-        "solver": widgets.Dropdown(options=list(SOLVERS), value="dpm-solver++", description="solver", **describe),
-        "sampler": widgets.Dropdown(options=list(PLANS), value="mixture", description="sampler", **describe),
-        "patch": widgets.Dropdown(options=[64, 128, 224], value=224, description="window, px", **describe),
-        "conditioning": widgets.Dropdown(options=CONDITIONINGS, description="conditioning", **describe),
-    }
-    bar = widgets.IntProgress(min=0, max=steps, description="levels", **describe)
+    config = SamplingConfig(steps=steps, solver="dpm-solver++") if config is None else config
+    context = widgets.Dropdown(options=CONTEXTS, description="context", **DESCRIBED)
+    turned = {"context": context, **controls(config)}
+    bar = widgets.IntProgress(min=0, max=config.steps, description="levels", **DESCRIBED)
     cancel = widgets.Button(description="Cancel", tooltip="Stop after the current noise level")
-    image, mask, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
+    image, labels, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
     masks: dict[tuple[str, int], np.ndarray] = {}
 
     def show(pair: Pair) -> None:
         masks[pair.run["context"], pair.run["seed"]] = pair.mask
         image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
-        mask.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
+        labels.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
         spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
         words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
 
@@ -134,24 +167,24 @@ def explore(size: tuple[int, int] = (224, 224), *, steps: int = 10, device: str 
     worker = Worker(show, fail, advance)
 
     def run(_=None) -> None:
-        values = {name: control.value for name, control in controls.items()}
+        values = {name: control.value for name, control in turned.items()}
         bar.value, words.value = 0, "sampling"
-        known = masks.get((values["context"], values["seed"]))
-        worker.start(**values, mask=known, size=size, device=device)
+        mask = masks.get((values["context"], values["seed"]))
+        worker.start(config=config, **values, mask=mask, size=size, device=device)
 
     def stop(_) -> None:
         worker.cancel()
         words.value = "cancelled"
 
-    for control in controls.values():
+    for control in turned.values():
         control.observe(run, "value")
     cancel.on_click(stop)
     run()
     box = widgets.HBox(
-        [widgets.VBox([*controls.values(), widgets.HBox([bar, cancel]), words]), image, mask],
+        [widgets.VBox([*turned.values(), widgets.HBox([bar, cancel]), words]), image, labels],
         layout={"flex_flow": "row wrap", "grid_gap": "1rem"},
     )
-    box.worker, box.controls = worker, controls
+    box.worker, box.controls = worker, turned
     return box
 
 

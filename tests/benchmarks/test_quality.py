@@ -34,7 +34,7 @@ def result(ratio=1.0, steps=20.0):
         "settings": {
             "options": {
                 **{"per_context": 400, "steps": 20, "solver": "dpm-solver++"},
-                **{"sampler": "mixture", "omega": 0.0, "precision": "bf16"},
+                **{"plan": "mixture", "omega": 0.0, "precision": "bf16"},
             },
             "cut": 450,
             "weights": {"image": "0123456789abcdef"},

@@ -67,7 +67,7 @@ def test_training_sets_of_table_2():
 
 def test_a_shuffled_canvas_has_the_same_windows_in_another_order():
     image = np.arange(6).repeat(4).reshape(3, 8).repeat(4, axis=0)[..., None].repeat(3, axis=2).astype(np.uint8)
-    pair = Pair(image, image[..., 0], [], {"patch": 4, "seed": 0, "sampler": "random-patch"})
+    pair = Pair(image, image[..., 0], [], {"patch": 4, "seed": 0, "plan": "random-patch"})
     found = benchmark.shuffled(pair).image
     assert found.shape == image.shape and not np.array_equal(found, image)
     assert sorted(found[2::4, 2::4, 0].ravel()) == [0, 1, 2, 3, 4, 5]
@@ -78,23 +78,23 @@ def test_figure_11_takes_every_sampler_on_the_same_canvases(monkeypatch, peers):
     """However many canvases (c) has: contexts, masks, seeds and numbers agree among the rows."""
     seen = {}
 
-    def pair(context, mask, seed, sampler):
-        return Pair(np.zeros((4, 4, 3), np.uint8), mask, [], {"context": context, "seed": seed, "sampler": sampler})
+    def pair(context, mask, seed, plan):
+        return Pair(np.zeros((4, 4, 3), np.uint8), mask, [], {"context": context, "seed": seed, "plan": plan})
 
     def measured(pairs):
-        (sampler,) = {p.run["sampler"] for p in pairs}
-        seen[sampler] = [(p.run["context"], p.mask.tolist(), p.run["seed"]) for p in pairs]
+        (plan,) = {p.run["plan"] for p in pairs}
+        seen[plan] = [(p.run["context"], p.mask.tolist(), p.run["seed"]) for p in pairs]
         return {}
 
-    monkeypatch.setattr(benchmark, "generate", lambda c, m, seed, sampler, **_: pair(c, m, seed, sampler))
+    monkeypatch.setattr(benchmark, "generate", lambda c, m, seed, plan, **_: pair(c, m, seed, plan))
     monkeypatch.setattr(benchmark, "long_range", measured)
     contexts = ("adenocarcinoma", "squamous", "normal")
     masks = [np.full((4, 4), i, np.uint8) for i in range(3)]
     c, collage, mixture = (
-        [pair(*both, seed, sampler) for seed, both in enumerate(zip(contexts, masks, strict=True))]
-        for sampler in ("random-patch", "diffcollage", "mixture")
+        [pair(*both, seed, plan) for seed, both in enumerate(zip(contexts, masks, strict=True))]
+        for plan in ("random-patch", "diffcollage", "mixture")
     )
-    monkeypatch.setattr(benchmark, "shuffled", lambda p: Pair(p.image, p.mask, [], p.run | {"sampler": "shuffled"}))
+    monkeypatch.setattr(benchmark, "shuffled", lambda p: Pair(p.image, p.mask, [], p.run | {"plan": "shuffled"}))
     others = {"diffcollage": collage, "mixture": mixture}
     assert len(benchmark.figure_11(c, others, peers, steps=2)) == len(seen) == 6
     assert all(canvases == seen["random-patch"] for canvases in seen.values())

@@ -19,7 +19,7 @@ from diffinfinite_lite.sampling.solvers import cosine_alphas
 
 ALPHAS = cosine_alphas()
 SIZE = (128, 448)
-SETTINGS = {"steps": 3, "patch": 64, "seed": 5, "sampler": "torus-grid"}
+SETTINGS = {"steps": 3, "patch": 64, "seed": 5, "plan": "torus-grid"}
 
 
 class Network(nn.Module):
@@ -56,7 +56,8 @@ def small_autoencoder():
 @pytest.fixture(autouse=True)
 def stub_models(request, monkeypatch):
     autoencoder = small_autoencoder() if "small_decoder" in request.fixturenames else Averages()
-    monkeypatch.setattr(pretrained, "load_models", lambda weights=None: (autoencoder, Network(), nn.Identity()))
+    models = pretrained.Models(autoencoder, Network(), nn.Identity())
+    monkeypatch.setattr(pretrained, "load_models", lambda weights=None, device="cpu": models)
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_an_edit_changes_its_neighbourhood_and_nothing_else(small_decoder):
     assert far.any() and np.array_equal(edited.image[far], pair.image[far])
     assert not np.array_equal(edited.image[32:64, 32:56], pair.image[32:64, 32:56])
     # where kept pixels were put back, decoding everything would have given the same up to rounding
-    whole = decode(pretrained.load_models()[0], torch.from_numpy(edited.latents), border=BORDER)
+    whole = decode(pretrained.load_models().autoencoder, torch.from_numpy(edited.latents), border=BORDER)
     whole = ((whole.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     assert np.abs(whole.astype(int) - edited.image).max() <= 1
 

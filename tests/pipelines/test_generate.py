@@ -59,7 +59,7 @@ def test_run_holds_the_ledger(pair):
 
 def test_windows_smaller_than_a_patch_are_counted_by_their_size():
     mask = np.ones((64, 64), np.uint8)
-    run = generate(mask=mask, steps=1, patch=32, sampler="diffcollage").run
+    run = generate(mask=mask, steps=1, patch=32, plan="diffcollage").run
     assert run["network_evaluations"] == 25 and run["whole_patches"] == 16
 
 
@@ -96,20 +96,25 @@ def test_saved_files_open_again_and_are_not_overwritten(pair, tmp_path):
     pair.save(tmp_path / "out", force=True)
 
 
-def test_models_are_loaded_once():
-    assert pretrained.load_models() is pretrained.load_models(pretrained.WEIGHTS)
+def test_models_are_loaded_once_for_each_device_and_never_moved():
+    models = pretrained.load_models()
+    assert models is pretrained.load_models(pretrained.WEIGHTS, "cpu")
+    elsewhere = pretrained.load_models(device="meta")  # a device without memory, which every machine has
+    for ours, theirs in zip(models, elsewhere, strict=True):
+        assert {weights.device.type for weights in theirs.parameters()} == {"meta"}
+        assert {weights.device.type for weights in ours.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize(("sampler", "usual", "other"), [("sliding-window", 32, 16), ("multidiffusion", 16, 64)])
-def test_stride_is_the_distance_of_windows_in_px(sampler, usual, other):
-    settings = {"mask": np.ones((64, 128), np.uint8), "steps": 1, "patch": 64, "sampler": sampler}
+@pytest.mark.parametrize(("plan", "usual", "other"), [("sliding-window", 32, 16), ("multidiffusion", 16, 64)])
+def test_stride_is_the_distance_of_windows_in_px(plan, usual, other):
+    settings = {"mask": np.ones((64, 128), np.uint8), "steps": 1, "patch": 64, "plan": plan}
     plain, same, changed = (generate(**settings, stride=stride) for stride in (None, usual, other))
     assert np.array_equal(plain.image, same.image) and plain.run["stride"] is None
     assert (changed.run["stride"], changed.run["windows"]) == (other, 64 // other + 1)
 
 
 def test_all_plans_are_one_on_a_canvas_of_one_window():
-    pictures = [generate("normal", size=(224, 224), steps=2, sampler=name).image for name in plans.PLANS]
+    pictures = [generate("normal", size=(224, 224), steps=2, plan=name).image for name in plans.PLANS]
     assert all(np.array_equal(picture, pictures[0]) for picture in pictures[1:])
 
 
@@ -128,18 +133,19 @@ def test_hand_made_mask_of_squares():
         ({"context": "skin"}, "got 'skin'"),
         ({"context": "normal", "size": (100, 64)}, "multiples of 8 px from 64, got 100x64"),
         ({"context": "normal", "size": (32, 64)}, "got 32x64"),
-        ({"context": "normal", "omega": -1.0}, "omega must be a number of at least 0, got -1"),
+        ({"context": "normal", "omega": -1.0}, "expected omega to be a number of at least 0, got -1.0"),
         ({"context": "normal", "omega": float("nan")}, "got nan"),
         ({"context": "normal", "steps": 0}, "from 1 to 1000, got 0"),
         ({"context": "normal", "steps": 1001}, "got 1001"),
-        ({"context": "normal", "sampler": "quilt"}, "got 'quilt'"),
+        ({"context": "normal", "plan": "quilt"}, "got 'quilt'"),
         ({"context": "normal", "solver": "magic"}, "'magic'"),
         ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
         ({"context": "normal", "patch": 100}, "got 100"),
-        ({"context": "normal", "sampler": "multidiffusion", "stride": 100}, "up to the patch of 224, got 100"),
-        ({"context": "normal", "sampler": "multidiffusion", "patch": 64, "stride": 72}, "patch of 64, got 72"),
+        ({"context": "normal", "plan": "multidiffusion", "stride": 100}, "a multiple of 8 px from 8, got 100"),
+        ({"context": "normal", "plan": "multidiffusion", "stride": 232}, "up to the patch of 224 px, got 232"),
+        ({"context": "normal", "plan": "multidiffusion", "patch": 64, "stride": 72}, "patch of 64 px, got 72"),
         (
-            {"context": "normal", "stride": 64, "sampler": "random-patch"},
+            {"context": "normal", "stride": 64, "plan": "random-patch"},
             "among sliding-window, multidiffusion, mixture for a stride, got 'random-patch'",
         ),
         ({"context": "normal", "precision": "int8"}, "fp32, bf16, fp16, got 'int8'"),

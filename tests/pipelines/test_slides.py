@@ -240,7 +240,7 @@ def test_a_mask_from_a_file(tmp_path):
         ({"size": (100, 64)}, "got 100x64"),
         ({"patch": 100}, "got 100"),
         ({"workers": 0}, "a number of workers from 1, got cluster=None and workers=0"),
-        ({"sampler": "quilt"}, "got 'quilt'"),
+        ({"plan": "quilt"}, "got 'quilt'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, change, message):

@@ -120,5 +120,5 @@ def test_a_scheduler_that_is_not_there_is_refused(monkeypatch):
 
 @pytest.mark.parametrize("asked", [{}, {"workers": 0}, {"cluster": "tcp://a:1", "workers": 2}])
 def test_either_a_cluster_or_processes(asked):
-    with pytest.raises(ValueError, match="expected the address of a scheduler or a number of workers from 1"):
+    with pytest.raises(ValueError, match="expected the address of a cluster or a number of workers from 1"):
         Workers(build(0), build, **asked)
