@@ -10,10 +10,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 import diffinfinite_lite as dl
 from diffinfinite_lite.data.tiles import read_folder
+from diffinfinite_lite.labels import LABELS
 from diffinfinite_lite.training import recipes
 from diffinfinite_lite.training.data import Setting
 
@@ -21,8 +23,9 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/mine")
 with tempfile.TemporaryDirectory() as folder:
     pictures = Path(folder, "squamous")  # stands for your pictures: here two that the shipped model paints
     pictures.mkdir()
+    mask = np.full((224, 224), LABELS.index("carcinoma"), np.uint8)
     for seed in (0, 1):
-        pair = dl.generate("squamous", size=(224, 224), steps=2, seed=seed)
+        pair = dl.generate("squamous", mask, steps=4, seed=seed)
         Image.fromarray(pair.image).save(pictures / f"{seed}.png")
         Image.fromarray(pair.mask).save(pictures / f"{seed}_mask.png")
     for tile in read_folder(Path(folder)):

@@ -28,13 +28,13 @@ from ..sampling.decode import decode
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.inpainting import Known
 from ..sampling.loop import Level
-from ..sampling.sample import sample
+from ..sampling.plans import TRAITS
+from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
 from .config import SamplingConfig, check_content, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
 
-WRAPPING = ("random-patch", "torus-grid")  # plans whose windows cross the border of a canvas to its other side
 BORDER = 4  # latent pixels, see `border_width`
 TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
 OVERLAP = 24  # of these tiles, twice the decoder's reach
@@ -173,7 +173,7 @@ def border_width(config: SamplingConfig, size: tuple[int, int]) -> int:
     a training tile: beside the decoder's zero padding they would turn into a grey frame. Everywhere else they are, and
     continuing them would draw a dotted one.
     """
-    return BORDER if config.plan in WRAPPING and max(size) > config.patch else 0
+    return BORDER if TRAITS[config.plan].wraps and max(size) > config.patch else 0
 
 
 def picture(autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from diffinfinite_lite.models import pretrained
 from diffinfinite_lite.pipelines import config as config_module
 from diffinfinite_lite.pipelines.config import ALWAYS_RECORDED, configure, rename_keys, setting, takes_settings
 from diffinfinite_lite.sampling.plans import PLANS, mixture
-from diffinfinite_lite.sampling.solvers import SCHEDULERS
+from diffinfinite_lite.sampling.solvers import SOLVERS
 
 GOLDEN_RUN = Path(__file__).parents[1] / "golden" / "run.json"  # of the version that called the plan a sampler
 
@@ -122,7 +122,7 @@ def test_every_field_says_what_it_is():
     ("settings", "message"),
     [
         ({"plan": "quilt"}, f"expected plan to be one of {', '.join(PLANS)}, got 'quilt'"),
-        ({"solver": "magic"}, f"expected solver to be one of {re.escape(', '.join(SCHEDULERS))}, got 'magic'"),
+        ({"solver": "magic"}, f"expected solver to be one of {re.escape(', '.join(SOLVERS))}, got 'magic'"),
         ({"steps": 2.5}, "expected steps to be a whole number from 1 to 1000, got 2.5"),
         ({"steps": True}, "got True"),
         ({"eta": 1.5}, "expected eta to be a number from 0 to 1, got 1.5"),
