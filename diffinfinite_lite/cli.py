@@ -39,7 +39,7 @@ Force = Annotated[bool, typer.Option("--force", help="Overwrite an earlier resul
 Runs = Annotated[Path, typer.Option(help="Folder for checkpoints and logs.")]
 
 
-class Command(typer.core.TyperCommand):
+class _Command(typer.core.TyperCommand):
     """A command that says what an option of an earlier version is called now."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
@@ -49,7 +49,7 @@ class Command(typer.core.TyperCommand):
         return super().parse_args(ctx, args)
 
 
-class Group(typer.core.TyperGroup):
+class _Group(typer.core.TyperGroup):
     """The commands of `diffinfinite`; those that sample get their options when one of them is called."""
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple:
@@ -58,7 +58,7 @@ class Group(typer.core.TyperGroup):
 
 
 app = typer.Typer(
-    cls=Group,
+    cls=_Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -121,7 +121,7 @@ def sampling_app(name: str, config: type[SamplingConfig] | None = None) -> typer
 
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     options = sampling_options(config, unset=name == "edit")
-    single.command(name, cls=Command)(_with_options(SAMPLING[name], options))
+    single.command(name, cls=_Command)(_with_options(SAMPLING[name], options))
     return single
 
 

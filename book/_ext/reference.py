@@ -6,6 +6,7 @@ docstrings (autodoc, napoleon). Nothing has to be added when a module is.
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -87,8 +88,18 @@ def _docstring(app: Sphinx, what: str, name: str, obj: object, options: object, 
         lines[0] = lines[0].replace(": ", " \u2013 ", 1)  # napoleon would take what precedes a colon for a type
 
 
+def _own_signature(app: Sphinx, obj: object, bound_method: bool) -> None:
+    """Show a function with the parameters in its source; autodoc cannot find defaults of others there.
+
+    What `pipelines.config.takes_settings` adds is described once, at `SamplingConfig`.
+    """
+    if inspect.isfunction(obj):
+        vars(obj).pop("__signature__", None)
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-before-process-signature", _own_signature, priority=400)  # before defaults are looked up
     app.connect("source-read", _read)
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_type_hints
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 
@@ -37,8 +37,6 @@ SMALLEST = 64  # px, side of a picture
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
 # Settings that run.json has held from its first version on; of all others an old run has the default.
 ALWAYS_RECORDED = ("plan", "patch", "solver", "steps", "eta", "omega", "conditioning", "precision", "seed")
-
-Function = TypeVar("Function", bound=Callable)
 
 
 def setting(
@@ -260,7 +258,7 @@ def configure(
     return config if config.patch is not None else replace(config, patch=trained_patch(weights))
 
 
-def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:
+def takes_settings(function: Callable, config: type[SamplingConfig] = SamplingConfig) -> Callable:
     """The function with a signature that names every setting in place of its ``**overrides``.
 
     >>> list(inspect.signature(takes_settings(lambda mask, **overrides: None)).parameters)[:4]

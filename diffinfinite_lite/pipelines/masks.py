@@ -113,6 +113,8 @@ def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None
     >>> upsample(np.array([[1, 3]], np.uint8), (1, 4)).tolist()
     [[1, 1, 3, 3]]
     """
+    # pixel centres in rows of cells, the row of cells above each and its distance from there; only the cells that are
+    # used are turned into floats, one channel a label
     place = ((torch.arange(size[0])[rows] + 0.5) * (len(labels) / size[0]) - 0.5).clamp(min=0)
     above = place.long().clamp(max=len(labels) - 1)
     below, share = (above + 1).clamp(max=len(labels) - 1), (place - above)[:, None]
@@ -154,12 +156,20 @@ def generate_cells(
     precision: str = "fp32",
     device: str = "cpu",
 ) -> np.ndarray:
-    """`generate_mask` in cells: uint8 array (H / 8, W / 8)."""
+    """`generate_mask` in cells: uint8 array (H / 8, W / 8).
+
+    Parameters
+    ----------
+    seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
+    steps : of sampling with fresh noise.
+    precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
+    device : "cpu", "cuda", ...; that of the model.
+    """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
     cell = CELL_PX * max(1, max(size) / (CELL_PX * LARGEST))  # px; the same along both sides
-    kept = [math.ceil(side / cell) for side in size]
-    cells = [max(PATCH, n) for n in kept]  # on a canvas smaller than those of training regions would be too small
+    needed = [math.ceil(side / cell) for side in size]
+    cells = [max(PATCH, n) for n in needed]  # on a canvas smaller than those of training regions would be too small
     denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
     for level in sample(
         denoiser,
@@ -172,8 +182,9 @@ def generate_cells(
         seed=seed ^ OTHER_NOISE,
     ):
         scores = level.canvas.latents
-    top, left = ((n - few) // 2 for n, few in zip(cells, kept, strict=True))
-    labels = clean(scores.cpu().numpy() / SCALE)[top : top + kept[0], left : left + kept[1]]
+    # the middle of a canvas that is larger than needed
+    top, left = ((n - few) // 2 for n, few in zip(cells, needed, strict=True))
+    labels = clean(scores.cpu().numpy() / SCALE)[top : top + needed[0], left : left + needed[1]]
     fine = tuple(math.ceil(side / CELL_PX) for side in size)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])

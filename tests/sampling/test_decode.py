@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from diffinfinite_lite.metrics.spatial import seam_statistic
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines.generate import OVERLAP
-from diffinfinite_lite.sampling.decode import decode, decode_stream
+from diffinfinite_lite.sampling.decode import count_tiles, decode, decode_stream
 
 
 class Repeat:
@@ -116,3 +116,11 @@ def test_strips_kept_elsewhere_are_asked_for_once_and_change_nothing():
 def test_bad_input(z, settings_):
     with pytest.raises(ValueError, match="expected"):
         decode(Repeat(), z, **settings_)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 41), (64, 65), (141, 300)])
+@pytest.mark.parametrize("border", [0, 4])
+def test_tiles_are_counted_as_they_are_decoded(size, border):
+    decoder, settings = Blur(), {"tile": 64, "overlap": 24, "border": border}
+    list(decode_stream(decoder, torch.zeros(3, *size), batch_size=1, **settings))
+    assert decoder.calls == count_tiles(size, **settings)
