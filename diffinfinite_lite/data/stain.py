@@ -68,6 +68,8 @@ def optical_density(rgb: np.ndarray, white: float | None = None) -> np.ndarray:
 
     >>> float(optical_density(np.full((4, 4, 3), 250, np.uint8)).max())
     0.0
+    >>> round(float(optical_density(np.full((4, 4, 3), 94, np.uint8), white=255).max()), 2)  # ln(255 / 94)
+    1.0
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"expected an RGB picture of bytes (H, W, 3), got shape {rgb.shape} of {rgb.dtype}")
