@@ -98,12 +98,11 @@ def _quiz(body: str) -> str:
         elif line.strip() or rest:
             rest.append(line)
     text = " ".join(f"**{choice}**" for choice in right) + "\n\n" + "\n".join(rest)
-    said: dict[str, list[str]] = {}
+    by_choice: dict[str, list[str]] = {}
     for choice, remark in remarks:
-        said.setdefault(choice, []).append(remark)
-    text += "".join(f"\n\n*{choice}* {' '.join(lines)}" for choice, lines in said.items())
-    asked = "\n".join(question)
-    return f"**Question.** {asked}\n\n" + "\n".join(choices) + "\n\n" + unfold("Answer", text)
+        by_choice.setdefault(choice, []).append(remark)
+    text += "".join(f"\n\n*{choice}* {' '.join(lines)}" for choice, lines in by_choice.items())
+    return "**Question.** " + "\n".join(question) + "\n\n" + "\n".join(choices) + "\n\n" + unfold("Answer", text)
 
 
 def plain_blocks(text: str) -> list[str]:
@@ -231,14 +230,14 @@ def is_notebook(path: Path) -> bool:
 def write_all(book: Path, out: Path, install: str | None = None) -> list[Path]:
     """Write every chapter of a book to a folder; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    made = []
+    written = []
     for chapter in sorted(book.glob("*.md")):
         if is_notebook(chapter):
             notebook = plain_notebook(chapter, bibliography=book / "references.bib", install=install)
             nbformat.validate(notebook)
-            made.append(out / f"{chapter.stem}.ipynb")
-            nbformat.write(notebook, made[-1])
-    return made
+            written.append(out / f"{chapter.stem}.ipynb")
+            nbformat.write(notebook, written[-1])
+    return written
 
 
 def links(page: str, url: str, branch: str, pages_branch: str) -> list[tuple[str, str]]:
@@ -269,8 +268,8 @@ def _bar(app, pagename: str, templatename: str, context: dict, doctree: object) 
     source = Path(app.srcdir) / f"{pagename}.md"
     if not context.get("body") or not source.exists() or not is_notebook(source):
         return
-    here = context["pathto"](f"notebooks/{pagename}.ipynb", 1)
-    items = [f'<a href="{here}" download>Download as notebook (.ipynb)</a>']
+    download = context["pathto"](f"notebooks/{pagename}.ipynb", 1)
+    items = [f'<a href="{download}" download>Download as notebook (.ipynb)</a>']
     items += [f'<a href="{escape(address)}">Open in {name}</a>'
               for name, address in links(pagename, *_repository(app), app.config.notebooks_branch)]
     if "running" in app.env.all_docs:
@@ -295,5 +294,5 @@ def setup(app) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    for made in write_all(Path(sys.argv[1]), Path(sys.argv[2])):
-        print(made)
+    for path in write_all(Path(sys.argv[1]), Path(sys.argv[2])):
+        print(path)

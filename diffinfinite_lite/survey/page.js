@@ -2,7 +2,7 @@
 //
 // What is kept in the browser (localStorage): a code, years of experience, the rater's own order of pictures, answers and
 // seconds. Nothing is sent anywhere. The truth lies in the page sealed: it is opened when the last answer has been given.
-// That keeps honest people from seeing it by accident; whoever reads this code can open it at any time.
+// That keeps raters from seeing it by accident; anybody who reads this code can open it at any time.
 (settings) => {
   const SIZES = ["small", "large"], KINDS = ["real", "synthetic"], ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
   const items = new Map(settings.items.map((item, place) => [item.name, { ...item, place }]));

@@ -7,8 +7,8 @@ The paper asked ten pathologists about 60 pictures. What it reports is here, for
   :math:`df = n - 2` and the two-sided p of :math:`t = r \sqrt{df / (1 - r^2)}` (`correlations`, `p_of_r`);
 - Fleiss' kappa, agreement beyond chance: :math:`\kappa = (\bar P - \bar P_e) / (1 - \bar P_e)` (`fleiss`).
 
-An answer is one row of a table: who, about which picture, what it truly was, what was said, how sure (1 to 7), in how
-many seconds. Answers of one rater are not independent, and neither are answers about one picture: an interval over
+An answer is one row of a table: the rater, the picture, whether it is real, the rater's answer, confidence (1 to 7) and
+seconds. Answers of one rater are not independent, and neither are answers about one picture: an interval over
 all answers pooled is too narrow, and `accuracy` by rater or by picture shows by how much people and pictures differ.
 """
 
@@ -116,9 +116,9 @@ def accuracy(answers: pd.DataFrame, by: str | Sequence[str] = ()) -> pd.DataFram
 def raters(answers: pd.DataFrame) -> pd.DataFrame:
     """One row a rater: `accuracy` of each, mean confidence, experience in years, time for all answers in minutes."""
     table = accuracy(answers, "rater")
-    each = answers.groupby("rater")
-    table["confidence"], table["experience"] = each["confidence"].mean(), each["experience"].first()
-    table["minutes"] = each["seconds"].sum() / 60
+    by_rater = answers.groupby("rater")
+    table["confidence"], table["experience"] = by_rater["confidence"].mean(), by_rater["experience"].first()
+    table["minutes"] = by_rater["seconds"].sum() / 60
     return table
 
 
@@ -129,21 +129,21 @@ def items(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion(answers: pd.DataFrame) -> pd.DataFrame:
-    """Answers counted: rows (size, truth), columns what was said."""
+    """Answers counted: rows (size, truth), columns the answer given."""
     rows = pd.MultiIndex.from_product([SIZES, (REAL, SYNTHETIC)], names=["size", "truth"])
     table = pd.crosstab([answers["size"], answers["truth"]], answers["answer"])
     return table.reindex(index=rows, columns=[REAL, SYNTHETIC], fill_value=0)
 
 
 def correlations(answers: pd.DataFrame) -> pd.DataFrame:
-    """Does accuracy go with confidence, experience or time? One row each: r, df, p, low, high (95% of r).
+    """Pearson's r of accuracy with confidence, experience and time, one row each: r, df, p, low, high (95% of r).
 
     Raters without a number, such as of experience, are left out of that row.
 
     Raises
     ------
     ValueError
-        If there are fewer than four raters with a number, or all have the same: then r says nothing.
+        If there are fewer than four raters with a number, or all have the same, for which r is not defined.
     """
     table, rows = raters(answers), {}
     for name in ("confidence", "experience", "minutes"):
@@ -168,7 +168,7 @@ def p_of_r(r: float, df: int) -> float:
 
 
 def smallest_r(df: int, level: float = 0.05) -> float:
-    """The smallest size of r that is significant at `level` (two-sided): what df + 2 raters can show at all.
+    """The smallest size of Pearson's r that is significant at `level` (two-sided) with df + 2 raters.
 
     >>> round(smallest_r(8), 3)
     0.632
@@ -190,20 +190,20 @@ def interval_of_r(r: float, df: int, level: float = 0.95) -> tuple[float, float]
 
 
 def fleiss(answers: pd.DataFrame) -> float:
-    """Fleiss' kappa of what was said: 1 full agreement, 0 that of chance; right or wrong does not matter.
+    """Fleiss' kappa of the answers: 1 full agreement, 0 that of chance; whether they are right does not matter.
 
     Raises
     ------
     ValueError
         If fewer than two raters answered, not all of them the same pictures, or everybody said the same throughout.
     """
-    said = pd.crosstab(answers["item"], answers["answer"])
-    each = said.sum(axis=1).unique()
-    if len(each) != 1 or each[0] < 2 or each[0] != answers["rater"].nunique():
+    counts = pd.crosstab(answers["item"], answers["answer"])
+    per_picture = counts.sum(axis=1).unique()
+    if len(per_picture) != 1 or per_picture[0] < 2 or per_picture[0] != answers["rater"].nunique():
         raise ValueError("expected at least two raters who all answered the same pictures")
-    if said.shape[1] < 2:
+    if counts.shape[1] < 2:
         raise ValueError("expected both answers to be given at least once, got the same answer throughout")
-    return float(fleiss_kappa(said.to_numpy()))
+    return float(fleiss_kappa(counts.to_numpy()))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -237,12 +237,12 @@ def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
     for column, allowed in (("size", SIZES), ("truth", (REAL, SYNTHETIC)), ("answer", (REAL, SYNTHETIC))):
         _refuse(~table[column].isin(allowed), table, column, " or ".join(allowed), name)
     low, high = CONFIDENCE
-    for column, least, most in (("confidence", low, high), ("seconds", 0, np.inf), ("position", 1, np.inf)):
+    for column, smallest, largest in (("confidence", low, high), ("seconds", 0, np.inf), ("position", 1, np.inf)):
         number = pd.to_numeric(table[column], errors="coerce")
-        bad = ~number.between(least, most, inclusive="both") | np.isinf(number)
+        bad = ~number.between(smallest, largest, inclusive="both") | np.isinf(number)
         if column != "seconds":
             bad |= number % 1 != 0
-        _refuse(bad, table, column, f"{least} to {most}" if most < np.inf else f"at least {least}", name)
+        _refuse(bad, table, column, f"{smallest} to {largest}" if largest < np.inf else f"at least {smallest}", name)
         table[column] = number.astype(float if column == "seconds" else int)
     years = pd.to_numeric(table["experience"], errors="coerce")
     _refuse(table["experience"].notna() & ~years.between(0, 80), table, "experience", "0 to 80 years, or none", name)
