@@ -49,7 +49,7 @@ from .rows import (
     rows_on,
 )
 
-MANY = 1000  # tiles from which on the bias of the Fréchet distance is small
+SMALL_SET = 1000  # tiles, under which the bias of the Fréchet distance is large
 Tiles = TileSet | Sequence[Tensor]
 
 
@@ -251,12 +251,12 @@ def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[di
     ]
 
 
-def sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400, k: int = 3) -> dict:
+def sketch(real: np.ndarray, synthetic: np.ndarray, limit: int = 400, k: int = 3) -> dict:
     """First two principal components of real, and who lies on the other's manifold (eq. 10) in all dimensions.
 
     Returns
     -------
-    ``real``, ``synthetic``: at most so many points of each set; ``on_synthetic``, ``on_real``: a truth value for each
+    ``real``, ``synthetic``: at most `limit` points of each set; ``on_synthetic``, ``on_real``: a truth value for each
     of them; ``k`` and ``dimensions``
     """
     axes = np.linalg.svd(real - real.mean(0), full_matrices=False)[2][:2]
@@ -265,7 +265,7 @@ def sketch(real: np.ndarray, synthetic: np.ndarray, most: int = 400, k: int = 3)
         ("real", "on_synthetic", real, synthetic),
         ("synthetic", "on_real", synthetic, real),
     ):
-        points = points[:most]
+        points = points[:limit]
         radius = fidelity.radii(centres, k)
         inside = [(block <= radius).any(1) for block in fidelity.distances(points, centres)]
         shown[name] = np.round((points - real.mean(0)) @ axes.T, 3).tolist()
@@ -354,7 +354,7 @@ def _cautions(real: TileSet, synthetic: TileSet, train: TileSet | None) -> list[
         notes.append(
             "Clusters were not given: a leak between real and train was looked for among identical features only."
         )
-    if min(len(real), len(synthetic)) < MANY:
+    if min(len(real), len(synthetic)) < SMALL_SET:
         notes.append("Under 1,000 tiles FD is biased upward: compare Matched with Real, and equal counts only.")
     return notes
 

@@ -9,6 +9,7 @@ lines where these met, and its tissue may or may not be correlated beyond one wi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,7 +25,7 @@ from . import spatial
 from .registry import POSITIVE, SHARE, Measured, Metric, register
 
 SMALLEST_REGION = 64  # px²; smaller regions are not counted
-FEW, MOST = 0.02, 0.98  # a label with a smaller or larger share of a canvas has no correlation length
+MIN_SHARE, MAX_SHARE = 0.02, 0.98  # of a canvas, outside which a label has no correlation length
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _seams(canvas: PaintedCanvas) -> Measured:
     return Measured(seam.ratio, p_value=seam.p_value, detail=f"{where}p = {seam.p_value:.2g} under shifts")
 
 
-def _seams_sentence(row) -> str:
+def _seams_sentence(row: Mapping) -> str:
     trace = "a trace of windows" if row["value"] > 1 and row["p"] < 0.05 else "no clear trace of windows"
     return f"Steps at window lines are {row['value']:.2f} times those elsewhere (p = {row['p']:.2g}): {trace}."
 
@@ -113,7 +114,7 @@ def _long_range(canvas: PaintedCanvas) -> Measured:
 
 def _label_length(canvas: PaintedCanvas, label: int) -> float | None:
     cells = canvas.mask[::CELL_PX, ::CELL_PX] == label
-    if not FEW < (canvas.mask == label).mean() < MOST:
+    if not MIN_SHARE < (canvas.mask == label).mean() < MAX_SHARE:
         return None
     return _finite(spatial.autocorrelation_length(cells.astype(float)) * CELL_PX)
 
