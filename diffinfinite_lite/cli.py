@@ -193,11 +193,12 @@ def evaluate_folders(
 
 
 def _train(name: str, steps: int | None, runs: Path, device: str | None = None, class_map=None, **settings) -> None:
-    from accelerate import PartialState
-
     from .devices import choose_device
+    from .extras import extra
     from .training import data, recipes
 
+    with extra("train"):
+        from accelerate import PartialState
     first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
     setting = data.Setting(runs, class_map=options.read_class_map(class_map), **settings)
     bar = None
@@ -285,7 +286,7 @@ def main() -> None:
         if end.code == 130:  # Ctrl-C, of which typer says nothing
             print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
         raise
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if os.environ.get("DIFFINFINITE_DEBUG"):
             raise
         sys.exit(f"diffinfinite: {error}")

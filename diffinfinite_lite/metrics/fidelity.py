@@ -25,12 +25,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
+from ..extras import extra
 from .resampling import Interval, bootstrap, check, relative_to_real
+
+with extra("evaluate"):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
 
 __all__ = ["DensityCoverage", "Interval", "PrecisionRecall", "bootstrap", "check", "classifier_two_sample",
            "density_coverage", "distances", "frechet_bias", "frechet_distance", "inception_score",

@@ -26,10 +26,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.cluster import KMeans
 
+from ..extras import extra
 from .fidelity import distances, radii
 from .resampling import check
+
+with extra("evaluate"):
+    from sklearn.cluster import KMeans
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from openslide import OpenSlide
-from openslide.deepzoom import DeepZoomGenerator
-from tifffile import TiffFile, TiffWriter
 
+from ..extras import extra
 from ..labels import LABEL_COLOURS
+
+with extra("slides"):
+    from openslide import OpenSlide
+    from openslide.deepzoom import DeepZoomGenerator
+    from tifffile import TiffFile, TiffWriter
+
 
 Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
 TILE = 512

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import torch
+
+try:
+    import resource
+except ModuleNotFoundError:  # not on Windows
+    resource = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,15 @@ def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> di
 
 def peak_memory(device: str) -> dict[str, int]:
     """Most memory this process has held so far, MB, and most of the GPU's in this run."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    if resource:
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+    else:
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        held = getattr(memory, "peak_wset", memory.rss) // 2**20  # Windows counts a peak of its own
+    peak = {"peak_memory_mb": held}
     if torch.device(device).type == "cuda":
         peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
     return peak

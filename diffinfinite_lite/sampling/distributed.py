@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..extras import extra
 from .store import digest
 
 PATIENCE = 10  # seconds that a scheduler or a first worker may take to answer
@@ -65,7 +66,8 @@ class Workers:
         self._build, self._scheduler, self._workers = build, scheduler, workers
 
     def __enter__(self) -> Workers:
-        from distributed import Client, LocalCluster
+        with extra("cluster"):
+            from distributed import Client, LocalCluster
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence here
         if self._scheduler is None:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..extras import extra
 from .canvas import Plane, Step
 from .store import Store, room
 from .windows import Size, Window
@@ -227,7 +228,8 @@ class ZarrCanvas:
 
     def _array(self, name: str, left: int) -> Array:
         """Array of a name; of the two that take turns the one for the state with so many steps left."""
-        import zarr  # takes half a second, and most canvases are in memory
+        with extra("slides"):
+            import zarr  # takes half a second, and most canvases are in memory
 
         if name != "estimate":
             name = f"{name}-{left % 2}"

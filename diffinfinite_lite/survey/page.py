@@ -20,10 +20,14 @@ from html import escape
 from pathlib import Path
 
 from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
 
+from ..extras import extra
 from .pictures import SIDES, Item
 from .statistics import FORMAT, PAPER
+
+with extra("course"):
+    from statsmodels.stats.proportion import proportion_confint
+
 
 ROUNDS = 20_000  # a fifth of a second in a browser
 MPP = 0.5  # about, of every source used

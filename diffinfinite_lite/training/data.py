@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
 from .. import devices
@@ -22,9 +21,14 @@ from ..data.annotate import annotate
 from ..data.layouts import layout
 from ..data.tiles import cut, read_folder, readable, to_rgb
 from ..devices import autocast
+from ..extras import extra
 from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
 from ..models import checkpoint
 from ..pipelines.masks import PATCH, prompt
+
+with extra("train"):
+    from accelerate import PartialState
+
 
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile

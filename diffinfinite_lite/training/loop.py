@@ -17,11 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
 from torch import Tensor, nn
 
+from ..extras import extra
 from ..models import checkpoint
+
+with extra("train"):
+    from accelerate import PartialState
+    from accelerate.utils import reduce
+
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 

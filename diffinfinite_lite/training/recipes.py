@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
+from ..extras import extra
 from ..labels import condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
@@ -30,6 +30,10 @@ from ..sampling.solvers import cosine_alphas
 from .data import PATCH_PX, Setting, encode_tiles, own_masks, pairs, read_tiles, simulated_masks, training_tiles
 from .loop import Loss, Progress, batch_generator, fit
 from .losses import UPPER, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+
+with extra("train"):
+    from accelerate import PartialState
+
 
 Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time

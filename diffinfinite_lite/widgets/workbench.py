@@ -9,13 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
-import holoviews as hv
-import ipywidgets as widgets
 import numpy as np
-import panel as pn
 from skimage.draw import line
 from skimage.morphology import dilation, disk
 
+from ..extras import extra
 from ..labels import CONTEXTS, LABELS, colour_mask
 from ..pipelines.generate import generate
 from ..pipelines.pair import Pair
@@ -23,6 +21,11 @@ from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS
 from ..sampling.solvers import SCHEDULERS
 from .pictures import Picture, encode, image_tag
+
+with extra("course"):
+    import holoviews as hv
+    import ipywidgets as widgets
+    import panel as pn
 
 
 class Cancelled(Exception):
