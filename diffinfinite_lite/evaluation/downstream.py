@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from ..labels import LABELS
+from ..labels import CELL_PX, LABELS
 from ..metrics.agreement import balanced_accuracy, confusion, f1, mean_iou
 from ..metrics.features import batches
 from ..models.efficientnet import PERCEPTUAL, EfficientNetLite0
@@ -87,7 +87,7 @@ def dense_features(images: Iterable[Tensor], batch_size: int = 8) -> list[Maps]:
     network, found = _network(), []
     for batch in batches(images, batch_size):
         taps = network.taps(batch, PERCEPTUAL)
-        grid = [-(-side // 8) for side in batch.shape[-2:]]
+        grid = [-(-side // CELL_PX) for side in batch.shape[-2:]]
         taps = [interpolate(tap, grid, mode="bilinear", align_corners=False, antialias=True) for tap in taps]
         size = (batch.shape[-2], batch.shape[-1])
         found += [Maps(maps, size) for maps in torch.cat(taps, dim=1).half()]
@@ -122,7 +122,7 @@ class Segmenter:
         height, width = maps.features.shape[1:]
         rows = (maps.features.flatten(1).T.float() - self.mean) / self.scale
         scores = self.head(rows).softmax(dim=1).T.reshape(1, CLASSES, height, width)
-        full = interpolate(scores, (height * 8, width * 8), mode="bilinear", align_corners=False)
+        full = interpolate(scores, (height * CELL_PX, width * CELL_PX), mode="bilinear", align_corners=False)
         return (full[0].argmax(dim=0) + 1).byte().numpy()[: maps.size[0], : maps.size[1]]
 
 
@@ -151,7 +151,7 @@ def fit_classifier(maps: Sequence[Maps], carcinoma: Sequence[bool], *, seed: int
 def fit_segmenter(
     maps: Sequence[Maps], masks: Sequence[np.ndarray], *, seed: int = 0, steps: int = 400
 ) -> Segmenter:
-    """Train on labelled pixels, at most 256 cells of 8 px a tile.
+    """Train on labelled pixels, at most 256 cells of `CELL_PX` a tile.
 
     Parameters
     ----------
@@ -164,10 +164,11 @@ def fit_segmenter(
     ValueError : another number of masks than tiles, masks of another size, or fewer than two labels in all of them.
     """
     generator = np.random.default_rng(seed)
+    middle = slice(CELL_PX // 2, None, CELL_PX)  # the label in the middle of a cell stands for it
     rows, truth = [], []
     for tile, mask in _pairs(maps, masks):
-        cells = torch.from_numpy(mask.astype(np.int64))[4::8, 4::8].flatten()  # the label in the middle of a cell
-        grid = tile.features[:, : len(range(4, mask.shape[0], 8)), : len(range(4, mask.shape[1], 8))]
+        cells = torch.from_numpy(mask.astype(np.int64))[middle, middle].flatten()
+        grid = tile.features[:, : len(mask[middle]), : len(mask[0, middle])]
         known = cells.nonzero().flatten().numpy()
         chosen = torch.from_numpy(generator.permutation(known)[:CELLS_A_TILE])
         rows.append(grid.flatten(1).T[chosen].float())
