@@ -37,7 +37,7 @@ from ..sampling.denoiser import Denoiser
 from ..sampling.distributed import Workers
 from ..sampling.loop import sample
 from ..sampling.solvers import cosine_alphas
-from ..sampling.store import room
+from ..sampling.store import explain_full_disk
 from .config import check_mask, check_method, check_size, window_and_stride
 from .generate import OVERLAP, rim
 from .masks import generate_cells, upsample
@@ -171,7 +171,7 @@ def generate_slide(
     }
     border = rim(sampler, size, window)
     there = Plane(lambda *at: latents[at].to(device), latents.shape)
-    with room(out, f"all {steps} levels are safe in {store}"):
+    with explain_full_disk(out, f"all {steps} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
@@ -12,7 +13,7 @@ import torch
 try:
     import resource
 except ModuleNotFoundError:  # not on Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def peak_memory(device: str) -> dict[str, int]:
 
 
 @contextmanager
-def timed(clock: dict[str, float], stage: str):
+def timed(clock: dict[str, float], stage: str) -> Iterator[None]:
     """Put the seconds that a stage takes into the clock."""
     began = time.perf_counter()
     yield

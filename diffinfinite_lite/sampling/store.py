@@ -52,7 +52,7 @@ class Store:
         self.path = Path(path)
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
-        with room(self.path, "nothing was done yet"):
+        with explain_full_disk(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
             # Held until the store is forgotten or the process ends, however it ends. A singleton, because this process
             # may open its own store again: a notebook keeps the frames, and so the store, of a cell that failed.
@@ -96,7 +96,7 @@ class Store:
 
 
 @contextmanager
-def room(path: Path, safe: str) -> Iterator[None]:
+def explain_full_disk(path: Path, safe: str) -> Iterator[None]:
     """Where the disk is full, say what is safe and how to go on.
 
     Raises

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from ..extras import extra
 from .canvas import Plane, Step
-from .store import Store, room
+from .store import Store, explain_full_disk
 from .windows import Size, Window
 
 if TYPE_CHECKING:
@@ -263,4 +263,4 @@ class ZarrCanvas:
         self._store.save({"left": left, "chunk": self._chunk, "note": self.note})
 
     def _room(self) -> AbstractContextManager[None]:
-        return room(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")
+        return explain_full_disk(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")
