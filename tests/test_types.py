@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 CALLS = '''
 import torch
@@ -25,7 +23,6 @@ def swapped(mask: torch.Tensor) -> torch.Tensor:
 '''
 
 
-@pytest.mark.slow
 def test_swapped_arguments_are_reported(tmp_path):
     """Run `mypy` before: it remembers what it knows of torch, which takes it half a minute to learn."""
     (tmp_path / "calls.py").write_text(CALLS)

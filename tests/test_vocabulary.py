@@ -89,6 +89,7 @@ def test_the_list_of_exceptions_is_no_longer_than_it_needs_to_be():
 
 
 def test_a_retired_word_is_found_wherever_it_stands():
-    code = "class A:\n    kept: int\n    def room(self, apart, *, together=1, **rest): ...\ndef fine(show, thereby): ..."
+    code = "class A:\n    kept: int\n    def room(self, apart, *, together=1, **rest): ...\n"
+    code += "def fine(show, thereby): ..."
     found = {"A", "kept", "room", "self", "apart", "together", "rest", "fine", "show", "thereby"}
     assert set(names(ast.parse(code))) == found

@@ -235,7 +235,7 @@ def test_a_damaged_progress_file_is_refused(tmp_path):
 
 def test_a_store_in_use_is_refused(tmp_path):
     held = Store(tmp_path / "store", {})
-    program = f"from diffinfinite_lite.store import Store; Store({str(tmp_path / 'store')!r}, {{}})"
+    program = f"from diffinfinite_lite.sampling.store import Store; Store({str(tmp_path / 'store')!r}, {{}})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "OSError: expected a store that is not in use, but another process works on" in done.stderr
     assert held.progress == {}
