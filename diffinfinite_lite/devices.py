@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -68,6 +69,19 @@ def bf16_helps() -> bool:
     return torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
 
 
-def autocast(device: str, bf16: bool) -> torch.autocast:
-    """bfloat16 products on a device, or plain single precision."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16)
+@dataclass(frozen=True)
+class Compute:
+    """Where training computes and how exactly.
+
+    Attributes
+    ----------
+    device : "cpu", "cuda".
+    bf16 : products of matrices and convolutions in bfloat16.
+    """
+
+    device: str = "cpu"
+    bf16: bool = False
+
+    def autocast(self) -> torch.autocast:
+        """Context in which products have that precision."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)

@@ -1,6 +1,6 @@
 """One sample, one slide and one edit of a tiny model made here, pinned before the library was rearranged.
 
-`python tests/test_golden.py` writes the pinned arrays anew: only where a result is meant to change.
+`python -m tests.test_golden` writes the pinned arrays anew: only where a result is meant to change.
 """
 
 import json
@@ -13,37 +13,14 @@ import tifffile
 import torch
 
 from diffinfinite_lite import generate
-from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.autoencoder import LiteAutoencoder
-from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.pipelines.config import rename_keys
 from diffinfinite_lite.pipelines.edit import resynthesise
 from diffinfinite_lite.pipelines.slide import generate_slide
+from tests.toys import tiny_model
 
 PINNED = Path(__file__).parent / "golden"
 SETTINGS = {"steps": 4, "seed": 7, "device": "cpu", "batch_size": 4}
 SIZE = (112, 168)  # px; windows of 64 px
-
-
-def tiny_model(folder):
-    """An exported model with random weights: every layer takes part, also those that start at zero."""
-    torch.manual_seed(0)
-    parts = {
-        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
-        "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
-        "mask": (MaskUNet(5, (32, 32)), {}),
-    }
-    hashes = {}
-    for name, (model, more) in parts.items():
-        with torch.no_grad():
-            for tensor in model.parameters():
-                tensor.copy_(torch.randn(tensor.shape) * (tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.1))
-        state = model.state_dict().items()
-        weights = {key: value.half() if value.is_floating_point() else value for key, value in state}
-        checkpoint.save(folder / f"{name}.safetensors", weights, {**model.config, **more})
-        hashes[name] = checkpoint.sha256(folder / f"{name}.safetensors")
-    (folder / "hashes.json").write_text(json.dumps(hashes))
-    return folder
 
 
 def made(folder):

@@ -24,12 +24,16 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from tqdm.auto import tqdm
 
+from ..extras import extra
 from .stain import normalise, profiles
 from .tiles import Tile, read_mask, read_rgb, read_tile, readable, to_tensor
+
+with extra("train"):
+    import pooch
+
 
 VARIABLE = "DIFFINFINITE_DATA"
 THREADS, MAX_FAILURES = 8, 10

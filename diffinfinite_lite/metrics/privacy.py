@@ -27,12 +27,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata, ranksums, tiecorrect
-from sklearn.cluster import KMeans
-from sklearn.neighbors import NearestNeighbors
 
+from ..extras import extra
 from .fidelity import radii
 from .registry import SHARE, Metric, register
 from .resampling import check
+
+with extra("evaluate"):
+    from sklearn.cluster import KMeans
+    from sklearn.neighbors import NearestNeighbors
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,19 @@ wraps `AutoencoderKL` and `AutoencoderTiny` into it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..labels import CELL_PX
 from . import checkpoint
 
 
 class Autoencoder(Protocol):
-    """What the rest of the library asks of an autoencoder."""
+    """What the rest of the library needs of an autoencoder."""
 
     latent_channels: int
     factor: int
@@ -34,6 +36,9 @@ class Autoencoder(Protocol):
     def decode(self, latents: Tensor) -> Tensor:
         """Latents (B, C, h, w) to images (B, 3, f h, f w), about [-1, 1]."""
 
+    def to(self, device: str) -> Self:
+        """The autoencoder on a device."""
+
 
 class Block(nn.Module):
     """Residual block of two convolutions, (B, C, H, W) to the same shape."""
@@ -43,7 +48,7 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]  # None only without a bias
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
@@ -56,18 +61,18 @@ class LiteAutoencoder(nn.Module):
     ----------
     latent_channels : channels of the latent.
     widths : channels at 1/2, 1/4 and 1/8 of the resolution.
-    blocks : residual blocks at each of these, in the encoder and in the decoder.
+    encoder_blocks, decoder_blocks : residual blocks at each of these.
     noise : standard deviation of the noise added to unit-variance latents in training.
     """
 
-    factor = 8
+    factor = CELL_PX
 
     def __init__(
         self,
         latent_channels: int = 8,
-        widths=(48, 96, 160),
-        encoder_blocks=(1, 2, 2),
-        decoder_blocks=(2, 3, 3),
+        widths: Sequence[int] = (48, 96, 160),
+        encoder_blocks: Sequence[int] = (1, 2, 2),
+        decoder_blocks: Sequence[int] = (2, 3, 3),
         noise: float = 0.05,
     ):
         super().__init__()
@@ -145,15 +150,16 @@ class DiffusersAutoencoder(nn.Module):
     (1, 3, 64, 64)
     """
 
+    model: Any  # its configuration and outputs are types that diffusers makes at run time
+
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self.latent_channels = model.config.latent_channels
-        self.factor = 2 ** (
-            len(getattr(model.config, "block_out_channels", None) or model.config.encoder_block_out_channels)
-            - 1
-        )
-        self.scale = model.config.scaling_factor
+        config = self.model.config
+        self.latent_channels: int = config.latent_channels
+        levels = getattr(config, "block_out_channels", None) or config.encoder_block_out_channels
+        self.factor: int = 2 ** (len(levels) - 1)
+        self.scale: float = config.scaling_factor
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to latents (B, C, H/f, W/f)."""

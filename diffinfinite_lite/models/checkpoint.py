@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
@@ -56,13 +60,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def save_weights(path: Path, model: nn.Module, extra: dict | None = None) -> None:
-    """Write a model in half precision together with ``model.config`` for shipping."""
-    tensors = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    save(path, tensors, {**model.config, **(extra or {})})
-
-
-def load_weights(path: Path, build) -> nn.Module:
+def load_weights(path: Path, build: Callable[..., Network]) -> Network:
     """Build the model from the configuration in the file (``build(**config)``) and fill it in single precision.
 
     Parameters

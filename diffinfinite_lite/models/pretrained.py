@@ -12,7 +12,7 @@ import platform
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -135,8 +135,9 @@ def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) 
 def load_unet(path: Path) -> MaskUNet:
     """The network of a weights file, with all that is written there in its ``config``."""
 
-    def build(latent_channels: int, widths: list[int], **more) -> MaskUNet:
-        network = MaskUNet(latent_channels, widths).to(memory_format=torch.channels_last)
+    def build(latent_channels: int, widths: list[int], **more: Any) -> MaskUNet:
+        network = MaskUNet(latent_channels, widths)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         network.config |= more
         return network
 

@@ -13,6 +13,8 @@ model knows and gathered by pixel, which equals the pixel-wise computation (test
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +92,9 @@ class Stage(nn.Module):
         self.block2 = ResidualBlock(c_out + skips[1], c_out, time_dim)
         self.attention = MaskAttention(c_out)
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor, skips: list[Tensor] | None = None):
+    def forward(
+        self, x: Tensor, time: Tensor, condition: Tensor, skips: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         first = self.block1(x if skips is None else torch.cat([x, skips[1]], 1), time, condition)
         second = self.block2(first if skips is None else torch.cat([first, skips[0]], 1), time, condition)
         return first, self.attention(second, condition)
@@ -106,10 +110,11 @@ class MaskUNet(nn.Module):
     """
 
     prediction_type = "v_prediction"
+    gain = 1.0  # factor on its noise estimates, see `Denoiser`
 
-    def __init__(self, latent_channels: int = 8, widths=(128, 192, 256)):
+    def __init__(self, latent_channels: int = 8, widths: Sequence[int] = (128, 192, 256)):
         super().__init__()
-        self.config = {"latent_channels": latent_channels, "widths": list(widths)}
+        self.config: dict[str, Any] = {"latent_channels": latent_channels, "widths": list(widths)}
         self.latent_channels = latent_channels
         dim = 4 * widths[0]
         self.time = nn.Sequential(nn.Linear(widths[0], dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
@@ -122,10 +127,9 @@ class MaskUNet(nn.Module):
         self.grow = nn.ModuleList(
             nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
-        self.leave = nn.Sequential(
-            ChannelNorm(widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels, 3, padding=1)
-        )
-        nn.init.zeros_(self.leave[-1].weight)
+        last = nn.Conv2d(widths[0], latent_channels, 3, padding=1)
+        self.leave = nn.Sequential(ChannelNorm(widths[0]), nn.SiLU(), last)
+        nn.init.zeros_(last.weight)
 
     def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """Predict v.
@@ -140,7 +144,7 @@ class MaskUNet(nn.Module):
         -------
         float (B, C, h, w)
         """
-        half = self.time[0].in_features // 2
+        half = self.config["widths"][0] // 2
         frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=z_t.device))
         phases = t[:, None].float() * frequencies
         time = self.time(torch.cat([phases.sin(), phases.cos()], dim=1))

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..data.encoding import indexed
+from ..extras import extra
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 
@@ -41,9 +42,10 @@ class Pair:
 
     def show(self):
         """Picture and mask side by side with the legend, as a matplotlib figure."""
-        import matplotlib.pyplot as plt
-        from matplotlib.colors import ListedColormap
-        from matplotlib.patches import Patch
+        with extra("course"):
+            import matplotlib.pyplot as plt
+            from matplotlib.colors import ListedColormap
+            from matplotlib.patches import Patch
 
         colours = np.array(LABEL_COLOURS) / 255
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")

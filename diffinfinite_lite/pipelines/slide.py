@@ -36,7 +36,7 @@ from ..sampling.cost import costs, peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser
 from ..sampling.distributed import Workers
-from ..sampling.store import room
+from ..sampling.store import explain_full_disk
 from .config import SamplingConfig, check_content, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
@@ -125,7 +125,7 @@ def generate_slide(
             latents, ledger = level.canvas.latents, level.ledger
     run = record_run(context, size, config, device=device, weights=weights, shares=shares)
     run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
-    with room(out, f"all {config.steps} levels are safe in {store}"):
+    with explain_full_disk(out, f"all {config.steps} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)

@@ -24,11 +24,15 @@ from typing import BinaryIO
 
 import numpy as np
 import zarr
-from tifffile import TiffFile, TiffWriter
 
+from ..extras import extra
 from ..labels import LABEL_COLOURS
 from .dzi import Level
 from .pyramid import halve, level_shapes, pyramid
+
+with extra("slides"):
+    from tifffile import TiffFile, TiffWriter
+
 
 Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
 TILE = 512  # px

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,11 @@ from .windows import Window
 if TYPE_CHECKING:
     from .denoiser import Estimator
     from .loop import Level
+
+try:
+    import resource
+except ModuleNotFoundError:  # not on Windows
+    resource = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,22 @@ def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> di
 
 def peak_memory(device: str) -> dict[str, int]:
     """Most memory this process has held so far, MB, and most of the GPU's in this run."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+    if resource:
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+    else:
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        held = getattr(memory, "peak_wset", memory.rss) // 2**20  # Windows counts a peak of its own
+    peak = {"peak_memory_mb": held}
     if torch.device(device).type == "cuda":
         peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
     return peak
 
 
 @contextmanager
-def timed(clock: dict[str, float], stage: str):
+def timed(clock: dict[str, float], stage: str) -> Iterator[None]:
     """Put the seconds that a stage takes into the clock."""
     began = time.perf_counter()
     yield

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..extras import extra
 from .denoiser import Estimator
 from .store import digest
 
@@ -66,7 +67,8 @@ class Workers:
         self._build, self._address, self._workers = build, cluster, workers
 
     def __enter__(self) -> Workers:
-        from distributed import Client, LocalCluster
+        with extra("cluster"):
+            from distributed import Client, LocalCluster
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence here
         if self._address is None:

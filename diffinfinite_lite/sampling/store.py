@@ -7,7 +7,6 @@ renamed, which the file system does as a whole: whoever opens the folder finds t
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 
@@ -52,13 +52,17 @@ class Store:
         self.path = Path(path)
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
-        with room(self.path, "nothing was done yet"):
+        with explain_full_disk(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "w")  # noqa: SIM115 (held until the process ends, however it ends)
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise OSError(f"expected a store that is not in use, but another process works on {self.path}") from error
+            # Held until the store is forgotten or the process ends, however it ends. A singleton, because this process
+            # may open its own store again: a notebook keeps the frames, and so the store, of a cell that failed.
+            self._lock = FileLock(self.path.resolve() / "lock", thread_local=False, is_singleton=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                raise OSError(
+                    f"expected a store that is not in use, but another process works on {self.path}"
+                ) from error
         self._read()
 
     def save(self, progress: dict) -> None:
@@ -92,7 +96,7 @@ class Store:
 
 
 @contextmanager
-def room(path: Path, safe: str) -> Iterator[None]:
+def explain_full_disk(path: Path, safe: str) -> Iterator[None]:
     """Where the disk is full, say what is safe and how to go on.
 
     Raises

@@ -32,8 +32,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..extras import extra
 from .canvas import BUFFER, Plane, Step
-from .store import Store, room
+from .store import Store, explain_full_disk
 from .windows import Size, Window
 
 if TYPE_CHECKING:
@@ -226,7 +227,8 @@ class ZarrCanvas:
 
     def _array(self, name: str, left: int) -> Array:
         """Array of a name; of the two that take turns the one for the state with so many steps left."""
-        import zarr  # takes half a second, and most canvases are in memory
+        with extra("slides"):
+            import zarr  # takes half a second, and most canvases are in memory
 
         if name != "estimate":
             name = f"{name}-{left % 2}"
@@ -260,4 +262,4 @@ class ZarrCanvas:
         self._store.save({"left": left, "chunk": self._chunk, "note": self.note})
 
     def _room(self) -> AbstractContextManager[None]:
-        return room(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")
+        return explain_full_disk(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")

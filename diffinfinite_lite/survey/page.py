@@ -23,11 +23,15 @@ from html import escape
 from pathlib import Path
 
 from scipy.stats import binom
-from statsmodels.stats.proportion import proportion_confint
 
 from ..data.encoding import data_uri
+from ..extras import extra
 from .pictures import SIDES, Item
 from .statistics import FORMAT, PAPER
+
+with extra("course"):
+    from statsmodels.stats.proportion import proportion_confint
+
 
 ROUNDS = 20_000  # a fifth of a second in a browser
 MPP = 0.5  # micrometres per pixel of every source used, about

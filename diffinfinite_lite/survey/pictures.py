@@ -18,15 +18,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.stats import mannwhitneyu
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from statsmodels.stats.proportion import proportion_confint
+
+from ..extras import extra
+
+with extra("course"):
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from statsmodels.stats.proportion import proportion_confint
+
 
 from ..data.encoding import encode
 from ..data.stain import optical_density

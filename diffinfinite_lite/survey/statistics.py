@@ -21,10 +21,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy import stats
-from statsmodels.stats.inter_rater import fleiss_kappa
-from statsmodels.stats.proportion import proportion_confint
+
+from ..extras import extra
+
+with extra("course"):
+    import pandas as pd
+    from statsmodels.stats.inter_rater import fleiss_kappa
+    from statsmodels.stats.proportion import proportion_confint
+
 
 REAL, SYNTHETIC = "real", "synthetic"
 SIZES = ("small", "large")

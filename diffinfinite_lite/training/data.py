@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
 from .. import devices
@@ -21,13 +21,21 @@ from ..data import catalog, stain
 from ..data.annotate import annotate
 from ..data.layouts import layout
 from ..data.tiles import cut, read_folder, readable, to_rgb
-from ..devices import autocast
+from ..devices import Compute
+from ..extras import extra
 from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
 from ..models import checkpoint
+from ..models.autoencoder import Autoencoder
 from ..pipelines.masks import PATCH, prompt
 
+with extra("train"):
+    from accelerate import PartialState
+
+
+Network = TypeVar("Network", bound=nn.Module)
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
+PUBLIC_SET = "lc25000-lung"
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
 
 
@@ -54,15 +62,17 @@ class Setting:
     device: str = field(default_factory=lambda: str(PartialState().device))
 
     @property
-    def bf16(self) -> bool:
-        return self.device != "cpu" or devices.bf16_helps()
+    def compute(self) -> Compute:
+        """On that device, in bfloat16 where it helps."""
+        return Compute(self.device, self.device != "cpu" or devices.bf16_helps())
 
-    def place(self, model: nn.Module) -> nn.Module:
+    def place(self, model: Network) -> Network:
+        """The model on that device, in the memory layout that convolutions are fastest in."""
         return model.to(self.device, memory_format=torch.channels_last)
 
 
 def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
-    """Stain-normalised tiles with their (pseudo-)annotations; made once and kept in ``runs/tiles.safetensors``.
+    """Stain-normalised tiles with their (pseudo-)annotations; made once and stored in ``runs/tiles.safetensors``.
 
     Returns
     -------
@@ -71,18 +81,18 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     Raises
     ------
     ValueError
-        If the kept tiles were made from another folder, or a folder holds no usable picture.
+        If the stored tiles were made from another folder, or a folder holds no usable picture.
     """
     with PartialState().main_process_first():
-        return read_tiles(setting)
+        return cached_tiles(setting)
 
 
-def read_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
+def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "lc25000-lung")
+    cache, source = setting.runs / "tiles.safetensors", str(setting.data or PUBLIC_SET)
     if not cache.exists():
         images, masks, contexts = [], [], []
-        for rgb, mask, context in _own(setting) if setting.data else _public():
+        for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
             images.append(torch.from_numpy(rgb))
             masks.append(torch.from_numpy(mask))
             contexts.append(context)
@@ -95,13 +105,13 @@ def read_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     return tensors["images"], tensors["masks"], config["contexts"]
 
 
-def _public() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    for tile in catalog.load("lc25000-lung", "train", normalised=True):
+def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+    for tile in catalog.load(PUBLIC_SET, "train", normalised=True):
         rgb = to_rgb(tile.image)
         yield rgb, annotate(rgb, tile.context), tile.context
 
 
-def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+def _own_tiles(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
     cuts = readable(whole, lambda tile: list(cut(tile, PATCH_PX, MPP)), attrgetter("name"))
     tiles = [patch for patches in cuts for patch in patches]
@@ -125,11 +135,18 @@ def simulated_masks() -> tuple[Tensor, Tensor]:
     """512 simulated layouts of each growth pattern, twice as wide as a patch, and their prompts: (N, H, W) both."""
     rng, side = np.random.default_rng(0), 2 * PATCH
     drawn = [(layout(c, (side, side), rng), prompt(c, (side, side))) for c in CONTEXTS for _ in range(512)]
-    return torch.stack([torch.from_numpy(labels) for labels, _ in drawn]), torch.stack([told for _, told in drawn])
+    labels, prompts = zip(*drawn, strict=True)
+    return torch.stack([torch.from_numpy(cells) for cells in labels]), torch.stack(prompts)
 
 
 def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
-    """Masks of one's own pictures, cut to patches, where at least `LABELLED` of a patch is labelled."""
+    """Masks of one's own pictures and their prompts, cut to patches: (N, H, W) both.
+
+    Raises
+    ------
+    ValueError
+        If no patch lies in a folder called after a context and has at least `LABELLED` of its pixels labelled.
+    """
     whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
     found = []
     for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL_PX, MPP)), attrgetter("name")):
@@ -142,18 +159,17 @@ def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
             f"expected masks of at least {PATCH * CELL_PX} px with {LABELLED:.0%} labelled in a folder called after a "
             f"context ({', '.join(CONTEXTS)}), found none in {setting.data}: without --data simulated ones are used"
         )
-    return torch.stack([cells for cells, _ in found]), torch.stack([told for _, told in found])
+    labels, prompts = zip(*found, strict=True)
+    return torch.stack(labels), torch.stack(prompts)
 
 
 @torch.no_grad()
-def encode_tiles(
-    autoencoder: nn.Module, images: Tensor, batch: int = 16, bf16: bool = True, device: str = "cpu"
-) -> Tensor:
+def encode_tiles(autoencoder: Autoencoder, images: Tensor, compute: Compute, batch: int = 16) -> Tensor:
     """Latents (N, C, H/8, W/8) in half precision of uint8 tiles (N, H, W, 3)."""
     out = []
     for chunk in images.split(batch):
-        x = chunk.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with autocast(device, bf16):
-            latents = autoencoder.eval().encode(x.contiguous(memory_format=torch.channels_last))
+        x = chunk.to(compute.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with compute.autocast():
+            latents = autoencoder.encode(x.contiguous(memory_format=torch.channels_last))
         out.append(latents.half().cpu())
     return torch.cat(out)

@@ -12,16 +12,21 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
 from torch import Tensor, nn
 
+from ..extras import extra
 from ..models import checkpoint
+
+with extra("train"):
+    from accelerate import PartialState
+    from accelerate.utils import reduce
+
 
 Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 
@@ -41,76 +46,110 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> f
     return peak * (done / warmup if done < warmup else max(0.05, (1 - done) / (1 - warmup)))
 
 
+@dataclass(frozen=True)
+class Optimisation:
+    """How long and how fast a model learns.
+
+    Attributes
+    ----------
+    steps : total number of steps, those before a resume included.
+    peak_lr : largest learning rate of AdamW, see `learning_rate`.
+    seed : of the batches.
+    ema_decay : of the moving average of the weights; less in the first steps.
+    weight_decay : of AdamW.
+    save_every : steps between two checkpoints.
+    """
+
+    steps: int
+    peak_lr: float
+    seed: int = 0
+    ema_decay: float = 0.999
+    weight_decay: float = 0.01
+    save_every: int = 200
+
+
 def fit(
     model: nn.Module,
     loss: Loss,
+    optimisation: Optimisation,
     *,
-    steps: int,
-    peak_lr: float,
     out: Path,
-    seed: int = 0,
-    ema_decay: float = 0.999,
-    weight_decay: float = 0.01,
-    save_every: int = 200,
-    parameters=None,
+    parameters: Iterable[nn.Parameter] | None = None,
 ) -> Iterator[Progress]:
-    """Train ``model`` and yield after every step.
+    """Train a model and yield after every step.
 
     Parameters
     ----------
+    model : with ``config``, the JSON-able keywords that it is built with again.
     loss : ``loss(step, generator)`` returns a dict whose ``"loss"`` entry is minimised; the rest is logged.
-    steps : total number of steps, those before a resume included.
-    peak_lr : largest learning rate of AdamW (warm-up, then linear decay).
     out : folder for ``state.safetensors`` (resumed from if present), ``ema.safetensors`` and ``log.csv``.
     parameters : what to train; all of the model by default.
+
+    Raises
+    ------
+    ValueError
+        If a loss is infinite or not a number.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     trained = list(model.parameters() if parameters is None else parameters)
-    optimizer = torch.optim.AdamW(trained, lr=peak_lr, weight_decay=weight_decay, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(
+        trained, lr=optimisation.peak_lr, weight_decay=optimisation.weight_decay, betas=(0.9, 0.99)
+    )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     start = _resume(out, model, optimizer, average)
-    workers = PartialState()  # one process, or those that `accelerate launch` started
-    workers.wait_for_everyone()
+    processes = PartialState()  # one, or those that `accelerate launch` started
+    processes.wait_for_everyone()
     began = time.monotonic()
-    log = _log(out / "log.csv", start) if workers.is_main_process else None
-    for step in range(start + 1, steps + 1):
+    log = _log(out / "log.csv", start) if processes.is_main_process else None
+    for step in range(start + 1, optimisation.steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, steps, peak_lr)
-        losses = loss(step, batch_generator(seed, step, workers.process_index))
-        optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        if workers.num_processes > 1:
-            for parameter in trained:
-                if parameter.grad is not None:
-                    parameter.grad = reduce(parameter.grad, "mean")
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        decay = min(ema_decay, (1 + step) / (10 + step))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                average[key].lerp_(value, 1 - decay)
-            else:
-                average[key].copy_(value)
+            group["lr"] = learning_rate(step, optimisation.steps, optimisation.peak_lr)
+        losses = loss(step, batch_generator(optimisation.seed, step, processes.process_index))
+        _descend(losses["loss"], trained, optimizer, processes)
+        _follow(average, model, min(optimisation.ema_decay, (1 + step) / (10 + step)))
         values = {k: float(v.detach()) for k, v in losses.items()}
         if not all(map(math.isfinite, values.values())):
-            raise ValueError(f"the loss at step {step} is not a number: lower the learning rate")
+            raise ValueError(f"expected finite losses, got {values} at step {step}: lower the learning rate")
         if log:
             if log.tell() == 0:
                 csv.writer(log).writerow(["step", *values])
             csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
-        if log and (step % save_every == 0 or step == steps):
+        if log and (step % optimisation.save_every == 0 or step == optimisation.steps):
             log.flush()
             _save(out, model, optimizer, average, step)
         yield Progress(step, values, time.monotonic() - began)
 
 
-def _log(path: Path, done: int):
+def _descend(
+    loss: Tensor, trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, processes: PartialState
+) -> None:
+    """One step down the gradient, which is averaged over processes and at most 1 long."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if processes.num_processes > 1:
+        for parameter in trained:
+            if parameter.grad is not None:
+                parameter.grad = reduce(parameter.grad, "mean")
+    nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+
+
+def _follow(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+    """Move the average of the weights towards the model's; what is no float (counters) is copied."""
+    for key, value in model.state_dict().items():
+        if value.is_floating_point():
+            average[key].lerp_(value, 1 - decay)
+        else:
+            average[key].copy_(value)
+
+
+def _log(path: Path, done: int) -> TextIO:
     """The log, without the rows of steps that a killed run made after its last checkpoint."""
     if path.exists():
         rows = path.read_text().splitlines(keepends=True)
-        kept = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
-        path.write_text("".join(kept))
+        past = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
+        path.write_text("".join(past))
     return path.open("a", newline="")
 
 
@@ -119,7 +158,9 @@ def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step + (process << 40))
 
 
-def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], step: int) -> None:
+def _save(
+    out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int
+) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -132,7 +173,8 @@ def _save(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor], st
     )
 
 
-def _resume(out: Path, model: nn.Module, optimizer, average: dict[str, Tensor]) -> int:
+def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+    """Fill model, optimizer and average from a checkpoint, where there is one; how many steps were done."""
     if not (out / "state.safetensors").exists():
         return 0
     tensors, config = checkpoint.load(out / "state.safetensors")

@@ -2,8 +2,7 @@
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
 autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
-the autoencoder's weights, update those of image, the others need none.
-`data` says what they learn from.
+the autoencoder's weights, update those of image, the others need none. What they learn from is in `data`.
 """
 
 from __future__ import annotations
@@ -16,26 +15,30 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 
-from ..labels import condition_map, pool_mask
+from ..extras import extra
+from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
-from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from ..models.autoencoder import LiteAutoencoder, load_diffusers
 from ..models.efficientnet import EfficientNetLite0
-from ..models.lowbit import compress, second_moments
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
 from ..sampling.solvers import cosine_alphas
-from .data import PATCH_PX, Setting, encode_tiles, own_masks, pairs, read_tiles, simulated_masks, training_tiles
-from .loop import Loss, Progress, batch_generator, fit
-from .losses import UPPER, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pairs, simulated_masks, training_tiles
+from .loop import Loss, Optimisation, Progress, batch_generator, fit
+from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+from .lowbit_encoder import compress, second_moments
+
+with extra("train"):
+    from accelerate import PartialState
+
 
 Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
 MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
-CALIBRATION = 8  # batches of 16 patches that tell how an update is to be rounded
+CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
 LAYER = re.compile(r"decoder\.(\d+)\.")
 
@@ -54,8 +57,8 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
     steps = steps or 3000
     torch.manual_seed(0)
     model = setting.place(LiteAutoencoder()).train()
-    loss = autoencoder_loss(model, _pictures(setting), bf16=setting.bf16, device=setting.device)
-    for progress in fit(model, loss, steps=steps, peak_lr=7e-4, out=setting.runs / "autoencoder"):
+    loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=setting.runs / "autoencoder"):
         yield progress, steps
 
 
@@ -64,40 +67,34 @@ def decoder(setting: Setting, steps: int | None = None) -> Recipe:
     steps = steps or 3000
     torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
-    model = setting.place(Sharpener(_trained(setting)))
-    loss = sharpening_loss(model, _pictures(setting), network.taps, bf16=setting.bf16, device=setting.device)
-    for progress in fit(
-        model,
-        loss,
-        steps=steps,
-        peak_lr=3e-4,
-        out=setting.runs / "decoder",
-        ema_decay=0.995,
-        parameters=model.trained_parameters(),
-    ):
+    model = setting.place(Sharpener(_trained_autoencoder(setting)))
+    loss = sharpening_loss(model, _pictures(setting), network.taps, Crops(size=112, batch=8), setting.compute)
+    optimisation = Optimisation(steps, peak_lr=3e-4, ema_decay=0.995)
+    trained = model.trained_parameters()
+    for progress in fit(model, loss, optimisation, out=setting.runs / "decoder", parameters=trained):
         yield progress, steps
 
 
-def _latents(setting: Setting, kept: Path, orientations: int = 1) -> dict[str, Tensor]:
+def _latents(setting: Setting, cache: Path, orientations: int = 1) -> dict[str, Tensor]:
     """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
     with PartialState().main_process_first():
-        if not kept.exists():
-            checkpoint.save(kept, _encode(setting, orientations), {})
-    return checkpoint.load(kept)[0]
+        if not cache.exists():
+            checkpoint.save(cache, _encode(setting, orientations), {})
+    return checkpoint.load(cache)[0]
 
 
 def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
     """See `_latents`; the encoder sees each picture in so many of its eight orientations."""
-    encoder = setting.place(load_diffusers(setting.vae) if setting.vae else _trained(setting))
-    images, masks, contexts = read_tiles(setting)
+    encoder = setting.place(load_diffusers(setting.vae) if setting.vae else _trained_autoencoder(setting)).eval()
+    images, masks, contexts = cached_tiles(setting)
     conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)])
 
     def encode(images: Tensor, batch: int) -> Tensor:
         seen = (turned(images, n) for n in range(orientations))
-        return torch.cat([encode_tiles(encoder, x, batch, setting.bf16, setting.device) for x in seen])
+        return torch.cat([encode_tiles(encoder, x, setting.compute, batch) for x in seen])
 
     latents, conditions = encode(images, 16), torch.cat([turned(conditions, n) for n in range(orientations)])
-    labelled = (conditions % 5 > 0).flatten(1).any(dim=1)
+    labelled = (conditions % len(LABELS) > 0).flatten(1).any(dim=1)
     sets = {"q0": latents, "z0": latents[labelled], "c0": conditions[labelled]}
     if not setting.data:
         images, masks = pairs()
@@ -116,18 +113,8 @@ def _image_loss(
     model: nn.Module, data: dict[str, Tensor], setting: Setting, patch: int, batch: int, middle: float = 0.0
 ) -> Loss:
     labelled = [(data[f"z{n}"], data[f"c{n}"]) for n in range(2) if len(data.get(f"z{n}", ()))]
-    return image_loss(
-        model,
-        cosine_alphas(),
-        data["q0"],
-        labelled,
-        p_unc=0.5 if labelled else 1.0,
-        patch=patch,
-        batch=batch,
-        middle=middle,
-        bf16=setting.bf16,
-        device=setting.device,
-    )
+    draws = Draws(p_unc=0.5 if labelled else 1.0, patch=patch, batch=batch, middle=middle)
+    return image_loss(model, cosine_alphas(), data["q0"], labelled, draws, setting.compute)
 
 
 def image(setting: Setting, steps: int | None = None) -> Recipe:
@@ -138,13 +125,13 @@ def image(setting: Setting, steps: int | None = None) -> Recipe:
     model = setting.place(MaskUNet(data["q0"].shape[1]))
     model.config |= {"patch": PATCH_PX, "vae": setting.vae}
 
-    small = _image_loss(model, data, setting, SMALL_PX // 8, 32)
-    large = _image_loss(model, data, setting, PATCH_PX // 8, 12)
+    small = _image_loss(model, data, setting, SMALL_PX // CELL_PX, 32)
+    large = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 12)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return (small if step < SMALL_SHARE * steps else large)(step, generator)
 
-    for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=setting.runs / "image"):
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "image"):
         yield progress, steps
 
 
@@ -159,8 +146,8 @@ def update(setting: Setting, steps: int | None = None) -> Recipe:
     model = setting.place(_image_model(setting.runs / "image"))
     setting = replace(setting, vae=model.config.get("vae"))
     data = _latents(setting, setting.runs / "update" / "latents.safetensors", orientations=8)
-    loss = _image_loss(model, data, setting, PATCH_PX // 8, UPDATE_BATCH, middle=0.5)
-    for progress in fit(model, loss, steps=steps, peak_lr=6e-4, out=setting.runs / "update"):
+    loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, UPDATE_BATCH, middle=0.5)
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "update"):
         yield progress, steps
 
 
@@ -171,19 +158,9 @@ def mask(setting: Setting, steps: int | None = None) -> Recipe:
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
-    loss = image_loss(
-        model,
-        cosine_alphas(),
-        cells,
-        [(cells, conditions)],
-        patch=PATCH,
-        batch=16,
-        p_unc=0.1,
-        single_label=0,
-        bf16=setting.bf16,
-        device=setting.device,
-    )
-    for progress in fit(model, loss, steps=steps, peak_lr=8e-4, out=setting.runs / "mask"):
+    draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
+    loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=setting.runs / "mask"):
         yield progress, steps
 
 
@@ -226,7 +203,7 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
     """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
     model, setting = _image_model(runs / "update"), Setting(runs, device="cpu")
     data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
-    loss = _image_loss(model, data, setting, PATCH_PX // 8, 16)
+    loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 16)
     moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
     changes = {name: after - before[name].float() for name, after in model.state_dict().items()}
     return compress(changes, moments), {**model.config, "gain": GAIN}
@@ -238,7 +215,7 @@ def _image_model(folder: Path) -> MaskUNet:
     return pretrained.load_unet(folder / "ema.safetensors")
 
 
-def _trained(setting: Setting) -> Autoencoder:
+def _trained_autoencoder(setting: Setting) -> LiteAutoencoder:
     weights = setting.runs / "autoencoder" / "ema.safetensors"
     if not weights.exists():
         raise FileNotFoundError(f"expected an autoencoder in {weights.parent}: run diffinfinite train autoencoder")

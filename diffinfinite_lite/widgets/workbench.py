@@ -10,13 +10,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, fields
 
-import holoviews as hv
-import ipywidgets as widgets
 import numpy as np
-import panel as pn
 from skimage.draw import line
 from skimage.morphology import dilation, disk
 
+from ..extras import extra
 from ..labels import CONTEXTS, LABELS, colour_mask
 from ..pipelines.config import SamplingConfig
 from ..pipelines.generate import generate
@@ -24,6 +22,11 @@ from ..pipelines.pair import Pair
 from .pictures import Picture, data_uris, image_tag
 
 DESCRIBED = {"style": {"description_width": "7rem"}, "layout": {"width": "22rem"}}
+
+with extra("course"):
+    import holoviews as hv
+    import ipywidgets as widgets
+    import panel as pn
 
 
 class Cancelled(Exception):

@@ -31,6 +31,6 @@ def test_missing_file_is_named(tmp_path):
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     layer = nn.Linear(2, 2)
     layer.config = {"in_features": 2, "out_features": 3}
-    checkpoint.save_weights(tmp_path / "w.safetensors", layer)
+    checkpoint.save(tmp_path / "w.safetensors", layer.state_dict(), layer.config)
     with pytest.raises(ValueError, match="do not fit"):
         checkpoint.load_weights(tmp_path / "w.safetensors", nn.Linear)

@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch import nn
 
+from diffinfinite_lite.devices import Compute
 from diffinfinite_lite.labels import pool_mask
 from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.autoencoder import LiteAutoencoder
 from diffinfinite_lite.sampling.solvers import cosine_alphas
-from diffinfinite_lite.training.loop import fit, learning_rate
+from diffinfinite_lite.training.loop import Optimisation, fit, learning_rate
 from diffinfinite_lite.training.losses import (
     UPPER,
+    Crops,
+    Draws,
     Sharpener,
     autoencoder_loss,
     image_loss,
@@ -23,6 +26,7 @@ from diffinfinite_lite.training.losses import (
 TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[
     :, None, None
 ].expand(3, 40, 40, 3)
+CROPS = Crops(size=32, batch=2)
 
 
 def tiny():
@@ -31,16 +35,16 @@ def tiny():
 
 
 def run(model, steps, out):
-    loss = autoencoder_loss(model, TILES, size=32, batch=2, bf16=False)
-    return [p.losses["loss"] for p in fit(model, loss, steps=steps, peak_lr=1e-3, out=out, save_every=2)]
+    loss = autoencoder_loss(model, TILES, CROPS, Compute())
+    return [p.losses["loss"] for p in fit(model, loss, Optimisation(steps, 1e-3, save_every=2), out=out)]
 
 
 def test_resumed_run_is_bit_identical(tmp_path):
     whole = tiny()
     expected = run(whole, 6, tmp_path / "whole")
     interrupted = tiny()
-    loss = autoencoder_loss(interrupted, TILES, size=32, batch=2, bf16=False)
-    for progress in fit(interrupted, loss, steps=6, peak_lr=1e-3, out=tmp_path / "cut", save_every=2):
+    loss = autoencoder_loss(interrupted, TILES, CROPS, Compute())
+    for progress in fit(interrupted, loss, Optimisation(6, 1e-3, save_every=2), out=tmp_path / "cut"):
         if progress.step == 5:
             break  # killed after step 5: the last checkpoint is that of step 4
     resumed = tiny()
@@ -65,8 +69,8 @@ def test_shipped_average_loads(tmp_path):
 def test_loss_that_is_not_a_number_stops_the_run(tmp_path):
     model = tiny()
     broken = lambda step, g: {"loss": model.decode(torch.zeros(1, 8, 2, 2)).sum() * float("nan")}  # noqa: E731
-    with pytest.raises(ValueError, match="step 1 is not a number"):
-        next(fit(model, broken, steps=2, peak_lr=1e-3, out=tmp_path))
+    with pytest.raises(ValueError, match=r"expected finite losses, got .*nan.* at step 1: lower the learning rate"):
+        next(fit(model, broken, Optimisation(2, 1e-3), out=tmp_path))
 
 
 def test_learning_rate_warms_up_and_decays():
@@ -79,8 +83,8 @@ def test_learning_rate_warms_up_and_decays():
 def test_sharpening_leaves_the_encoder_alone_and_moves_decoder_and_critic(tmp_path):
     model = Sharpener(tiny())
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    loss = sharpening_loss(model, TILES, lambda x: [x], size=32, batch=2, bf16=False)
-    list(fit(model, loss, steps=2, peak_lr=1e-3, out=tmp_path, parameters=model.trained_parameters()))
+    loss = sharpening_loss(model, TILES, lambda x: [x], CROPS, Compute())
+    list(fit(model, loss, Optimisation(2, 1e-3), out=tmp_path, parameters=model.trained_parameters()))
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert not any(k.startswith(("autoencoder.encoder", "autoencoder.standardise")) for k in changed)
     layers = {int(k.split(".")[2]) for k in changed if k.startswith("autoencoder.decoder")}
@@ -98,22 +102,22 @@ def test_log_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_peak():
 
 
 def test_sharpening_sees_a_bias_that_all_pictures_share():
-    loss = sharpening_loss(Sharpener(tiny()), TILES, lambda x: [x], size=32, batch=2, bf16=False)
+    loss = sharpening_loss(Sharpener(tiny()), TILES, lambda x: [x], CROPS, Compute())
     losses = loss(1, torch.Generator().manual_seed(0))
     assert 0 < losses["bias"] <= losses["perceptual"] and losses["spectrum"] > 0
 
 
 def test_the_critic_learns_which_picture_is_real(tmp_path):
     model = Sharpener(tiny())
-    loss = sharpening_loss(model, TILES, lambda x: [x], size=32, batch=4, bf16=False)
-    steps = list(fit(model, loss, steps=60, peak_lr=1e-3, out=tmp_path, parameters=model.critic.parameters()))
+    loss = sharpening_loss(model, TILES, lambda x: [x], Crops(32, 4), Compute())
+    steps = list(fit(model, loss, Optimisation(60, 1e-3), out=tmp_path, parameters=model.critic.parameters()))
     judged = [step.losses["judged"] for step in steps]
     assert judged[0] == pytest.approx(math.log(2), abs=0.05)
     assert sum(judged[-10:]) / 10 < 0.3
 
 
 class Spy(nn.Module):
-    """Remembers the conditions it was asked for; predicts nothing."""
+    """Remembers the conditions that it was called with; predicts nothing."""
 
     def __init__(self):
         super().__init__()
@@ -131,17 +135,8 @@ def test_eq_9_unlabelled_samples_are_null_and_the_draw_is_per_sample(p_unc):
     unlabelled, latents = torch.full((5, 4, 8, 8), 2.0), torch.full((5, 4, 8, 8), 1.0)
     conditions = torch.full((5, 8, 8), 6)
     conditions[:, :, 4:] = 8
-    loss = image_loss(
-        spy,
-        torch.ones(10),
-        unlabelled,
-        [(latents, conditions)],
-        p_unc=p_unc,
-        patch=8,
-        batch=400,
-        single_label=0.5,
-        bf16=False,
-    )
+    draws = Draws(p_unc, patch=8, batch=400, single_label=0.5)
+    loss = image_loss(spy, torch.ones(10), unlabelled, [(latents, conditions)], draws, Compute())
     loss(1, torch.Generator().manual_seed(0))
     z, condition = spy.seen[0]
     from_q0 = z[:, 0, 0, 0] == 2
@@ -165,10 +160,8 @@ def test_the_target_is_v():
         a = alphas[t].view(-1, 1, 1, 1)
         return (a / (1 - a)).sqrt() * z_t
 
-    value = image_loss(
-        oracle, alphas, z, [(z, torch.zeros(1, 8, 8, dtype=torch.int64))], patch=8, bf16=False
-    )(1, torch.Generator().manual_seed(0))["loss"]
-    assert value < 1e-8
+    loss = image_loss(oracle, alphas, z, [(z, torch.zeros(1, 8, 8, dtype=torch.int64))], Draws(patch=8), Compute())
+    assert loss(1, torch.Generator().manual_seed(0))["loss"] < 1e-8
 
 
 def test_half_of_the_timesteps_can_come_from_the_middle():
@@ -181,7 +174,8 @@ def test_half_of_the_timesteps_can_come_from_the_middle():
 
     spy = Times()
     z = torch.zeros(1, 4, 8, 8)
-    loss = image_loss(spy, torch.ones(1000), z, [], p_unc=1.0, patch=8, batch=4000, middle=0.5, bf16=False)
+    draws = Draws(p_unc=1.0, patch=8, batch=4000, middle=0.5)
+    loss = image_loss(spy, torch.ones(1000), z, [], draws, Compute())
     loss(1, torch.Generator().manual_seed(0))
     t = spy.seen[0][0]
     assert 0 <= t.min() < 20 and 980 < t.max() <= 999

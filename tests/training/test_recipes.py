@@ -128,10 +128,10 @@ def test_own_masks_take_the_place_of_layouts(tmp_path):
         mask = np.zeros((400, 400), np.uint8)
         mask[:labelled] = 3
         Image.fromarray(mask).save(data / folder / "a_mask.png")
-    cells, told = training_data.own_masks(training_data.Setting(tmp_path, data=data))
-    assert cells.shape == told.shape == (4, 48, 48), "400 px is four overlapping patches of 384 px"
+    cells, prompts = training_data.own_masks(training_data.Setting(tmp_path, data=data))
+    assert cells.shape == prompts.shape == (4, 48, 48), "400 px is four overlapping patches of 384 px"
     assert cells.unique().tolist() == [3]
-    assert told.unique().tolist() == [11]
+    assert prompts.unique().tolist() == [11]
     shutil.rmtree(data / "squamous")
     with pytest.raises(ValueError, match=r"expected masks of at least 384 px with 60% labelled .* found none"):
         run("train", "mask", "--data", data, "--out", tmp_path / "runs", "--steps", 1)
@@ -157,8 +157,7 @@ def test_image_needs_an_autoencoder(tmp_path):
 TWO = """
 import sys, torch
 from torch import nn
-from diffinfinite_lite.training.loop import batch_generator
-from diffinfinite_lite.training.loop import fit
+from diffinfinite_lite.training.loop import Optimisation, batch_generator, fit
 
 model = nn.Linear(3, 1)
 nn.init.ones_(model.weight), nn.init.zeros_(model.bias)
@@ -173,7 +172,7 @@ def loss(step, generator):  # alone: the mean over what the two processes draw
         return {"loss": sum(one(batch_generator(0, step, process)) for process in (0, 1)) / 2}
     return {"loss": one(generator)}
 
-for progress in fit(model, loss, steps=4, peak_lr=0.1, out=sys.argv[1]):
+for progress in fit(model, loss, Optimisation(4, peak_lr=0.1), out=sys.argv[1]):
     pass
 """
 

@@ -1,0 +1,57 @@
+"""What several tests share: toy networks (`toys`), and which tests are slow."""
+
+from pathlib import Path
+
+import pytest
+
+from diffinfinite_lite.models.pretrained import load_models
+from diffinfinite_lite.sampling.denoiser import Denoiser
+from diffinfinite_lite.sampling.solvers import cosine_alphas
+from tests import toys
+
+SLOW = tuple(
+    line for line in (Path(__file__).parent / "slow.txt").read_text().splitlines() if line and not line.startswith("#")
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what tests/slow.txt lists."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def alphas():
+    """The noise schedule of the shipped model, (1000,)."""
+    return cosine_alphas()
+
+
+@pytest.fixture
+def toy_network():
+    """Noise estimates that do not depend on how windows are batched, see `toys.Arithmetic`."""
+    return toys.Arithmetic()
+
+
+@pytest.fixture
+def toy_denoiser(toy_network, alphas):
+    """`Denoiser` of the toy network with ω = 0.5, three evaluations a batch."""
+    return Denoiser(toy_network, alphas, omega=0.5, batch_size=3)
+
+
+@pytest.fixture
+def toy_autoencoder():
+    """An autoencoder of means, see `toys.Averages`."""
+    return toys.Averages()
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """Folder of a model with the real architectures, few channels and random weights; its patch is 64 px."""
+    return toys.tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shipped_models():
+    """Autoencoder, image model and mask model of the repository; do not change or move them."""
+    return load_models()

@@ -1,0 +1,61 @@
+"""Small networks of the tests: exact arithmetic instead of weights, or the real architectures with few channels."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.functional import avg_pool2d
+
+from diffinfinite_lite.labels import CELL_PX
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.autoencoder import LiteAutoencoder
+from diffinfinite_lite.models.unet import MaskUNet
+
+
+class Arithmetic:
+    """Depends on state, label and neighbours by additions and multiplications: its bits do not depend on batches."""
+
+    prediction_type = "epsilon"
+
+    def __call__(self, z, t, condition):
+        label = condition[:, None].to(z.dtype)
+        return 0.7 * z + 0.1 * (z.roll(1, -1) + label.roll(1, -2)) + 0.02 * label * z
+
+
+class Averages(nn.Module):
+    """An autoencoder without context: a latent is the mean of its `CELL_PX` x `CELL_PX` px, and paints them."""
+
+    latent_channels, factor = 3, CELL_PX
+
+    def encode(self, images):
+        return avg_pool2d(images, CELL_PX)
+
+    def decode(self, latents):
+        return 0.3 * latents.repeat_interleave(CELL_PX, -1).repeat_interleave(CELL_PX, -2)
+
+
+def random_mask(height=20, width=13, seed=0):
+    """Labels 0 to 3 (height, width), int64."""
+    return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
+
+
+def tiny_model(folder: Path) -> Path:
+    """An exported model with random weights: every layer takes part, also those that start at zero."""
+    torch.manual_seed(0)
+    parts = {
+        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
+        "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
+        "mask": (MaskUNet(5, (32, 32)), {}),
+    }
+    hashes = {}
+    for name, (model, more) in parts.items():
+        with torch.no_grad():
+            for tensor in model.parameters():
+                tensor.copy_(torch.randn(tensor.shape) * (tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.1))
+        state = model.state_dict().items()
+        weights = {key: value.half() if value.is_floating_point() else value for key, value in state}
+        checkpoint.save(folder / f"{name}.safetensors", weights, {**model.config, **more})
+        hashes[name] = checkpoint.sha256(folder / f"{name}.safetensors")
+    (folder / "hashes.json").write_text(json.dumps(hashes))
+    return folder
