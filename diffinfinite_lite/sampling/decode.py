@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -88,13 +88,14 @@ def decode_stream(
     height, width = (min(tile, n) for n in whole)
     tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))
     strips = {} if strips is None else strips
-    factor, carried = None, None  # pixels a latent; what waits for the next tile to the right
+    factor = 0  # pixels a latent, known from the first tile on
+    carried = torch.empty(0)  # what waits for the next tile to the right
     places = [(top, left) for top in tops for left in lefts]
     after = dict(zip(tops, [*tops[1:], whole[0]], strict=True)), dict(zip(lefts, [*lefts[1:], whole[1]], strict=True))
     for some in (places[k : k + batch_size] for k in range(0, len(places), batch_size)):
         crops = [_crop(z, top - border, left - border, height, width) for top, left in some]
         images = autoencoder.decode(torch.stack(crops)).float()  # sums of half precision would band
-        if factor is None:
+        if not factor:
             factor = images.shape[-1] // width
             window = hann(*images.shape[-2:]).to(images)
             sums = _sum_of_windows(whole[0], height, tops, factor), _sum_of_windows(whole[1], width, lefts, factor)
@@ -132,7 +133,7 @@ def count_tiles(size: tuple[int, int], *, tile: int, overlap: int, border: int =
     return math.prod(len(_starts(n, min(tile, n), tile - overlap)) for n in whole)
 
 
-def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: int) -> Tensor:
+def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: Any) -> Tensor:
     """Image of a latent canvas, Hann-blended; see `decode_stream` for parameters and errors.
 
     Returns

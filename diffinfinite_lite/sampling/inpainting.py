@@ -48,8 +48,8 @@ class Known:
             got = f"{self.keep.dtype} of shape {tuple(self.keep.shape)}"
             raise ValueError(f"expected known.keep to be bool of shape {tuple(size)}, got {got}")
         if self.latents.shape != (channels, *size):
-            expected, got = (channels, *size), tuple(self.latents.shape)
-            raise ValueError(f"expected known.latents of shape {expected}, got {got}")
+            expected = f"expected known.latents of shape {(channels, *size)}"
+            raise ValueError(f"{expected}, got {tuple(self.latents.shape)}")
         if not torch.isfinite(self.latents[:, self.keep]).all():
             raise ValueError("expected known.latents that are finite where they are kept, got NaN or infinity")
 

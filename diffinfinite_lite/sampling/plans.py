@@ -96,7 +96,8 @@ def find_plan(name: str, stride: int | None = None) -> Plan:
     strided = [other for other, traits in TRAITS.items() if traits.stride is not None]
     if name not in strided:
         raise ValueError(f"expected a plan among {', '.join(strided)} for a stride, got {name!r}")
-    return partial(PLANS[name], stride=stride)
+    draw: Callable[..., Iterator[View]] = PLANS[name]
+    return partial(draw, stride=stride)
 
 
 @plan("random-patch", wraps=True)
@@ -156,8 +157,8 @@ def sliding_window(
 
     Parameters, yields and raises as in `multidiffusion`, but windows are ``patch // 2`` apart by default.
     """
-    starts = (_starts(n, patch, usual_stride("sliding-window", patch), stride) for n in size)
-    yield from _first_writer(size, patch, *starts)
+    tops, lefts = (_starts(n, patch, usual_stride("sliding-window", patch), stride) for n in size)
+    yield from _first_writer(size, patch, tops, lefts)
 
 
 @plan("multidiffusion", stride=1 / 4)
@@ -177,8 +178,8 @@ def multidiffusion(
     ------
     ValueError : the stride is below 1.
     """
-    starts = (_starts(n, patch, usual_stride("multidiffusion", patch), stride) for n in size)
-    yield from _average(size, patch, *starts, torch.ones)
+    tops, lefts = (_starts(n, patch, usual_stride("multidiffusion", patch), stride) for n in size)
+    yield from _average(size, patch, tops, lefts, torch.ones)
 
 
 @plan("mixture", stride=3 / 4)
@@ -191,8 +192,8 @@ def mixture(size: Size, patch: int, generator: torch.Generator, *, stride: int |
     patch from each other.
     """
     axes = [_starts(n, patch, usual_stride("mixture", patch), stride) for n in size]
-    even = ([k * axis[-1] // max(len(axis) - 1, 1) for k in range(len(axis))] for axis in axes)
-    yield from _average(size, patch, *even, lambda n: hann(1, n)[0])
+    tops, lefts = ([k * axis[-1] // max(len(axis) - 1, 1) for k in range(len(axis))] for axis in axes)
+    yield from _average(size, patch, tops, lefts, lambda n: hann(1, n)[0])
 
 
 @plan("diffcollage")
@@ -242,7 +243,7 @@ def _starts(n: int, patch: int, usual: int, stride: int | None = None) -> list[i
 
 def _claim(free: Tensor, window: Window) -> View:
     """The window with weight 1 on its free pixels, which are taken from then on."""
-    index = window.index(tuple(free.shape))
+    index = window.index((free.shape[0], free.shape[1]))
     weight = free[index].float()
     free[index] = False
     return window, weight

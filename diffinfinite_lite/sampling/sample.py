@@ -97,7 +97,8 @@ def sample(
             raise ValueError(f"expected record=False with a store, since it keeps maps in memory, got {record}")
         mask = mask.cpu()
     noise = NoiseField(method.seed, channels, mask.device)
-    start, step, needed = partial(noise.entering, 0), steps_of(solver, noise), plan
+    start: Callable[[Window], Tensor] = partial(noise.entering, 0)
+    step, needed = steps_of(solver, noise), plan
     if known is not None:
         known.check(channels, visible)
         inpainting = Inpainting(known, solver.alphas, noise)

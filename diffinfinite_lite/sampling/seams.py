@@ -46,7 +46,10 @@ def window_lines(plan: Plan, size: Size, patch: int) -> Lines:
     if any(windows != levels[0] for windows in levels):
         rows, columns = (tuple(range(patch, side, patch)) for side in size)
         return Lines(rows, columns, fixed=False)
-    rows = {line for w in levels[0] for line in (w.top, w.top + w.height)}
-    columns = {line for w in levels[0] for line in (w.left, w.left + w.width)}
-    borders = ((rows, size[0]), (columns, size[1]))
-    return Lines(*(tuple(sorted(x for x in lines if 0 < x < side)) for lines, side in borders), fixed=True)
+
+    def inside(lines: set[int], side: int) -> tuple[int, ...]:
+        return tuple(sorted(line for line in lines if 0 < line < side))
+
+    rows_met = {line for w in levels[0] for line in (w.top, w.top + w.height)}
+    columns_met = {line for w in levels[0] for line in (w.left, w.left + w.width)}
+    return Lines(inside(rows_met, size[0]), inside(columns_met, size[1]), fixed=True)
