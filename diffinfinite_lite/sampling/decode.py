@@ -88,8 +88,7 @@ def decode_stream(
     height, width = (min(tile, n) for n in whole)
     tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))
     strips = {} if strips is None else strips
-    factor = 0  # pixels a latent, known from the first tile on
-    carried = torch.empty(0)  # what waits for the next tile to the right
+    factor, carried = 0, torch.empty(0)  # pixels a latent, from the first tile on; what waits for the next one
     places = [(top, left) for top in tops for left in lefts]
     after = dict(zip(tops, [*tops[1:], whole[0]], strict=True)), dict(zip(lefts, [*lefts[1:], whole[1]], strict=True))
     for some in (places[k : k + batch_size] for k in range(0, len(places), batch_size)):
