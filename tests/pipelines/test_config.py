@@ -15,8 +15,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 import diffinfinite_lite
-from diffinfinite_lite import SamplingConfig, generate, generate_slide, inpaint, resynthesise
+from diffinfinite_lite import Pair, SamplingConfig, generate, generate_slide, inpaint, resynthesise
 from diffinfinite_lite.cli import SAMPLING, sampling_app
+from diffinfinite_lite.evaluation.inputs import read_run
 from diffinfinite_lite.labels import CELL_PX
 from diffinfinite_lite.models import pretrained
 from diffinfinite_lite.pipelines import config as config_module
@@ -173,6 +174,15 @@ def test_runs_of_earlier_versions_are_read():
     for name in ALWAYS_RECORDED:
         with pytest.raises(ValueError, match=f"expected a run.json with .* in it, found no {name}"):
             SamplingConfig.from_run({key: value for key, value in rename_keys(run).items() if key != name})
+
+
+def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path):
+    run = json.loads(GOLDEN_RUN.read_text())
+    image = np.zeros((*run["size"], 3), np.uint8)
+    Pair(image, image[..., 0], [], run, np.zeros((8, 14, 21), np.float32)).save(tmp_path)
+    assert "sampler" in json.loads((tmp_path / "run.json").read_text())
+    for pair in (Pair.read(tmp_path), read_run(tmp_path / "run.json")):
+        assert pair.run["plan"] == "mixture" and "sampler" not in pair.run
 
 
 def test_defaults_are_those_of_runs_that_do_not_record_them():
