@@ -84,7 +84,7 @@ def without(hidden, code, **kwargs):
     """Run code in a process that cannot import some modules."""
     # psutil first: its Linux part needs `resource`
     hide = f"import sys, psutil; sys.modules.update(dict.fromkeys({hidden!r}))\n"
-    return subprocess.run([sys.executable, "-c", hide + code], text=True, capture_output=True, timeout=120, **kwargs)
+    return subprocess.run([sys.executable, "-c", hide + code], text=True, capture_output=True, timeout=300, **kwargs)
 
 
 SAMPLE = """

@@ -15,7 +15,7 @@ SOURCES = ("diffinfinite_lite", "pyproject.toml", "README.md", "LICENSE", "LICEN
 
 def pip(*arguments, cwd):
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, timeout=120)
+    done = subprocess.run(command, cwd=cwd, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
@@ -58,6 +58,6 @@ def test_installed_wheel_samples_in_an_empty_folder(wheel, tmp_path):
     assert Path(place.stdout.strip()).is_relative_to(site), place.stdout + place.stderr
     command = ["sample", "--context", "normal", "--size", "64x64", "--steps", "1", "--device", "cpu", "--out", "out"]
     script = [sys.executable, site / "bin" / "diffinfinite", *command]
-    done = subprocess.run(script, cwd=empty, env=environment, text=True, capture_output=True, timeout=120)
+    done = subprocess.run(script, cwd=empty, env=environment, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert {"image.png", "mask.png", "run.json"} <= {path.name for path in (empty / "out").iterdir()}
