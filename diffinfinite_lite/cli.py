@@ -59,9 +59,10 @@ def sample(
     force: options.Force = False,
 ) -> None:
     """Generate a mask-image pair."""
+    from .data.mask_files import read_mask
     from .models.pretrained import WEIGHTS
     from .pipelines.generate import generate
-    from .pipelines.pair import check_out, read_mask
+    from .pipelines.pair import check_out
 
     check_out(out, force=force)
     pair = generate(
@@ -100,9 +101,10 @@ def edit(
     force: options.Force = False,
 ) -> None:
     """Compute again what a changed mask concerns, and keep the rest of the picture exactly."""
+    from .data.mask_files import read_mask
     from .models.pretrained import WEIGHTS
     from .pipelines.edit import resynthesise
-    from .pipelines.pair import Pair, check_out, read_mask
+    from .pipelines.pair import Pair, check_out
 
     check_out(out, force=force)
     settings = {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
@@ -128,13 +130,14 @@ def inpaint(
     force: options.Force = False,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
-    from .data.tiles import read_rgb
+    from .data.mask_files import read_keep, read_mask
+    from .data.pictures import read_rgb
     from .models.pretrained import WEIGHTS
     from .pipelines.edit import inpaint as fill
-    from .pipelines.pair import check_out, read_mask
+    from .pipelines.pair import check_out
 
     check_out(out, force=force)
-    known, labels = read_mask(keep) != 0, read_mask(mask)
+    known, labels = read_keep(keep), read_mask(mask)
     settings = {"steps": steps, "omega": omega, "autoguidance": autoguidance, "seed": seed, "solver": solver}
     settings |= {"device": device, "weights": weights or WEIGHTS, "progress": _bar}
     pair = fill(read_rgb(image), known, labels, context, **settings)

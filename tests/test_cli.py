@@ -63,7 +63,7 @@ def test_edit_and_inpaint_keep_what_they_should(tmp_path):
         (["--context", "skin", "--size", "64x64"], "got 'skin'"),
         (["--context", "normal", "--size", "huge"], "such as 1024x1024"),
         (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
-        (["--mask", "colour.png"], "mode RGB"),
+        (["--mask", "colour.png"], "with another colour (0, 0, 0): save it as PNG"),
         (["--mask", "nowhere.png"], "nowhere.png"),
         (["--context", "normal", "--size", "64x64", "--device", "cuda:9"], "torch sees"),
     ],

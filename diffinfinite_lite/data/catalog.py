@@ -28,8 +28,10 @@ import pooch
 import torch
 from tqdm.auto import tqdm
 
+from .mask_files import read_mask
+from .pictures import read_rgb
 from .stain import normalise, profiles
-from .tiles import Tile, read_mask, read_rgb, read_tile, readable, to_tensor
+from .tiles import Tile, read_tile, readable, to_tensor
 
 VARIABLE = "DIFFINFINITE_DATA"
 THREADS, MAX_FAILURES = 8, 10

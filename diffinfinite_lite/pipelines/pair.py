@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..data.mask_files import read_mask
+from ..data.pictures import read_rgb
 from ..labels import LABEL_COLOURS, LABELS
 
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
@@ -103,13 +105,12 @@ class Pair:
         """
         folder = Path(folder)
         try:
-            with Image.open(folder / "image.png") as picture:
-                image = np.array(picture.convert("RGB"))
+            image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
             run = json.loads((folder / "run.json").read_text())
             latents = np.load(folder / "latents.npy", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
-        return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
+        return cls(image, mask, [], run, latents)
 
 
 def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> None:
@@ -136,27 +137,6 @@ def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str]
             pass
     except OSError as error:
         raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """Labels (H, W) of an index-colour or greyscale mask file.
-
-    Raises
-    ------
-    ValueError
-        If the file is a colour picture, or no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a mask picture, got {Path(path).name}: {error}") from error
-    if picture.mode not in ("P", "L", "I;16", "I"):
-        raise ValueError(
-            f"expected an index-colour or greyscale mask with labels 0 to {len(LABELS) - 1}, "
-            f"got {Path(path).name} in mode {picture.mode}"
-        )
-    return np.asarray(picture)
 
 
 def _indexed(mask: np.ndarray) -> Image.Image:

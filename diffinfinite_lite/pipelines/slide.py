@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
+from ..data.mask_files import read_mask
 from ..devices import choose_device, fitting_batch, lower_precision
 from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
@@ -41,7 +41,7 @@ from ..sampling.store import room
 from .config import check_mask, check_method, check_size, window_and_stride
 from .generate import OVERLAP, rim
 from .masks import generate_cells, upsample
-from .pair import check_out, read_mask
+from .pair import check_out
 from .slide_files import Part, to_bytes, write_deep_zoom, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
@@ -216,11 +216,7 @@ def _denoiser(
 def _read(mask: np.ndarray | str | Path) -> np.ndarray:
     if isinstance(mask, np.ndarray):
         return mask
-    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are meant to be large
-    try:
-        return read_mask(mask)
-    finally:
-        Image.MAX_IMAGE_PIXELS = largest
+    return read_mask(mask)
 
 
 class _Rows:

@@ -25,7 +25,9 @@ from scipy.optimize import linear_sum_assignment
 
 from ..data import catalog, stain
 from ..data.annotate import annotate
-from ..data.tiles import read_mask, read_rgb, to_rgb
+from ..data.mask_files import read_mask
+from ..data.pictures import read_rgb
+from ..data.tiles import to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
 from .pictures import SIDES, Field, equally_sharp, numbers

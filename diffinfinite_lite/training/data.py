@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from .. import devices
 from ..data import catalog, stain
 from ..data.annotate import annotate
+from ..data.folders import read_folder
 from ..data.layouts import layout
-from ..data.tiles import cut, read_folder, readable, to_rgb
+from ..data.tiles import cut, readable, to_rgb
 from ..devices import autocast
 from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
 from ..models import checkpoint
@@ -38,8 +39,8 @@ class Setting:
     Attributes
     ----------
     runs : folder for checkpoints, logs and what is computed once.
-    data : folder of one's own pictures (see `tiles.read_folder`), or None for the public sets. A first folder level
-        called after a context (adenocarcinoma, squamous, normal) is taken as the pictures' context.
+    data : folder of one's own pictures (see `folders.read_folder`), or None for the public sets. A folder in it called
+        after a context (adenocarcinoma, squamous, normal) says the context of its pictures.
     mpp : micrometres per pixel of the pictures in ``data``.
     class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
     vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
@@ -108,8 +109,7 @@ def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
     pictures = [to_rgb(tile.image) for tile in tiles]
     profile = stain.fit_profile(pictures)
     for tile, rgb in zip(tiles, pictures, strict=True):
-        first = Path(tile.name).parts[0]
-        yield stain.normalise(rgb, profile), tile.mask.numpy(), first if first in PROMPTS else PROMPTS[0]
+        yield stain.normalise(rgb, profile), tile.mask.numpy(), tile.context or PROMPTS[0]
 
 
 def pairs() -> tuple[Tensor, Tensor]:
@@ -134,9 +134,8 @@ def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
     found = []
     for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL_PX, MPP)), attrgetter("name")):
         for tile in patches:
-            context = Path(tile.name).parts[0]
-            if context in CONTEXTS and (tile.mask > 0).float().mean() >= LABELLED:
-                found.append((pool_mask(tile.mask[None], CELL_PX)[0], prompt(context, (PATCH, PATCH))))
+            if tile.context and (tile.mask > 0).float().mean() >= LABELLED:
+                found.append((pool_mask(tile.mask[None], CELL_PX)[0], prompt(tile.context, (PATCH, PATCH))))
     if not found:
         raise ValueError(
             f"expected masks of at least {PATCH * CELL_PX} px with {LABELLED:.0%} labelled in a folder called after a "
