@@ -266,10 +266,10 @@ def export(
 @data_app.command("list")
 def data_list() -> None:
     """The sets with their licences, and whether they are on this machine."""
-    from .data.catalog import SETS, available
+    from .data.catalog import sets, state
 
-    for name, entry in SETS.items():
-        typer.echo(f"{name:24s} {'here' if available(name) else 'not fetched':12s} {entry.licence}")
+    for name, entry in sets().items():
+        typer.echo(f"{name:24s} {state(name):12s} {entry.licence}")
 
 
 @data_app.command("fetch")

@@ -147,7 +147,7 @@ def account(fields: Sequence[Field]) -> list[str]:
                 "tissue gives the answer away, and a result says nothing about the model."
             )
         else:
-            known = catalog.SETS[origin]
+            known = catalog.sets()[origin]
             only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
             said.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
     if any(f.origin == "diffinfinite-lung" for f in fields):
@@ -204,7 +204,7 @@ def _test_tiles(rng: np.random.Generator, most: int) -> dict[str, list[np.ndarra
     name, profiles, tiles = "lc25000-lung", stain.profiles(), {context: [] for context in CONTEXTS}
     root, rows, seen = catalog.locate(name), catalog.select(name, "test"), set()
     for entry in [rows[i] for i in rng.permutation(len(rows))]:
-        context = catalog.CONTEXT_OF[entry.label]
+        context = entry.context
         if entry.cluster not in seen and len(tiles[context]) < most:
             seen.add(entry.cluster)
             rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])

@@ -80,7 +80,7 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 def read_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "lc25000-lung")
+    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "+".join(catalog.training_sets("tiles")))
     if not cache.exists():
         images, masks, contexts = [], [], []
         for rgb, mask, context in _own(setting) if setting.data else _public():
@@ -97,9 +97,11 @@ def read_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 
 def _public() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    for tile in catalog.load("lc25000-lung", "train", normalised=True):
-        rgb = to_rgb(tile.image)
-        yield rgb, annotate(rgb, tile.context), tile.context
+    for name in catalog.training_sets("tiles"):
+        for whole in catalog.load(name, "train", normalised=True):
+            for tile in cut(whole, PATCH_PX):
+                rgb = to_rgb(tile.image)
+                yield rgb, annotate(rgb, tile.context), tile.context
 
 
 def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
@@ -113,11 +115,12 @@ def _own(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
 
 
 def pairs() -> tuple[Tensor, Tensor]:
-    """The authors' published synthetic pairs, stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
+    """Published synthetic pairs (the authors'), stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
 
     The eight real patches stay out: they are the test of full-size reconstruction and of inpainting.
     """
-    tiles = list(catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True))
+    published = catalog.training_sets("pairs")
+    tiles = [tile for name in published for tile in catalog.load(name, kind="synthetic image", normalised=True)]
     return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
 
 
