@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -280,8 +281,14 @@ def data_fetch(name: str) -> None:
     typer.echo(f"{name}: {fetch(name)}")
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a sentence, without the line of code that it comes from."""
+    print(f"diffinfinite: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: one sentence and a non-zero exit code where something is wrong."""
+    warnings.showwarning = _warn
     try:
         app()
     except SystemExit as end:

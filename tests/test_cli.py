@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffinfinite_lite import Pair, generate
+from diffinfinite_lite import Pair, cli, generate
+from diffinfinite_lite.data.pictures import PictureWarning
 
 
 def run(*arguments, **kwargs):
@@ -153,3 +154,8 @@ def test_data_list_names_every_set_with_its_licence():
     assert done.returncode == 0, done.stderr
     for name in ("lc25000-lung", "diffinfinite-lung", "osteosarcoma", "crc-val-he-7k-sample"):
         assert name in done.stdout
+
+
+def test_warnings_are_sentences(capsys):
+    cli._warn(PictureWarning("a.png: has transparent parts, which were laid on white"), PictureWarning, "x.py", 3)
+    assert capsys.readouterr().err == "diffinfinite: a.png: has transparent parts, which were laid on white\n"

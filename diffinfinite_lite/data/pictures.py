@@ -132,6 +132,10 @@ def open_picture(path: str | Path, kind: str, notes: list[Note] | None = None) -
                 if width * height > MAX_PIXELS:
                     raise ValueError(f"{width} x {height} px are more than {MAX_PIXELS:,} px")
                 layout, container = f"{picture.tile}", picture.format
+                bits = {"1": 1, "L": 8}.get(picture.mode)
+                if container == "BMP" and bits and _bmp_bits(path) != bits:
+                    # Pillow takes a palette of black and white for 1 bit a pixel, and one of greys for 8
+                    raise ValueError("a grey palette in a BMP: save it as PNG")
                 exact = _exact(path, picture)
                 pages = _further_pages(picture)
                 tagged = picture.getexif().get(0x0112, 1)  # before loading: a TIFF is turned while it is loaded
@@ -260,6 +264,14 @@ def _exact(path: Path, picture: Image.Image) -> bool:
                 file.seek(length + length % 2, io.SEEK_CUR)
         return False
     return picture.format in ("PNG", "BMP", "GIF")
+
+
+def _bmp_bits(path: Path) -> int:
+    """Bits a pixel of a BMP; they stand in another place of its oldest header, which has 12 bytes."""
+    with path.open("rb") as file:
+        head = file.read(30)
+    place = 24 if int.from_bytes(head[14:18], "little") == 12 else 28
+    return int.from_bytes(head[place : place + 2], "little")
 
 
 def _further_pages(picture: Image.Image) -> int:

@@ -17,6 +17,7 @@ from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..labels import LABEL_COLOURS, LABELS
 
+WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
 
 
@@ -154,7 +155,12 @@ def _legend() -> PngInfo:
 
 
 def _animate(frames: list[np.ndarray], path: Path) -> None:
-    """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second."""
+    """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second.
+
+    Of a canvas that is longer than a WebP may be, every second latent pixel is shown, every third, and so on.
+    """
+    step = -(-max(frames[0].shape) // WEBP_SIDE)
+    frames = [frame[::step, ::step] for frame in frames]
     top = max(int(frame.max()) for frame in frames) + 1
     zoom = max(1, min(4, 512 // max(frames[0].shape)))
     pictures = [

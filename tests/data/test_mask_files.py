@@ -168,6 +168,13 @@ def test_known_pixels_are_what_is_not_black(tmp_path):
         assert np.array_equal(read_keep(save(content, tmp_path / name)), KNOWN), name
 
 
+def test_a_black_and_white_palette_in_a_bmp_is_refused(tmp_path):
+    """Pillow takes the eight bits a pixel for one, and would see other pixels."""
+    with pytest.raises(ValueError, match=r"a\.bmp \(a grey palette in a BMP: save it as PNG\)"):
+        read_keep(save(index(KNOWN, [[0] * 3, [255] * 3]), tmp_path / "a.bmp"))
+    assert np.array_equal(read_keep(save(Image.fromarray(KNOWN), tmp_path / "one.bmp")), KNOWN)
+
+
 def test_known_pixels_in_colour_are_refused(tmp_path):
     refused = {
         "legend.png": index(LABELS, LABEL_COLOURS),
