@@ -141,14 +141,14 @@ def cut(tile: Tile, size: int, mpp: float | None = None) -> Iterator[Tile]:
         raise ValueError(
             f"expected a tile of at least {size} x {size} px, got {height} x {width} for {tile.name}"
         )
-    for top in _corners(height, size):
-        for left in _corners(width, size):
+    for top in _patch_offsets(height, size):
+        for left in _patch_offsets(width, size):
             rows, cols = slice(top, top + size), slice(left, left + size)
             place = {"mpp": wanted, "name": f"{tile.name}@{top},{left}"}
             yield replace(tile, image=image[:, rows, cols].clone(), mask=mask[rows, cols].clone(), **place)
 
 
-def _corners(length: int, size: int) -> list[int]:
+def _patch_offsets(length: int, size: int) -> list[int]:
     """First pixels of patches side by side along one axis; the last one is moved back to end at the border."""
     return sorted({min(start, length - size) for start in range(0, length, size)})
 
