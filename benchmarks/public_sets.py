@@ -22,7 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffinfinite_lite.data.tiles import SUFFIXES, Tile, read_rgb, readable, to_tensor
+from diffinfinite_lite.data.folders import SUFFIXES
+from diffinfinite_lite.data.pictures import read_rgb
+from diffinfinite_lite.data.tiles import Tile, readable, to_tensor
 
 TISSUES = ("ADI", "BACK", "DEB", "LYM", "MUC", "MUS", "NORM", "STR", "TUM")
 SPLITS = ("train", "valid", "test")

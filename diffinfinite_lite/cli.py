@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from functools import wraps
@@ -149,8 +150,9 @@ def sample(
     **settings: Any,
 ) -> None:
     """Generate a mask-image pair."""
+    from .data.mask_files import read_mask
     from .pipelines.generate import generate
-    from .pipelines.pair import check_out, read_mask
+    from .pipelines.pair import check_out
 
     check_out(out, force=force)
     labels = read_mask(mask) if mask else None
@@ -200,8 +202,9 @@ def edit(
 
     Whatever is not said here is as in the run.
     """
+    from .data.mask_files import read_mask
     from .pipelines.edit import resynthesise
-    from .pipelines.pair import Pair, check_out, read_mask
+    from .pipelines.pair import Pair, check_out
 
     check_out(out, force=force)
     changed = {name: value for name, value in settings.items() if value is not None}
@@ -224,12 +227,13 @@ def inpaint(
     **settings: Any,
 ) -> None:
     """Fill the holes of a picture and keep its known pixels exactly."""
-    from .data.tiles import read_rgb
+    from .data.mask_files import read_keep, read_mask
+    from .data.pictures import read_rgb
     from .pipelines.edit import inpaint as fill_holes
-    from .pipelines.pair import check_out, read_mask
+    from .pipelines.pair import check_out
 
     check_out(out, force=force)
-    known, labels = read_mask(keep) != 0, read_mask(mask)
+    known, labels = read_keep(keep), read_mask(mask)
     options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
     pair.save(out, force=force)
@@ -373,10 +377,10 @@ def export(
 @data_app.command("list")
 def data_list() -> None:
     """The sets with their licences, and whether they are on this machine."""
-    from .data.catalog import SETS, available
+    from .data.catalog import sets, state
 
-    for name, entry in SETS.items():
-        typer.echo(f"{name:24s} {'here' if available(name) else 'not fetched':12s} {entry.licence}")
+    for name, entry in sets().items():
+        typer.echo(f"{name:24s} {state(name):12s} {entry.licence}")
 
 
 @data_app.command("fetch")
@@ -444,8 +448,14 @@ def explain(error: Exception) -> str:
     )
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as a sentence, without the line of code that it comes from."""
+    print(f"diffinfinite: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: one sentence and exit code 1 where something is wrong."""
+    warnings.showwarning = _warn
     try:
         app()
     except SystemExit as end:

@@ -46,6 +46,18 @@ def colour_mask(mask: np.ndarray) -> np.ndarray:
     return np.array(LABEL_COLOURS, np.uint8)[mask]
 
 
+def colour_labels(colours: np.ndarray) -> np.ndarray:
+    """Labels whose colours these are, the inverse of `colour_mask`: integers (..., 3) to int8 (...), -1 for any other.
+
+    >>> colour_labels(np.array([[213, 94, 0], [213, 94, 1]])).tolist()
+    [1, -1]
+    """
+    labels = np.full(colours.shape[:-1], -1, np.int8)
+    for label, colour in enumerate(LABEL_COLOURS):
+        labels[(colours == np.array(colour)).all(axis=-1)] = label
+    return labels
+
+
 def pool_mask(mask: Tensor, factor: int = CELL_PX) -> Tensor:
     """Label masks (N, H, W) to latent resolution (N, H/f, W/f): the most frequent label of each block."""
     shares = F.avg_pool2d(F.one_hot(mask.long(), len(LABELS)).permute(0, 3, 1, 2).float(), factor)

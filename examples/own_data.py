@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 import diffinfinite_lite as dl
-from diffinfinite_lite.data.tiles import read_folder
+from diffinfinite_lite.data.folders import read_folder
 from diffinfinite_lite.labels import LABELS
 from diffinfinite_lite.training import recipes
 from diffinfinite_lite.training.data import Setting

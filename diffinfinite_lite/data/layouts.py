@@ -131,9 +131,10 @@ class Voronoi:
         first, square = index[..., 0], distance**2
         wall = np.full(shape, np.inf)
         for k in (1, 2, 3):
-            apart = np.linalg.norm(seeds[index[..., k]] - seeds[first], axis=-1)
-            there = (square[..., k] - square[..., 0]) / (2 * np.maximum(apart, 1e-9))
-            wall = np.where(group[index[..., k]] != group[first], np.minimum(wall, there), wall)
+            # a point's distance to the bisector of its nearest seed and another one: (d_k^2 - d_0^2) / (2 |s_k - s_0|)
+            between = np.linalg.norm(seeds[index[..., k]] - seeds[first], axis=-1)
+            bisector = (square[..., k] - square[..., 0]) / (2 * np.maximum(between, 1e-9))
+            wall = np.where(group[index[..., k]] != group[first], np.minimum(wall, bisector), wall)
         self.owner, self.wall, self.count = first, np.minimum(wall, 4 * spacing), len(seeds)
 
 

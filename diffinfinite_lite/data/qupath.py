@@ -1,20 +1,43 @@
 """QuPath annotations: the polygons a pathologist drew, as a mask of labels.
 
-QuPath exports GeoJSON: features whose geometry is a polygon, or several, with holes, in pixels of the picture
-(x to the right, y down), and whose class name is a property. A class map turns names into labels.
+QuPath exports GeoJSON: features whose geometry is a polygon, several of them, with holes, or a collection of
+geometries, in pixels of the picture (x to the right, y down), and whose class name is a property. A derived class such
+as "Tumor: Positive" is written as that name by QuPath up to 0.3 and as a list of names since 0.4. A class map turns
+names into labels: that of the derived class if the map has it, else that of the class it derives from.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from skimage.draw import polygon
 
+from ..labels import LABELS
+from .pictures import Note, tell
 
-def geojson_mask(path: str | Path, shape: tuple[int, int], class_map: Mapping[str, int]) -> np.ndarray:
+DEEPEST = 8  # collections within collections; QuPath writes one at most
+
+
+class UnknownClasses(ValueError):
+    """Classes of annotations that a class map gives no label.
+
+    Attributes
+    ----------
+    names : of the classes
+    """
+
+    def __init__(self, names: Sequence[str], path: str | Path) -> None:
+        self.names = list(names)
+        listed = ", ".join(map(repr, names))
+        super().__init__(f"expected a class map with a label 0 to {len(LABELS) - 1} for {listed}, got none for {path}")
+
+
+def geojson_mask(
+    path: str | Path, shape: tuple[int, int], class_map: Mapping[str, int], notes: list[Note] | None = None
+) -> np.ndarray:
     """QuPath's exported annotations to a mask; later polygons are painted over earlier ones.
 
     Parameters
@@ -22,60 +45,131 @@ def geojson_mask(path: str | Path, shape: tuple[int, int], class_map: Mapping[st
     path : GeoJSON file: a FeatureCollection, a list of features or one feature, in px of the picture.
     shape : (height, width) of the picture in px.
     class_map : QuPath class name to label 0 to 4; map a class to 0 to leave it unknown.
+    notes : takes what was left out: lines and points, annotations without a class or outside the picture; None: a
+        `PictureWarning` says it.
 
     Returns
     -------
-    uint8 array (height, width)
-        Labels 0 to 4. Lines, points and annotations without a class are left out.
+    uint8 array (height, width), labels 0 to 4.
 
     Raises
     ------
+    UnknownClasses
+        If classes are not in the map, or are mapped to something that is not a label; all of them are named.
     ValueError
-        If the file is no GeoJSON, or a class is not in the map, or is mapped to something that is not a
-        label.
+        If the file is no GeoJSON.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        features = content if isinstance(content, list) else content.get("features", [content])
-        found = [(f["geometry"], (f.get("properties") or {}).get("classification")) for f in features]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"expected GeoJSON annotations, got {path} ({error!r})") from error
-    mask = np.zeros(shape, np.uint8)
-    for geometry, kind in found:
-        name = kind.get("name") if isinstance(kind, dict) else kind
-        if not name or not geometry or geometry.get("type") not in ("Polygon", "MultiPolygon"):
+    drawn, unclassified, thin = [], 0, 0
+    for name, geometry in _annotations(path):
+        if not name:
+            unclassified += 1
             continue
-        label = class_map.get(name)
-        if label not in range(5):
-            raise ValueError(
-                f"expected a class map that gives {name!r} a label 0 to 4, got {label!r} for {path}"
-            )
         try:
-            rings = geometry["coordinates"]
-            for outline, *holes in [rings] if geometry["type"] == "Polygon" else rings:
-                mask[_inside(outline, holes, shape)] = label
-        except (KeyError, TypeError, IndexError, ValueError) as error:
+            polygons = _polygons(geometry)
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"expected polygons of (x, y) corners, got {path} ({error!r})") from error
+        thin += not polygons
+        drawn += [(name, rings) for rings in polygons]
+    if not drawn and not unclassified and not thin:
+        tell(notes, path, "has no annotations")
+    labels = {name: _label(name, class_map) for name, _ in drawn}
+    unknown = sorted(name for name, label in labels.items() if label is None)
+    if unknown:
+        raise UnknownClasses(unknown, path)
+    mask, outside = np.zeros(shape, np.uint8), 0
+    for name, (outline, *holes) in drawn:
+        outside += not _touches(outline, shape)
+        mask[_inside(outline, holes, shape)] = labels[name]
+    left_out = {"without a class": unclassified, "lines or points": thin, "outside of the picture": outside}
+    for what, count in left_out.items():
+        if count:
+            tell(notes, path, f"annotations left out, {what}: {count}")
     return mask
 
 
-def _inside(outline: Sequence, holes: Sequence, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _annotations(path: str | Path) -> Iterator[tuple[str, object]]:
+    """Class name ("" for none) and geometry of every feature of a file."""
+    try:
+        content = json.loads(Path(path).read_bytes())  # bytes: json finds out the encoding and drops a byte order mark
+        features = content if isinstance(content, list) else content.get("features", [content])
+        for feature in features:
+            if feature["type"] != "Feature":
+                raise ValueError(f"got {feature['type']!r} for a feature")
+            yield _class_name((feature.get("properties") or {}).get("classification")), feature["geometry"]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ValueError(f"expected GeoJSON annotations, got {path} ({error!r})") from error
+
+
+def _class_name(classification: object) -> str:
+    """The name of a class; a derived one as QuPath shows it, "Tumor: Positive"."""
+    if classification is None:
+        return ""
+    if isinstance(classification, str):
+        return classification
+    names = classification.get("names") or [classification.get("name") or ""]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError(f"got {names!r} for the name of a class")
+    return ": ".join(names)
+
+
+def _label(name: str, class_map: Mapping[str, int]) -> int | None:
+    """The label of a class, or else of the class that it derives from; None if there is none.
+
+    >>> _label("Tumor: Positive", {"Tumor": 1})
+    1
+    """
+    parts = name.split(": ")
+    for length in range(len(parts), 0, -1):
+        key = ": ".join(parts[:length])
+        if key in class_map:
+            return class_map[key] if class_map[key] in range(len(LABELS)) else None
+    return None
+
+
+def _polygons(geometry: object, depth: int = 0) -> list[list[np.ndarray]]:
+    """Polygons of a geometry, each a list of rings (n, 2) of (x, y) corners, outline first; none for lines, points."""
+    kind = geometry["type"] if geometry is not None else "Point"
+    if kind == "GeometryCollection":
+        if depth == DEEPEST:
+            raise ValueError(f"more than {DEEPEST} collections within each other")
+        return [rings for part in geometry["geometries"] for rings in _polygons(part, depth + 1)]
+    if kind not in ("Polygon", "MultiPolygon"):
+        if kind not in ("Point", "MultiPoint", "LineString", "MultiLineString"):
+            raise ValueError(f"geometry {kind!r}")
+        return []
+    parts = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+    return [[_ring(ring) for ring in rings] for rings in parts if len(rings)]
+
+
+def _ring(ring: Sequence) -> np.ndarray:
+    """Corners (n, 2) of a ring in px, a third coordinate dropped."""
+    corners = np.array([corner[:2] for corner in ring], float)
+    if corners.shape[1:] != (2,) or len(corners) < 3 or not np.isfinite(corners).all():
+        raise ValueError("fewer than three finite corners in a ring")
+    return corners
+
+
+def _touches(outline: np.ndarray, shape: tuple[int, int]) -> bool:
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0)
+    return right > 0 and bottom > 0 and left < shape[1] and top < shape[0]
+
+
+def _inside(outline: np.ndarray, holes: Sequence, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the pixels whose centre lies in a ring of (x, y) corners, outside its holes."""
     rows, cols = _fill(outline, shape)
     if holes and rows.size:
         top, left = rows.min(), cols.min()
-        kept = np.zeros((np.ptp(rows) + 1, np.ptp(cols) + 1), bool)
-        kept[rows - top, cols - left] = True
+        inside = np.zeros((np.ptp(rows) + 1, np.ptp(cols) + 1), bool)
+        inside[rows - top, cols - left] = True
         for hole in holes:
             y, x = _fill(hole, shape)
             y, x = y - top, x - left
-            here = (y >= 0) & (x >= 0) & (y < kept.shape[0]) & (x < kept.shape[1])
-            kept[y[here], x[here]] = False
-        rows, cols = np.nonzero(kept)
+            within = (y >= 0) & (x >= 0) & (y < inside.shape[0]) & (x < inside.shape[1])
+            inside[y[within], x[within]] = False
+        rows, cols = np.nonzero(inside)
         rows, cols = rows + top, cols + left
     return rows, cols
 
 
-def _fill(ring: Sequence, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    corners = np.asarray(ring, float) - 0.5
-    return polygon(corners[:, 1], corners[:, 0], shape)
+def _fill(corners: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return polygon(corners[:, 1] - 0.5, corners[:, 0] - 0.5, shape)  # pixel (0, 0) has its centre at (0.5, 0.5)

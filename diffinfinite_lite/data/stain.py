@@ -22,7 +22,7 @@ import numpy as np
 TISSUE_DENSITY = 0.12  # optical density under which a pixel counts as glass
 MAX_DENSITY = 2.4  # darker than 9% of the light a camera clips one channel first, and clipping is not eosin
 MAX_RESCALE = 1.5  # a pale source gets darker by no more than this, or its noise turns into chromatin
-_PROFILES = Path(__file__).parents[1] / "registry" / "stains.json"
+PROFILES = Path(__file__).parents[1] / "registry" / "stains.json"
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ def fit_profile(pictures: Iterable[np.ndarray]) -> StainProfile:
     return StainProfile(profile.stains, tuple(strength.tolist()))
 
 
-def profiles() -> dict[str, StainProfile]:
+def profiles(file: Path = PROFILES) -> dict[str, StainProfile]:
     """The committed profiles of the catalog's sources, by name such as ``lc25000-lung/lung_aca``."""
     return {
         name: StainProfile(tuple(map(tuple, p["stains"])), tuple(p["strength"]))
-        for name, p in json.loads(_PROFILES.read_text()).items()
+        for name, p in json.loads(file.read_text(encoding="utf-8")).items()
     }
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from ..data.tiles import SUFFIXES, Tile, read_folder, read_mask, read_rgb, to_tensor
+from ..data.folders import read_folder
+from ..data.mask_files import read_mask
+from ..data.pictures import Note, as_block, read_rgb
+from ..data.tiles import Tile, to_tensor
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
 from ..pipelines.config import rename_keys
 from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
-
-_GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Sources:
 
 
 def read_tiles(folder: str | Path, role: str) -> TileSet:
-    """Tiles to measure, with masks from ``NAME_mask.png`` where there are some.
+    """Tiles to measure, with their masks where there are some, see `folders.read_folder`.
 
     A ``manifest.csv`` in the folder or the one above it, with columns ``file`` (path from the manifest) and
     ``cluster``, says which tiles are near-duplicates, or come from one patient.
@@ -90,24 +89,14 @@ def read_tiles(folder: str | Path, role: str) -> TileSet:
 
     Raises
     ------
-    ValueError : no pictures, or none that can be read; a greyscale or partly transparent picture; tiles of several
-        sizes; a manifest without some of the tiles. Each names the first file it is about.
+    ValueError : no pictures, or none that can be read; tiles of several sizes; a manifest without some of the tiles.
+        Each names the first file it is about.
     """
-    root = Path(folder)
-    pictures = (p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES)
-    for path in pictures:
-        if not path.stem.endswith("_mask"):
-            _check_colour(path, role)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            tiles = list(read_folder(root))
-        except ValueError as error:
-            raise ValueError(f"{role}: {error}") from error
-    skipped = [str(w.message).removeprefix("skipped ") for w in caught if str(w.message).startswith("skipped ")]
-    notes = []
-    if skipped:  # the last sentence counts
-        notes.append(f"Of {role}, {skipped[-1].removesuffix(' as unreadable')} could not be read, first {skipped[0]}.")
+    root, notes = Path(folder), []
+    try:
+        tiles = list(read_folder(root, notes=notes))
+    except ValueError as error:
+        raise ValueError(f"{role}: {error}") from error
     sizes = {}
     for tile in tiles:
         sizes.setdefault(tuple(tile.mask.shape), tile.name)
@@ -118,6 +107,7 @@ def read_tiles(folder: str | Path, role: str) -> TileSet:
             f"and {other[0]} x {other[1]} px ({second})"
         )
     masks = [tile.mask.numpy() for tile in tiles if tile.labelled]
+    notes = _sentences(role, len(tiles), notes)
     return TileSet([tile.image for tile in tiles], masks, _clusters(root, tiles), notes)
 
 
@@ -167,18 +157,14 @@ def cut_canvas(image: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     return [image[top : top + height, left : left + width] for top in tops for left in lefts]
 
 
-def _check_colour(path: Path, role: str) -> None:
-    """Refuse what `read_rgb` would quietly turn into colour; damaged files are left to it."""
-    try:
-        with Image.open(path) as picture:
-            grey, clear = picture.mode in _GREY, False
-            if not grey and (picture.mode in ("RGBA", "PA") or "transparency" in picture.info):
-                clear = picture.convert("RGBA").getextrema()[3][0] < 255
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return
-    if grey or clear:
-        what = "a greyscale" if grey else "a partly transparent"
-        raise ValueError(f"expected colour pictures in {role}, got {what} one: {path.name}")
+def _sentences(role: str, good: int, notes: list[Note]) -> list[str]:
+    """What was left out of a folder and what was done to its files, for the report."""
+    bad = [note for note in notes if note.text.startswith("is left out")]
+    said = [f"Of {role}, {line}." for line in as_block(note for note in notes if note not in bad).splitlines()]
+    if bad:
+        first = f"{bad[0].file}, which {bad[0].text}"
+        said.insert(0, f"Of {role}, {len(bad)} of {good + len(bad)} files could not be read, first {first}.")
+    return said
 
 
 def _clusters(root: Path, tiles: list[Tile]) -> list[str] | None:

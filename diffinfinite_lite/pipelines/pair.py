@@ -14,10 +14,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..data.encoding import indexed
+from ..data.mask_files import read_mask
+from ..data.pictures import read_rgb
 from ..extras import extra
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 
+WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
 
 
@@ -107,13 +110,12 @@ class Pair:
         """
         folder = Path(folder)
         try:
-            with Image.open(folder / "image.png") as picture:
-                image = np.array(picture.convert("RGB"))
+            image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
             run = rename_keys(json.loads((folder / "run.json").read_text()))
             latents = np.load(folder / "latents.npy", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
-        return cls(image, read_mask(folder / "mask.png").copy(), [], run, latents)
+        return cls(image, mask, [], run, latents)
 
 
 def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> None:
@@ -142,25 +144,6 @@ def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str]
         raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Labels (H, W) of an index-colour or greyscale mask file.
-
-    Raises
-    ------
-    ValueError
-        If the file is a colour picture, or no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a mask picture, got {Path(path).name}: {error}") from error
-    if picture.mode not in ("P", "L", "I;16", "I"):
-        raise ValueError(
-            f"expected an index-colour or greyscale mask with labels 0 to {len(LABELS) - 1}, "
-            f"got {Path(path).name} in mode {picture.mode}"
-        )
-    return np.asarray(picture)
 
 
 def _legend() -> PngInfo:
@@ -172,7 +155,12 @@ def _legend() -> PngInfo:
 
 
 def _animate(frames: list[np.ndarray], path: Path) -> None:
-    """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second."""
+    """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second.
+
+    Of a canvas that is longer than a WebP may be, every second latent pixel is shown, every third, and so on.
+    """
+    step = -(-max(frames[0].shape) // WEBP_SIDE)
+    frames = [frame[::step, ::step] for frame in frames]
     top = max(int(frame.max()) for frame in frames) + 1
     zoom = max(1, min(4, 512 // max(frames[0].shape)))
     pictures = [

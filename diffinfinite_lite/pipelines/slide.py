@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
 from ..labels import LABELS, conditions
 from ..models import pretrained
@@ -41,7 +41,7 @@ from .config import SamplingConfig, check_content, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
 from .masks import generate_cells, upsample
-from .pair import check_out, read_mask
+from .pair import check_out
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
@@ -162,11 +162,7 @@ def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
     """Labels (H, W) of an array or a file."""
     if mask is None or isinstance(mask, np.ndarray):
         return mask
-    largest, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # slides are meant to be large
-    try:
-        return read_mask(mask)
-    finally:
-        Image.MAX_IMAGE_PIXELS = largest
+    return read_mask(mask)
 
 
 def _write_picture(

@@ -25,7 +25,9 @@ from scipy.optimize import linear_sum_assignment
 
 from ..data import catalog, stain
 from ..data.annotate import annotate
-from ..data.tiles import read_mask, read_rgb, to_rgb
+from ..data.mask_files import read_mask
+from ..data.pictures import read_rgb
+from ..data.tiles import to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
 from .pictures import SIDES, Field, equalise_sharpness, low_level_features
@@ -145,7 +147,7 @@ def describe_fields(fields: Sequence[Field]) -> list[str]:
                 "tissue gives the answer away, and a result says nothing about the model."
             )
         else:
-            known = catalog.SETS[origin]
+            known = catalog.sets()[origin]
             only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
             sentences.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
     if any(f.origin == "diffinfinite-lung" for f in fields):
@@ -205,7 +207,7 @@ def _test_tiles(rng: np.random.Generator, per_context: int) -> dict[str, list[np
     name, profiles, tiles = "lc25000-lung", stain.profiles(), {context: [] for context in CONTEXTS}
     root, rows, seen = catalog.locate(name), catalog.select(name, "test"), set()
     for entry in [rows[i] for i in rng.permutation(len(rows))]:
-        context = catalog.CONTEXT_OF[entry.label]
+        context = entry.context
         if entry.cluster not in seen and len(tiles[context]) < per_context:
             seen.add(entry.cluster)
             rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])

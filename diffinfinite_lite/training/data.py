@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from .. import devices
 from ..data import catalog, stain
 from ..data.annotate import annotate
+from ..data.folders import read_folder
 from ..data.layouts import layout
-from ..data.tiles import cut, read_folder, readable, to_rgb
+from ..data.tiles import cut, readable, to_rgb
 from ..devices import Compute
 from ..extras import extra
 from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
@@ -35,7 +36,6 @@ with extra("train"):
 Network = TypeVar("Network", bound=nn.Module)
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
-PUBLIC_SET = "lc25000-lung"
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
 
 
@@ -46,8 +46,8 @@ class Setting:
     Attributes
     ----------
     runs : folder for checkpoints, logs and what is computed once.
-    data : folder of one's own pictures (see `tiles.read_folder`), or None for the public sets. A first folder level
-        called after a context (adenocarcinoma, squamous, normal) is taken as the pictures' context.
+    data : folder of one's own pictures (see `folders.read_folder`), or None for the public sets. A folder in it called
+        after a context (adenocarcinoma, squamous, normal) says the context of its pictures.
     mpp : micrometres per pixel of the pictures in ``data``.
     class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
     vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
@@ -89,7 +89,7 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or PUBLIC_SET)
+    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "+".join(catalog.training_sets("tiles")))
     if not cache.exists():
         images, masks, contexts = [], [], []
         for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
@@ -106,9 +106,11 @@ def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 
 def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    for tile in catalog.load(PUBLIC_SET, "train", normalised=True):
-        rgb = to_rgb(tile.image)
-        yield rgb, annotate(rgb, tile.context), tile.context
+    for name in catalog.training_sets("tiles"):
+        for whole in catalog.load(name, "train", normalised=True):
+            for tile in cut(whole, PATCH_PX):
+                rgb = to_rgb(tile.image)
+                yield rgb, annotate(rgb, tile.context), tile.context
 
 
 def _own_tiles(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
@@ -118,16 +120,16 @@ def _own_tiles(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]
     pictures = [to_rgb(tile.image) for tile in tiles]
     profile = stain.fit_profile(pictures)
     for tile, rgb in zip(tiles, pictures, strict=True):
-        first = Path(tile.name).parts[0]
-        yield stain.normalise(rgb, profile), tile.mask.numpy(), first if first in PROMPTS else PROMPTS[0]
+        yield stain.normalise(rgb, profile), tile.mask.numpy(), tile.context or PROMPTS[0]
 
 
 def pairs() -> tuple[Tensor, Tensor]:
-    """The authors' published synthetic pairs, stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
+    """Published synthetic pairs (the authors'), stain-normalised: uint8 (N, 512, 512, 3) and (N, 512, 512).
 
     The eight real patches stay out: they are the test of full-size reconstruction and of inpainting.
     """
-    tiles = list(catalog.load("diffinfinite-lung", kind="synthetic image", normalised=True))
+    published = catalog.training_sets("pairs")
+    tiles = [tile for name in published for tile in catalog.load(name, kind="synthetic image", normalised=True)]
     return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
 
 
@@ -151,9 +153,8 @@ def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:
     found = []
     for patches in readable(whole, lambda tile: list(cut(tile, PATCH * CELL_PX, MPP)), attrgetter("name")):
         for tile in patches:
-            context = Path(tile.name).parts[0]
-            if context in CONTEXTS and (tile.mask > 0).float().mean() >= LABELLED:
-                found.append((pool_mask(tile.mask[None], CELL_PX)[0], prompt(context, (PATCH, PATCH))))
+            if tile.context and (tile.mask > 0).float().mean() >= LABELLED:
+                found.append((pool_mask(tile.mask[None], CELL_PX)[0], prompt(tile.context, (PATCH, PATCH))))
     if not found:
         raise ValueError(
             f"expected masks of at least {PATCH * CELL_PX} px with {LABELLED:.0%} labelled in a folder called after a "

@@ -1,9 +1,12 @@
 """Catalog: registries are sound, local folders win, downloads are checked and resumed."""
 
+import csv
 import hashlib
 import io
+import json
 import threading
 from collections import Counter
+from dataclasses import fields
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,8 +15,14 @@ import pytest
 from PIL import Image
 
 from diffinfinite_lite.data import catalog
-from diffinfinite_lite.data.catalog import SETS, Entry, entries, load, load_masks, locate, select
+from diffinfinite_lite.data.annotate import annotate
+from diffinfinite_lite.data.catalog import Entry, entries, load, load_masks, locate, select, sets, state
 from diffinfinite_lite.data.stain import profiles
+from diffinfinite_lite.data.tiles import to_rgb
+from diffinfinite_lite.labels import CONTEXTS
+from diffinfinite_lite.training import data as training_data
+
+SETS = sets()
 
 
 @pytest.fixture
@@ -52,7 +61,8 @@ def tiny(nowhere, monkeypatch):
 
     def row(file, kind, mask=""):
         digest = hashlib.sha256(files[file]).hexdigest()
-        return Entry("osteosarcoma", file, digest, f"{base}/{file}", "test", "Viable", "c", kind, mask, "10")
+        address = f"{base}/{file}"
+        return Entry("osteosarcoma", file, digest, address, "test", "Viable", "c", kind, mask, "10", "", "osteosarcoma")
 
     rows = (
         row("a.png", "real image", "a_mask.png"),
@@ -87,6 +97,8 @@ def test_no_cluster_on_both_sides(name):
 @pytest.mark.parametrize("name", SETS)
 def test_every_picture_has_a_stain_profile(name):
     assert {e.profile for e in entries(name) if "image" in e.kind} <= set(profiles())
+    assert {e.profile for e in entries(name) if "mask" in e.kind} <= {""}
+    assert {e.context for e in entries(name)} <= {"", *CONTEXTS}
 
 
 def test_counts():
@@ -118,14 +130,26 @@ def test_absent_set_is_one_sentence(nowhere):
     assert not catalog.available("osteosarcoma")
 
 
-def test_local_folder_before_cache(nowhere, monkeypatch):
-    for place in ("cache", "own"):
-        (nowhere / place / "osteosarcoma").mkdir(parents=True)
-    assert locate("osteosarcoma") == nowhere / "cache" / "osteosarcoma"
+def test_local_folder_before_cache_and_a_whole_one_before_both(nowhere, monkeypatch):
+    files = [entry.file for entry in entries("osteosarcoma")]
+
+    def put(place, names):
+        for name in names:
+            (nowhere / place / "osteosarcoma" / name).parent.mkdir(parents=True, exist_ok=True)
+            (nowhere / place / "osteosarcoma" / name).write_bytes(b"")
+
+    (nowhere / "own" / "osteosarcoma").mkdir(parents=True)
     monkeypatch.setenv(catalog.VARIABLE, str(nowhere / "own"))
+    with pytest.raises(FileNotFoundError, match="diffinfinite data fetch osteosarcoma"):
+        locate("osteosarcoma")
+    put("cache", files[:1])
+    assert locate("osteosarcoma") == nowhere / "cache" / "osteosarcoma"
+    put("own", files[:2])
     assert locate("osteosarcoma") == nowhere / "own" / "osteosarcoma"
-    with pytest.raises(FileNotFoundError, match="60 of 60 files are missing"):
+    with pytest.raises(FileNotFoundError, match="58 of 60 files are missing"):
         load("osteosarcoma")
+    put("cache", files)
+    assert locate("osteosarcoma") == nowhere / "cache" / "osteosarcoma"
 
 
 def test_fetch_load_and_resume(tiny):
@@ -138,7 +162,9 @@ def test_fetch_load_and_resume(tiny):
     (folder / "a.png").unlink()
     with pytest.raises(FileNotFoundError, match="1 of 3 files are missing"):
         load("osteosarcoma")
+    assert not catalog.available("osteosarcoma") and state("osteosarcoma") == "in part (2 of 3 files)"
     catalog.fetch("osteosarcoma", progress=False)
+    assert catalog.available("osteosarcoma") and state("osteosarcoma") == "here"
     assert asked == {"a.png": 2, "a_mask.png": 1, "sub/b.png": 1}
 
 
@@ -147,7 +173,19 @@ def test_fetch_refuses_other_content(tiny):
     (served / "sub" / "b.png").write_bytes(b"something else")
     with pytest.raises(ConnectionError, match=r"sub/b\.png"):
         catalog.fetch("osteosarcoma", progress=False)
-    assert not (catalog.cache_folder() / "osteosarcoma" / "sub" / "b.png").exists()
+    assert not (catalog.cache_folder() / "osteosarcoma" / "sub").exists()
+    assert state("osteosarcoma") == "in part (2 of 3 files)"
+
+
+def test_a_fetch_without_a_network_leaves_nothing(tiny):
+    """The field's case 39: an empty folder passed for the set."""
+    served, _ = tiny
+    for file in served.rglob("*.png"):
+        file.unlink()
+    with pytest.raises(ConnectionError, match="could not download 3 or more files"):
+        catalog.fetch("osteosarcoma", progress=False)
+    assert not (catalog.cache_folder() / "osteosarcoma").exists()
+    assert state("osteosarcoma") == "not fetched" and not catalog.available("osteosarcoma")
 
 
 def test_corrupt_file_is_named_and_skipped(tiny):
@@ -156,7 +194,9 @@ def test_corrupt_file_is_named_and_skipped(tiny):
     with pytest.warns(UserWarning) as warned:
         tiles = list(load("osteosarcoma"))
     assert [t.name for t in tiles] == ["sub/b.png"]
-    assert "osteosarcoma/a.png" in str(warned[0].message) and "skipped 1 of 2" in str(warned[-1].message)
+    (said,) = {str(w.message) for w in warned}
+    assert said.startswith("left out 1 of 2 files:\nosteosarcoma/a.png: expected a readable picture")
+    assert state("osteosarcoma") == "in part (2 of 3 files, 1 damaged, first a.png)"
 
 
 def test_embedded_sample_absent(monkeypatch):
@@ -191,3 +231,54 @@ def test_real_tiles_load(name):
         assert tile.image.shape[0] == 3 and tile.mask.max() <= 4 and tile.cluster and tile.licence
     if name == "diffinfinite-lung":
         assert len(list(load_masks(name, "peer", "large mask"))) == 16
+
+
+def test_tiles_of_the_atlas_lie_in_its_slides():
+    known = {slide.name: slide for slide in catalog.slides("lung-scc-atlas")}
+    splits = {e.cluster: e.split for e in entries("lung-scc-atlas")}
+    assert splits == {"HE1": "train", "HE2": "test", "HE3": "train"} and set(known) == set(splits)
+    assert Counter(e.cluster for e in entries("lung-scc-atlas")) == {"HE1": 1041, "HE2": 446, "HE3": 456}
+    for e in entries("lung-scc-atlas"):
+        slide = known[e.cluster]
+        column, row = map(int, e.file.removeprefix(f"{slide.name}/").removesuffix(".jpeg").split("_"))
+        assert 0 <= column * slide.tile < slide.width and 0 <= row * slide.tile < slide.height
+    assert catalog.slides("osteosarcoma") == ()
+
+
+def test_a_new_set_touches_the_registry_only(nowhere, monkeypatch):
+    """Three files in a registry: the set is listed, loaded, normalised and trained on."""
+    registry, files = nowhere / "registry", nowhere / "own" / "toy"
+    files.mkdir(parents=True)
+    registry.mkdir()
+    pixels = np.random.default_rng(0).integers(60, 250, (2, 224, 230, 3), dtype=np.uint8)
+    mask = np.full((224, 230), 3, np.uint8)
+    content = {"a.png": pixels[0], "a_mask.png": mask, "b.png": pixels[1]}
+    for name, array in content.items():
+        Image.fromarray(array).save(files / name)
+    known = {"name": "toy", "title": "Toy", "licence": "CC0", "citation": "nobody", "mpp": 0.5, "training": "tiles"}
+    (registry / "sets.json").write_text(json.dumps([known]))
+    (registry / "stains.json").write_text(
+        json.dumps({"toy/bright": {"stains": [[0.65, 0.75, 0.12], [0.12, 0.97, 0.22]], "strength": [1.4, 1.25]}})
+    )
+    rows = [
+        ("a.png", "train", "case 1", "real image", "a_mask.png", "5", "squamous", "toy/bright"),
+        ("a_mask.png", "train", "case 1", "real mask", "", "5", "", ""),
+        ("b.png", "test", "case 2", "real image", "", "", "normal", "toy/bright"),
+    ]
+    with (registry / "toy.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow([column.name for column in fields(Entry)[1:]])
+        for name, split, cluster, *rest in rows:
+            digest = hashlib.sha256((files / name).read_bytes()).hexdigest()
+            table.writerow([name, digest, f"https://example.org/{name}", split, "", cluster, *rest])
+    monkeypatch.setattr(catalog, "REGISTRY", registry)
+    monkeypatch.setenv(catalog.VARIABLE, str(nowhere / "own"))
+    assert list(sets()) == ["toy"] and state("toy") == "here"
+    (train,), (test,) = load("toy", "train"), load("toy", "test")
+    assert np.array_equal(to_rgb(train.image), pixels[0]) and np.array_equal(train.mask.numpy(), mask)
+    assert (train.context, test.context) == ("squamous", "normal") and not test.labelled
+    (normal,) = load("toy", "train", normalised=True)
+    assert not np.array_equal(to_rgb(normal.image), pixels[0])
+    taught = list(training_data._public())
+    assert len(taught) == 2 and all(rgb.shape == (224, 224, 3) for rgb, *_ in taught)  # 230 px hold two tiles of 224
+    assert np.array_equal(taught[0][1], annotate(taught[0][0], "squamous")) and taught[0][2] == "squamous"

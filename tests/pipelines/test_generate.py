@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from diffinfinite_lite import generate
+from diffinfinite_lite.data.mask_files import read_mask
 from diffinfinite_lite.labels import LABELS
 from diffinfinite_lite.models import pretrained
 from diffinfinite_lite.pipelines import pair as pair_module
@@ -88,7 +89,7 @@ def test_saved_files_open_again_and_are_not_overwritten(pair, tmp_path):
     mask = Image.open(tmp_path / "out/mask.png")
     assert mask.mode == "P"
     assert json.loads(mask.text["labels"])["1"]["name"] == "carcinoma"
-    assert np.array_equal(pair_module.read_mask(tmp_path / "out/mask.png"), pair.mask)
+    assert np.array_equal(read_mask(tmp_path / "out/mask.png"), pair.mask)
     assert Image.open(tmp_path / "out/timesteps.webp").n_frames > 1
     assert json.loads((tmp_path / "out/run.json").read_text()) == pair.run
     with pytest.raises(FileExistsError, match="--force"):

@@ -1,0 +1,253 @@
+"""Folders of pictures: which mask or annotation belongs to which picture, and what was left out.
+
+In a folder and its subfolders, linked ones included, a picture ``NAME.*`` goes with ``NAME_mask.*`` or ``NAME-mask.*``,
+else with QuPath's ``NAME.geojson``, whatever the case of the names' ends. ``image.*`` goes with ``mask.*``: these are
+the names of this library's own results, whose ``run.json`` also says their context and pixel size. A slide
+(``image.ome.tif``) goes with ``mask.ome.tif``, and its tiles for a browser are left alone. A folder called after a
+context (adenocarcinoma, squamous, normal) in any case gives its pictures that context.
+
+Whatever looks like data and is not used is named at the end with its reason, in one block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from ..labels import CONTEXTS, LABELS
+from .pictures import Note, PictureWarning, as_block
+from .qupath import UnknownClasses, geojson_mask
+from .tiles import Tile, read_tile, refuse_all_bad
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+_QUIET = (".csv", ".dzi", ".html", ".json", ".md", ".npy", ".safetensors", ".txt", ".yaml", ".yml", "")  # no pictures
+_MASK = re.compile(r"(.*)[_-]mask", re.IGNORECASE)
+_OWN = ("timesteps.webp",)  # of a result, neither picture nor mask
+
+
+@dataclass
+class Found:
+    """What lies in a folder.
+
+    Attributes
+    ----------
+    pictures : with the mask file or the annotation of each, or None; in the order of their paths
+    notes : what is not used, by path from the folder
+    """
+
+    pictures: list[tuple[Path, Path | None]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def read_folder(
+    folder: str | Path,
+    *,
+    classes: int = 5,
+    class_map: Mapping[str, int | str] | None = None,
+    notes: list[Note] | None = None,
+    **provenance,
+) -> Iterator[Tile]:
+    """Tiles of a folder of pictures, with their masks or annotations where there are some.
+
+    Parameters
+    ----------
+    folder : searched with its subfolders, in the order of the paths.
+    classes : code of the mask files, 5 or 10.
+    class_map : QuPath class name to label (0 to 4, or a name out of `LABELS`); without one, annotations are not used.
+    notes : takes what was left out and what was done to files; None: one `PictureWarning` says all of it at the end.
+    provenance : fields of `Tile`, such as ``mpp=0.25, source="our clinic", licence="not to be passed on"``. What a
+        result of this library says of itself (context, pixel size) counts more.
+
+    Yields
+    ------
+    Tile named by its path from the folder. Files that cannot be read are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder or no picture in it, no picture can be read, or the class map names no label.
+    """
+    for name, label in (class_map or {}).items():
+        if label not in LABELS and label not in range(len(LABELS)):
+            raise ValueError(f"expected a class map to labels 0 to 4 or their names, got {label!r} for {name}")
+    codes = {n: LABELS.index(label) if label in LABELS else label for n, label in (class_map or {}).items()}
+    root, found = Path(folder), find(folder)
+    if not found.pictures:
+        listed = f"; it holds\n{as_block(found.notes)}" if found.notes else ""
+        raise ValueError(f"expected a folder with pictures ({', '.join(SUFFIXES)}), got {root}{listed}")
+    good, bad, done, unknown = 0, [], found.notes, {}
+    for path, mask in found.pictures:
+        name = path.relative_to(root).as_posix()
+        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _said_by_run(path)
+        said: list[Note] = []
+        try:
+            tile = _read(path, mask, classes, codes, said, known)
+        except UnknownClasses as error:
+            bad.append(Note(name, "is left out, since the class map has no label for some of its classes"))
+            for kind in error.names:
+                unknown.setdefault(kind, name)
+            continue
+        except (ValueError, OSError) as error:
+            bad.append(Note(name, f"is left out: {error}"))
+            continue
+        done += [Note(name if note.file == path.name else f"{name} ({note.file})", note.text) for note in said]
+        good += 1
+        yield tile
+    refuse_all_bad(good, bad)
+    missing = [Note(f"class {kind!r}", f"is not in the class map, first in {name}") for kind, name in unknown.items()]
+    everything = bad + done + missing
+    if notes is not None:
+        notes += everything
+    elif everything:
+        left = f": {len(bad)} of {good + len(bad)} pictures left out" if bad else ""
+        warnings.warn(f"{root}{left}\n{as_block(everything)}", PictureWarning, stacklevel=2)
+
+
+def find(folder: str | Path) -> Found:
+    """Pictures of a folder and its subfolders with their masks or annotations, without opening any."""
+    root, found = Path(folder), Found()
+    for files in _walk(root, found.notes).values():
+        _pair(files, root, found)
+    found.pictures.sort(key=lambda pair: pair[0])
+    found.notes.sort()
+    return found
+
+
+def context_of(name: str) -> str:
+    """The context that a path from the data folder says, or "".
+
+    >>> context_of("clinic/Normal/a.png"), context_of("normal.png")
+    ('normal', '')
+    """
+    return next((part.lower() for part in Path(name).parts[:-1] if part.lower() in CONTEXTS), "")
+
+
+def _read(
+    path: Path, mask: Path | None, classes: int, codes: Mapping[str, int], notes: list[Note], known: dict
+) -> Tile:
+    if mask is None or mask.suffix.lower() != ".geojson":
+        return read_tile(path, mask, classes=classes, notes=notes, **known)
+    tile = read_tile(path, notes=notes, **known)
+    if not codes:
+        notes.append(Note(path.name, f"is used without a mask: {mask.name} needs a class map"))
+        return tile
+    if any("orientation tag" in note.text for note in notes):
+        raise ValueError(
+            f"expected annotations of an upright picture, got {path.name} with an orientation tag, which leaves open "
+            f"which way {mask.name} was drawn: save the picture upright"
+        )
+    labels = geojson_mask(mask, tuple(tile.mask.shape), codes, notes)
+    return replace(tile, mask=torch.from_numpy(labels))
+
+
+def _said_by_run(path: Path) -> dict:
+    """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
+    file = path.with_name("run.json")
+    if _ends(path)[0] != "image" or not file.is_file():
+        return {}
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(run, dict) or "steps" not in run:  # a file of somebody else's
+        return {}
+    said = {"source": "synthetic, of this library"}
+    if run.get("context") in CONTEXTS:
+        said["context"] = run["context"]
+    if isinstance(run.get("mpp"), int | float) and run["mpp"] > 0:
+        said["mpp"] = run["mpp"]
+    return said
+
+
+def _walk(root: Path, notes: list[Note]) -> dict[Path, list[Path]]:
+    """Files of every folder below root; each folder once, by its own path before any link to it."""
+    files, seen, folders, links = {}, set(), [root], []
+    while folders or links:
+        links = links if folders else sorted(links)
+        folder = folders.pop() if folders else links.pop(0)
+        real = folder.resolve()
+        if real in seen:
+            notes.append(Note(folder.relative_to(root).as_posix(), "is a link to a folder that is read already"))
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            if folder != root:
+                notes.append(Note(folder.relative_to(root).as_posix(), f"cannot be opened ({error.strerror})"))
+            continue
+        names = {entry.name for entry in entries}
+        files[folder] = []
+        for entry in entries:
+            name = entry.relative_to(root).as_posix()
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                if entry.name.endswith("_files") and f"{entry.name.removesuffix('_files')}.dzi" in names:
+                    continue  # a Deep Zoom pyramid of a picture that lies beside it
+                (links if entry.is_symlink() else folders).append(entry)
+            elif entry.is_file():
+                files[folder].append(entry)
+            else:
+                notes.append(Note(name, "is a link to nothing" if entry.is_symlink() else "is no file"))
+    return files
+
+
+def _pair(files: list[Path], root: Path, found: Found) -> None:
+    """Sort the files of one folder into pictures with their masks, and what is not used."""
+    pictures, labels = [], []  # labels: (name of the picture that a file belongs to, file), masks before annotations
+    own = any(file.name == "run.json" for file in files)
+    for file in sorted(files, key=lambda file: _ends(file)[1] == ".geojson"):
+        stem, suffix = _ends(file)
+        if suffix == ".geojson":
+            labels.append((stem, file))
+        elif suffix not in SUFFIXES:
+            if suffix not in _QUIET:
+                found.notes.append(Note(_path(file, root), f"is no picture that can be read ({', '.join(SUFFIXES)})"))
+        elif named := _MASK.fullmatch(stem):
+            labels.append((named[1], file))
+        elif stem.lower() == "mask":
+            labels.append(("image", file))
+        elif not (own and file.name in _OWN):
+            pictures.append(file)
+    names = {name for picture in pictures for name in _names(picture)}
+    used: dict[Path, Path] = {}  # by picture
+    for name, file in labels:
+        fits = [p for p in pictures if name in _names(p)]
+        if not fits and name not in names:
+            fits = [p for p in pictures if name.lower() in [n.lower() for n in _names(p)]]
+        for picture in fits:
+            first = used.setdefault(picture, file)
+            if first is not file:
+                found.notes.append(Note(_path(file, root), f"is not used, since {first.name} is"))
+        if not fits:
+            what = "an annotation" if file.suffix.lower() == ".geojson" else "a mask"
+            found.notes.append(Note(_path(file, root), f"is {what} without a picture of that name"))
+    found.pictures += [(picture, used.get(picture)) for picture in pictures]
+
+
+def _names(picture: Path) -> tuple[str, str]:
+    """What a mask may call its picture: a.png goes with a_mask.png and with a.png_mask.png."""
+    return _ends(picture)[0], picture.name
+
+
+def _path(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix()
+
+
+def _ends(file: Path) -> tuple[str, str]:
+    """Name without its end, and the end in lower case; ``.ome.tif`` is one end.
+
+    >>> _ends(Path("image.ome.tif")), _ends(Path("a.b.PNG"))
+    (('image', '.tif'), ('a.b', '.png'))
+    """
+    stem = file.stem
+    if file.suffix.lower() in (".tif", ".tiff") and stem.lower().endswith(".ome"):
+        stem = stem[:-4]
+    return stem, file.suffix.lower()

@@ -1,0 +1,152 @@
+"""Mask files: labels of every pixel, and which pixels are known; one reader of each for the whole library.
+
+A mask is read by what it looks like. An index picture is a list of colours and a number for each pixel; whoever saves
+it again may reorder the list, so that its numbers say nothing and only its colours do. These files are labels:
+
+- the colours of `labels.LABEL_COLOURS`, exactly, as an index picture in any order, RGB, or RGBA without transparency;
+- grey values 0 to 4, in 8, 16 or 32 bits, also as an index picture in these greys.
+
+Everything else is refused: other colours, even near ones (an edge that an editor has smoothed has labels of nothing);
+transparent pixels; and formats such as JPEG, which change values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..labels import LABEL_COLOURS, LABELS, TEN_TO_FIVE, colour_labels
+from .pictures import Note, Opened, is_grey, open_picture, palette, transparent
+
+_BAND_PX = 2**22  # colours are compared in bands of rows of about so many px, to save memory
+_VALUES = ("L", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of one value a pixel
+_LEGEND = "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in zip(LABELS, LABEL_COLOURS, strict=True))
+
+
+def read_mask(path: str | Path, classes: int = 5, notes: list[Note] | None = None) -> np.ndarray:
+    """Labels of every pixel of a mask file.
+
+    Parameters
+    ----------
+    path : PNG, TIFF, BMP, GIF or lossless WebP, see above
+    classes : 5 for the code of `labels.LABELS`; 10 for the code of `labels.TEN_CLASSES`, which is folded into the five
+        and has grey values alone.
+    notes : takes what was done to the file, such as turning it upright; None: a `PictureWarning` says it.
+
+    Returns
+    -------
+    uint8 array (H, W), labels 0 to 4.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, too large or no such mask. The sentence says how to save it.
+    """
+    if classes not in (5, 10):
+        raise ValueError(f"expected 5 or 10 classes, got {classes}")
+    opened = open_picture(path, "mask", notes)
+    values = _values(opened, classes)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= classes:
+        got = f"grey values {low} to {high} in {opened.name}"
+        raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_how(classes)}")
+    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8)
+
+
+def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:
+    """Which pixels of a picture are known: bool (H, W), False in holes.
+
+    Black is a hole and everything else is known, in a 1-bit, grey or index picture, or in RGB that is grey.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, too large, coloured, transparent, or of a format that changes values.
+    """
+    opened = open_picture(path, "mask of known pixels", notes)
+    picture = opened.picture
+    expected = "expected a mask of known pixels in grey, where black is a hole,"
+    _check_exact(opened, f"{expected} got", "save it as a greyscale PNG")
+    if picture.mode == "1" or picture.mode in _VALUES:
+        return np.asarray(picture) != 0
+    if picture.mode == "P":
+        used, shown = palette(picture)
+        known = np.zeros(256, bool)
+        known[used] = shown[:, 0] > 0
+        if is_grey(shown[:, :3]):
+            return known[np.asarray(picture)]
+    elif picture.mode == "LA":
+        return np.asarray(picture.getchannel("L")) != 0
+    elif picture.mode in ("RGB", "RGBA") and not opened.deep:
+        colours = np.asarray(picture)[..., :3]
+        if is_grey(colours):
+            return colours[..., 0] != 0
+    raise ValueError(f"{expected} got {opened.name} in {_described(opened)}: save it as a greyscale PNG")
+
+
+def _values(opened: Opened, classes: int) -> np.ndarray:
+    """Labels by colour, or grey values, of any integer type; values outside the code are for the caller."""
+    picture, expected = opened.picture, f"expected a mask with labels 0 to {classes - 1}, got"
+    _check_exact(opened, expected, _how(classes))
+    if picture.mode in _VALUES:
+        return np.asarray(picture)
+    if picture.mode == "LA":
+        return np.asarray(picture.getchannel("L"))
+    if picture.mode == "P":
+        used, shown = palette(picture)
+        found = _by_colour(shown[:, :3], classes)
+        if is_grey(shown[:, :3]) and (found < 0).any():
+            found = shown[:, 0]
+        _check_colours(shown[:, :3], found, opened, classes)
+        table = np.zeros(256, np.uint8)
+        table[used] = found
+        return table[np.asarray(picture)]
+    if picture.mode in ("RGB", "RGBA", "RGBX", "PA") and not opened.deep:
+        colours = np.asarray(picture if picture.mode != "PA" else picture.convert("RGBA"))
+        labels = np.empty(colours.shape[:2], np.uint8)
+        for rows in _bands(colours):
+            band = colours[rows, :, :3]
+            found = _by_colour(band, classes)
+            _check_colours(band, found, opened, classes)
+            labels[rows] = found
+        return labels
+    raise ValueError(f"{expected} {opened.name} in {_described(opened)}: {_how(classes)}")
+
+
+def _by_colour(colours: np.ndarray, classes: int) -> np.ndarray:
+    """Labels of colours (..., 3), -1 for those that are not in the legend; the code of ten classes has no legend."""
+    return colour_labels(colours) if classes == len(LABELS) else np.full(colours.shape[:-1], -1, np.int8)
+
+
+def _check_colours(colours: np.ndarray, labels: np.ndarray, opened: Opened, classes: int) -> None:
+    if (labels < 0).any():
+        other = ", ".join(map(str, colours[labels < 0][0].tolist()))
+        got = f"{opened.name} with another colour ({other})"
+        raise ValueError(f"expected a mask with labels 0 to {classes - 1}, got {got}: {_how(classes)}")
+
+
+def _bands(colours: np.ndarray) -> Iterator[slice]:
+    step = max(_BAND_PX // colours.shape[1], 1)
+    return (slice(top, top + step) for top in range(0, len(colours), step))
+
+
+def _check_exact(opened: Opened, expected: str, how: str) -> None:
+    if not opened.exact:
+        raise ValueError(f"{expected} {opened.name} in a format that changes values, as JPEG does: {how}")
+    if transparent(opened.picture):
+        raise ValueError(f"{expected} {opened.name} with transparent pixels: {how}")
+
+
+def _described(opened: Opened) -> str:
+    if opened.deep:
+        return "colour with 16 bits a channel"
+    if opened.picture.mode == "1":
+        return "black and white"
+    return f"colour (mode {opened.picture.mode})" if opened.picture.mode != "F" else "floating-point numbers"
+
+
+def _how(classes: int) -> str:
+    colours = f", or without smoothing in the colours {_LEGEND}" if classes == len(LABELS) else ""
+    return f"save it as PNG in grey values 0 to {classes - 1}{colours}"
