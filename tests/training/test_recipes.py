@@ -51,7 +51,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore:skipped")
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
 def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
     monkeypatch.setattr(recipes, "UPDATE_BATCH", 4)
@@ -88,7 +88,7 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
     assert set(checkpoint.load(weights / "decoder.safetensors")[0]) >= moved
 
 
-@pytest.mark.filterwarnings("ignore:skipped")
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
 def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
     from diffusers import AutoencoderKL
 
