@@ -279,6 +279,7 @@ def test_a_new_set_touches_the_registry_only(nowhere, monkeypatch):
     assert (train.context, test.context) == ("squamous", "normal") and not test.labelled
     (normal,) = load("toy", "train", normalised=True)
     assert not np.array_equal(to_rgb(normal.image), pixels[0])
-    taught = list(training_data._public())
-    assert len(taught) == 2 and all(rgb.shape == (224, 224, 3) for rgb, *_ in taught)  # 230 px hold two tiles of 224
-    assert np.array_equal(taught[0][1], annotate(taught[0][0], "squamous")) and taught[0][2] == "squamous"
+    setting = training_data.Setting(nowhere / "runs", device="cpu")
+    images, masks, contexts = training_data.training_tiles(setting)
+    assert images.shape == (2, 224, 224, 3) and contexts == ["squamous"] * 2  # 230 px hold two tiles of 224
+    assert np.array_equal(masks[0].numpy(), annotate(images[0].numpy(), "squamous"))
