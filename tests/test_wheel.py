@@ -54,7 +54,7 @@ def test_installed_wheel_samples_in_an_empty_folder(wheel, tmp_path):
     pip("install", "--no-deps", "--no-index", "--target", site, wheel, cwd=empty)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PYTHONPATH": str(site)}
     where = [sys.executable, "-c", "import diffinfinite_lite as d; print(d.__file__)"]
-    place = subprocess.run(where, cwd=empty, env=environment, text=True, capture_output=True, timeout=60)
+    place = subprocess.run(where, cwd=empty, env=environment, text=True, capture_output=True, timeout=300)
     assert Path(place.stdout.strip()).is_relative_to(site), place.stdout + place.stderr
     command = ["sample", "--context", "normal", "--size", "64x64", "--steps", "1", "--device", "cpu", "--out", "out"]
     script = [sys.executable, site / "bin" / "diffinfinite", *command]
