@@ -282,7 +282,7 @@ def _write(app, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     url, branch = _repository(app)
-    install = f'"diffinfinite_lite @ git+{url}@{branch}"' if url else None
+    install = f'"diffinfinite_lite[course] @ git+{url}@{branch}"' if url else None
     write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install)
 
 

@@ -107,8 +107,10 @@ def canonical(name):
 
 
 def brought_by(*names):
-    """Distributions that pip installs with the library and these."""
-    library = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]["dependencies"]
+    """Distributions that pip installs with the library, its extra "course", and these."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
+    extras = [text for texts in project["optional-dependencies"].values() for text in texts]  # course has them all
+    library = [*project["dependencies"], *(text for text in extras if not text.startswith("diffinfinite_lite["))]
     found, waiting = set(), [canonical(name) for name in (*names, *(Requirement(text).name for text in library))]
     while waiting:
         name = waiting.pop()

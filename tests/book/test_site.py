@@ -92,7 +92,7 @@ def test_chapters_are_there_as_plain_notebooks(site):
         for leftover in ("```{", ":class:", "{doc}", "{cite", "{term}", "- [x]"):
             assert leftover not in text, f"{path.name} holds {leftover}"
         first = notebook.cells[0].source.splitlines()
-        assert '%pip install -q "diffinfinite_lite @ git+https://github.com/you/copy@main"' in first
+        assert '%pip install -q "diffinfinite_lite[course] @ git+https://github.com/you/copy@main"' in first
         assert "!{sys.executable} -m diffinfinite_lite.widgets.openseadragon" in first
 
 
