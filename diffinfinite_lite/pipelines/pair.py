@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -19,6 +20,9 @@ from ..data.pictures import read_rgb
 from ..extras import extra
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
@@ -43,7 +47,7 @@ class Pair:
     run: dict
     latents: np.ndarray | None = None
 
-    def show(self):
+    def show(self) -> Figure:
         """Picture and mask side by side with the legend, as a matplotlib figure."""
         with extra("course"):
             import matplotlib.pyplot as plt
@@ -142,8 +146,6 @@ def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str]
             pass
     except OSError as error:
         raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
-
-
 
 
 def _legend() -> PngInfo:

@@ -34,13 +34,13 @@ from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
 from ..sampling.cost import costs, peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
-from ..sampling.denoiser import Denoiser
+from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
 from ..sampling.store import explain_full_disk
 from .config import SamplingConfig, check_content, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
-from .masks import generate_cells, upsample
+from .masks import LabelRows, generate_cells, upsample
 from .pair import check_out
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
@@ -104,6 +104,7 @@ def generate_slide(
     config = configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
+    labels: LabelRows | None  # an array until all of them were read, then rows of a file
     labels, size = check_content(context, _read(mask), size)
     # if a call was killed while results took their names, those that already have them are no earlier result
     check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
@@ -112,13 +113,16 @@ def generate_slide(
         models, denoiser = pretrained.load_models(weights, device), build()
     with timed(clock, "mask"):
         if labels is None:
-            settings = {"seed": config.seed, "precision": config.precision, "device": device}
-            labels = generate_cells(models.mask, context, size, **settings)
+            assert context is not None  # check_content demands one of the two
+            labels = generate_cells(
+                models.mask, context, size, seed=config.seed, precision=config.precision, device=device
+            )
         cells, shares = _pool(labels, size, context)
     with timed(clock, "sampling"), ExitStack() as stack:
+        estimator: Estimator = denoiser
         if cluster is not None or workers is not None:
-            denoiser = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
-        levels = sample_levels(denoiser, cells, models, config, store=store)
+            estimator = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
+        levels = sample_levels(estimator, cells, models, config, store=store)
         if mask is not None:
             labels = _Rows(store / "labels.raw", labels)
         for level in progress(levels, config.steps, "sampling"):
@@ -134,17 +138,15 @@ def generate_slide(
             _write_picture(place / "image.ome.tif", models.autoencoder, on_device, config, size, mpp, device, progress)
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
-            with read_levels(place / "image.ome.tif") as levels:
-                write_dzi(levels, place, "image", quality=QUALITY)
+            with read_levels(place / "image.ome.tif") as scales:
+                write_dzi(scales, place, "image", quality=QUALITY)
         run |= costs(ledger, config.window, config.steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
     return run
 
 
-def local_denoiser(
-    config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0
-) -> Denoiser:
+def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0) -> Denoiser:
     """The denoiser of this machine, in the calling process or in worker ``number``: each of several GPUs gets its turn.
 
     Parameters
@@ -183,8 +185,9 @@ def _write_picture(
     ):
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
-        parts = progress(parts, count_tiles(latents.shape[1:], **tiles), "writing")
-        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
+        _, height, width = latents.shape
+        watched = progress(parts, count_tiles((height, width), **tiles), "writing")
+        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
         write_image(path, pixels, size, mpp=mpp)
 
 
@@ -202,7 +205,7 @@ class _Rows:
 
     def __init__(self, path: Path, labels: np.ndarray) -> None:
         self._path, (self._height, self._width) = path, labels.shape
-        path.write_bytes(np.ascontiguousarray(labels))
+        path.write_bytes(np.ascontiguousarray(labels).data)
 
     def __len__(self) -> int:
         return self._height
@@ -226,12 +229,12 @@ class StripFiles:
         return torch.from_numpy(np.load(self._folder / f"{column}.npy"))  # the next strip takes its name
 
 
-def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[Part]:
+def _bands(labels: LabelRows, size: tuple[int, int]) -> Iterator[Part]:
     """Labels of every pixel, uint8 (rows, W), from top to bottom."""
     return ((top, 0, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
 
 
-def _pool(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[Tensor, list[float]]:
+def _pool(labels: LabelRows, size: tuple[int, int], context: str | None) -> tuple[Tensor, list[float]]:
     """Conditions of the image model, uint8 (H/8, W/8), and the share of each label among the pixels."""
     cells, counts = [], np.zeros(len(LABELS))
     for *_, band in _bands(labels, size):

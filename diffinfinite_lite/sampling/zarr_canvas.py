@@ -85,7 +85,7 @@ class ZarrCanvas:
         self._held = 0  # latent pixels pending
         progress = self._store.progress
         self._chunk = progress.get("chunk", chunk or CHUNK)
-        with self._room():
+        with self._explain_full_disk():
             if progress.get("left") is None:
                 self._save(None)
                 for part in self.parts():
@@ -167,7 +167,7 @@ class ZarrCanvas:
             raise ValueError("the canvas is finished: no step is left to advance")
         self._flush()
         remembers = self.left < self.steps and (self._path / f"memory-{self.left % 2}").exists()
-        with self._room():
+        with self._explain_full_disk():
             for part in self.parts():
                 eps, z = self._get("estimate", 0, part)[: self.channels], self._get("latents", self.left, part)
                 z, memory = step(eps, z, self._get("memory", self.left, part) if remembers else None, part)
@@ -181,7 +181,7 @@ class ZarrCanvas:
     def _flush(self) -> None:
         """Add what is pending, chunk by chunk; every pixel gets its windows in the order in which they came."""
         pending, self._pending, self._held = self._pending, [], 0
-        with self._room():
+        with self._explain_full_disk():
             for part, pieces in self._pieces([window for window, _, _ in pending]):
                 eps, coverage, reached = (chunk := self._get("estimate", 0, part)).split([self.channels, 1, 1])
                 for k, inside, at in pieces:
@@ -261,5 +261,5 @@ class ZarrCanvas:
     def _save(self, left: int | None) -> None:
         self._store.save({"left": left, "chunk": self._chunk, "note": self.note})
 
-    def _room(self) -> AbstractContextManager[None]:
+    def _explain_full_disk(self) -> AbstractContextManager[None]:
         return explain_full_disk(self._path, f"{self.steps - self.left} of {self.steps} levels are safe")
