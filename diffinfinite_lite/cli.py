@@ -336,12 +336,13 @@ def _training_command(name: str) -> Callable:
         ] = None,
         device: Device = None,
     ) -> None:
-        from accelerate import PartialState
-
         from .devices import choose_device
+        from .extras import extra
         from .training import recipes
         from .training.data import Setting
 
+        with extra("train"):
+            from accelerate import PartialState
         first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
         setting = Setting(out, data=data, mpp=mpp, class_map=read_class_map(class_map), vae=vae)
         bar = None
@@ -434,12 +435,9 @@ def explain(error: Exception) -> str:
     >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
     "expected a size such as 1024x1024, got 'huge'"
     """
-    if isinstance(error, ModuleNotFoundError):
-        extras = "pip install 'diffinfinite_lite[slides,cluster,train]'"
-        return f"expected the package {error.name}, found none: {extras} installs what is left out otherwise"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return "expected more memory than there is: a smaller --batch-size or --size needs less"
-    if isinstance(error, (ValueError, OSError, FloatingPointError)):
+    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return " ".join(str(error).split())
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return (

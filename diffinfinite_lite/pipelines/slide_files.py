@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import zarr
 
 from ..extras import extra
 from ..labels import LABEL_COLOURS
@@ -32,6 +31,7 @@ from .dzi import Level
 from .pyramid import halve, level_shapes, pyramid
 
 with extra("slides"):
+    import zarr
     from tifffile import TiffFile, TiffWriter
 
 
