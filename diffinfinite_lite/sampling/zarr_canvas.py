@@ -276,7 +276,8 @@ class ZarrCanvas:
             return torch.zeros(self.channels + 2, part.height, part.width)
         values = self._load(name, part)
         if checksum(values) != expected:
-            raise self._damaged(name, part, "other content" if self._file(name, part).is_file() else "no such file")
+            other = f"other content than {self._path / 'progress.json'} says"
+            raise self._damaged(name, part, other if self._file(name, part).is_file() else "no such file")
         return torch.from_numpy(values)
 
     def _load(self, name: str, part: Window) -> np.ndarray:
@@ -315,7 +316,7 @@ class ZarrCanvas:
                 for part in self.parts():
                     self._get(name, self.left, part)
         for name in ARRAYS:
-            for broken in (self._path / name).glob("**/*.partial"):
+            for broken in (self._path / name).glob("**/*.partial"):  # of a write that was cut short
                 broken.unlink()
         self._erase()
 
@@ -376,7 +377,7 @@ def check_progress(progress: dict, steps: int, file: Path) -> None:
         raise damaged(file, f"left = {json.dumps(left)[:40]}, which is not from 0 to {steps}")
     if not whole(chunk, 1, 2**31):
         raise damaged(file, f"chunk = {json.dumps(chunk)[:40]}, which is no side of a chunk")
-    if not isinstance(note, dict):
+    if not (isinstance(note, dict) and all(isinstance(n, int | float) and n >= 0 for n in note.values())):
         raise damaged(file, f"note = {json.dumps(note)[:40]}, which is no note")
     arrays = checksums.values() if isinstance(checksums, dict) else [checksums]
     if "checksums" in progress and not all(isinstance(array, dict) for array in arrays):

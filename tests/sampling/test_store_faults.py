@@ -1,8 +1,9 @@
-"""Every file of a store that was stopped is damaged in every way: the run ends with the same bits, or names the file."""
+"""Every file of a stopped run's store is damaged in every way: it ends with the same bits, or names the file."""
 
 import itertools
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from diffinfinite_lite.sampling.store import Store, digest
 STEPS = 3
 SETTINGS = {"channels": 2, "patch": 8, "steps": STEPS, "solver": "dpm-solver++"}
 ADVICE = "back and run the same command again, or start again with a new folder for the store"
-STATE = ("latents-1", "memory-1")  # of the level at which the run was stopped, with one step left
+# Arrays that count: with one step left, and in the end.
+STATE = {"stopped": ("latents-1", "memory-1"), "finished": ("latents-0",)}
 
 
 class Stub:
@@ -121,26 +123,27 @@ FAULTS = {
 }
 
 
-def changes(folder, stores):
-    """Every fault of every file: its name, the files that it concerns, and a function that makes it."""
-    names = files(folder)
+def changes(which, stores):
+    """Every fault of every file: what it is called, the files that it concerns, and a function that makes it."""
+    names = files(stores[which])
     for name, (fault, change) in itertools.product(names, FAULTS.items()):
-        if (folder / name).stat().st_size or not fault.endswith(("byte", "cut", "empty", "zeros")):
+        if (stores[which] / name).stat().st_size or fault in ("longer", "missing"):
             yield f"{fault}: {name}", [name], lambda store, name=name, change=change: change(store / name)
     for a, b in itertools.combinations(names, 2):
         if a.parts[0] == b.parts[0] or {a.name, b.name} == {"zarr.json"}:
             yield f"swapped: {a} and {b}", [a, b], lambda store, a=a, b=b: swap(store / a, store / b)
-    for source, name in itertools.product(("older", "initial", "other"), names):
-        foreign = stores[source] / name
-        if foreign.exists():
-            yield f"{source}: {name}", [name], lambda store, name=name, foreign=foreign: shutil.copy(foreign, store / name)
-    for a, b in itertools.permutations(["latents-0", "latents-1", "memory-0", "memory-1"], 2):
-        for name in (name for name in names if name.parts[0] == a and name.name != "zarr.json"):
-            source = Path(b, *name.parts[1:])
-            if (folder / source).exists():
-                yield f"{source} as {name}", [name], lambda store, source=source, name=name: shutil.copy(
-                    store / source, store / name
-                )
+    for name, source in itertools.product(names, ("older", "initial", "other")):
+        if name.parts[0] in (*STATE[which], "progress.json"):
+            if (foreign := stores[source] / name).exists():
+                yield f"{source}: {name}", [name], partial(copy, foreign, name)
+            for array in ("latents-0", "latents-1", "memory-0", "memory-1"):
+                foreign = stores[which] / Path(array, *name.parts[1:])
+                if source == "other" and array != name.parts[0] and foreign.is_file():
+                    yield f"{array} as {name}", [name], partial(copy, foreign, name)
+
+
+def copy(foreign, name, store):
+    shutil.copy(foreign, store / name)
 
 
 def swap(a, b):
@@ -157,13 +160,14 @@ def contents(store):
 def test_after_every_fault_of_every_file_the_result_is_right_or_the_file_is_named(tmp_path, stores, which):
     intact, refused, went_on, number = contents(stores[which]), set(), set(), 0
     store = shutil.copytree(stores[which], tmp_path / "0")
-    for number, (fault, concerned, change) in enumerate(changes(stores[which], stores)):
+    for number, (fault, concerned, change) in enumerate(changes(which, stores)):
         change(store)
         try:
             result = finish(store)
         except (ValueError, OSError) as error:
             message = str(error).replace(f"another one at {store}:", f"another one at {store / 'progress.json'}:")
-            assert "\n" not in message and any(str(store / name) in message for name in concerned)
+            assert "\n" not in message, fault
+            assert any(str(store / name) in message for name in concerned), (fault, message)
             assert ADVICE in message or "or take a new folder" in message, (fault, message)
             refused |= set(concerned)
             for name in concerned:
@@ -172,7 +176,147 @@ def test_after_every_fault_of_every_file_the_result_is_right_or_the_file_is_name
             assert torch.equal(result[0], stores["right"][0]) and result[1:] == stores["right"][1:], fault
             went_on |= set(concerned)
             store = shutil.copytree(stores[which], tmp_path / f"{number + 1}")
-    state = {"stopped": STATE, "finished": ("latents-0",)}[which]
-    counts = {name for name in intact if name.parts[0] in state and name.name != "zarr.json"}
+    counts = {name for name in intact if name.parts[0] in STATE[which] and name.name != "zarr.json"}
     assert counts <= refused <= counts | {Path("progress.json")}
     assert not went_on & counts
+
+
+def test_one_flip_at_each_byte_of_the_progress_changes_nothing_or_is_refused(stores, tmp_path):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    file = store / "progress.json"
+    content = file.read_bytes()
+    found = json.loads(content)
+    refused = 0
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        file.write_bytes(changed)
+        try:
+            assert Store(store, found["settings"]).progress == found["progress"]
+        except ValueError as error:
+            refused += 1
+            assert str(file) in str(error) and ADVICE in str(error) and "\n" not in str(error)
+    assert refused > len(content.split())
+
+
+def edit(store, checksum, **values):
+    """Progress with other values, with a checksum that fits, or as an earlier version wrote it, without one."""
+    file = store / "progress.json"
+    found = json.loads(file.read_text())
+    found.pop("checksum")
+    found["progress"] |= values
+    if not checksum:
+        found["progress"].pop("checksums")
+    file.write_text(json.dumps(found | ({"checksum": digest(found)} if checksum else {})))
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"left": 4}, "left = 4, which is not from 0 to 3"),
+        ({"left": -1}, "left = -1, which is not from 0 to 3"),
+        ({"left": 1.0}, "left = 1.0, which is not from 0 to 3"),
+        ({"left": "1"}, 'left = "1", which is not from 0 to 3'),
+        ({"left": True}, "left = true, which is not from 0 to 3"),
+        ({"chunk": 0}, "chunk = 0, which is no side of a chunk"),
+        ({"chunk": None}, "chunk = null, which is no side of a chunk"),
+        ({"chunk": 2**40}, "chunk = 1099511627776, which is no side of a chunk"),
+        ({"note": [1]}, "note = [1], which is no note"),
+        ({"note": None}, "note = null, which is no note"),
+        ({"note": {"windows": "many"}}, 'note = {"windows": "many"}, which is no note'),
+        ({"note": {"windows": -1}}, 'note = {"windows": -1}, which is no note'),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(stores, tmp_path, values, message, checksum):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    edit(store, checksum, **values)
+    with pytest.raises(ValueError, match=r"progress.json as it was written") as caught:
+        levels(store)
+    assert message in str(caught.value) and ADVICE in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{"chunk": 6}, {"chunk": 8}, {"left": 2}, {"left": 0}])
+def test_values_in_range_that_do_not_fit_the_arrays_are_refused(stores, tmp_path, values):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    edit(store, True, **values)
+    with pytest.raises(ValueError, match="as it was written, got") as caught:
+        finish(store)
+    assert str(store) in str(caught.value) and ADVICE in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", '{"hash": 1, "settings": [], "progress": {}}', "[" * 10**5]
+)
+def test_a_progress_file_of_another_kind_is_refused(stores, tmp_path, text):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    (store / "progress.json").write_text(text)
+    with pytest.raises(ValueError, match=r"progress.json that cannot be read: put a copy of .*progress.json back"):
+        levels(store)
+
+
+def test_a_store_of_an_earlier_version_goes_on_and_is_verified_from_the_next_level_on(stores, tmp_path):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    edit(store, checksum=False)
+    assert torch.equal(finish(store)[0], stores["right"][0])
+    assert json.loads((store / "progress.json").read_text())["progress"]["checksums"].keys() == {
+        "latents-0",
+        "memory-0",
+    }
+
+
+@pytest.mark.parametrize("name", ["latents-1/c/0/1/0", "memory-1/c/0/0/1"])
+@pytest.mark.parametrize("fault", ["cut", "empty", "longer", "missing"])
+def test_chunks_of_an_earlier_version_have_to_be_whole(stores, tmp_path, fault, name):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    edit(store, checksum=False)
+    FAULTS[fault](store / name)
+    with pytest.raises(ValueError, match=f"{name} .* as it was written, got (no such file|[0-9]+ bytes): put a copy"):
+        levels(store)
+
+
+def test_a_chunk_that_is_damaged_while_the_run_goes_on_is_named(tmp_path):
+    going = levels(tmp_path)
+    level = next(going)
+    zero(tmp_path / "latents-0/c/0/1/1")
+    with pytest.raises(ValueError, match=r"latents-0/c/0/1/1 \(latent pixels 7 to 11 down, 7 to 12 across\) as it was"):
+        level.canvas.latents[:]
+    with pytest.raises(ValueError, match=r"latents-0/c/0/1/1 \(latent pixels 7 to 11 down, 7 to 12 across\) as it was"):
+        next(going)
+
+
+def test_a_refused_store_is_left_as_it_is(stores, tmp_path):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    zero(store / "memory-1/c/0/1/1")
+    (store / "latents-0/c/0/0/0.1234.partial").write_bytes(b"half")
+    before = contents(store)
+    with pytest.raises(ValueError, match="memory-1/c/0/1/1"):
+        levels(store)
+    assert contents(store) == before
+    with pytest.raises(ValueError, match="seed is 3 there and 5 here"):
+        levels(store, seed=5)
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize(
+    "names", [["thesis.txt"], ["lock"], ["progress.json"], ["a.partial", "latents-0/c/0/0/0.partial"], ["estimate/c/0"]]
+)
+def test_a_folder_with_foreign_files_is_left_untouched_to_the_byte(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"mine")
+    before = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
+    with pytest.raises(ValueError, match=r"expected (an empty folder or )?a store at .*progress.json"):
+        levels(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
+    assert contents(tmp_path) == {Path(name): b"mine" for name in names}
+
+
+def test_files_of_others_within_a_store_stay(stores, tmp_path):
+    store = shutil.copytree(stores["stopped"], tmp_path / "store")
+    mine = ["notes.txt", "labels.raw", "mine/c/a.partial", "latents-0/notes.txt"]
+    for name in mine:
+        (store / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / name).write_bytes(b"mine")
+    assert torch.equal(finish(store)[0], stores["right"][0])
+    assert all((store / name).read_bytes() == b"mine" for name in mine)
