@@ -323,7 +323,7 @@ class ZarrCanvas:
     def _take_over(self) -> dict[str, dict[str, str]]:
         """Checksums of what a store of an earlier version, which has none, holds; its chunks have to be there."""
         names = [self._name("latents", self.left)]
-        if self.left < self.steps and (self._path / self._name("memory", self.left)).exists():
+        if 0 < self.left < self.steps and (self._path / self._name("memory", self.left)).exists():
             names.append(self._name("memory", self.left))
         for name in names:
             for part in self.parts():
@@ -338,8 +338,9 @@ class ZarrCanvas:
             shutil.rmtree(self._path / "estimate" / "c")
 
     def _save(self, left: int | None) -> None:
-        counts = [] if left is None else [self._name("latents", left), self._name("memory", left)]
-        checksums = {name: self._checksums[name] for name in counts if name in self._checksums}
+        counts = {None: (), 0: ("latents",)}.get(left, ("latents", "memory"))  # nothing, the result, or a state
+        names = [self._name(name, left or 0) for name in counts]
+        checksums = {name: self._checksums[name] for name in names if name in self._checksums}
         self._store.save({"left": left, "chunk": self._chunk, "note": self.note, "checksums": checksums})
 
     def _room(self) -> AbstractContextManager[None]:
