@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -82,7 +83,7 @@ def generate_slide(
     context, size, config, weights, overrides : as in `generate.generate`
     mask : labels (H, W), or the path of a picture of labels
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
-    out : folder for `RESULTS`
+    out : folder for `RESULTS`; neither of the two folders is in the other one
     device : of every machine; where there are several GPUs, local workers take turns
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
@@ -96,11 +97,12 @@ def generate_slide(
 
     Raises
     ------
-    ValueError : wrong argument, or the store of another run.
+    ValueError : wrong argument, the store of another run, or one whose files are damaged.
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
     out, store = Path(out), Path(store)
+    check_folders(out, store)
     config = configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
@@ -144,6 +146,20 @@ def generate_slide(
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
     return run
+
+
+def check_folders(out: Path, store: Path) -> None:
+    """Refuse folders that are the same or one within the other: the store may be deleted, the result may not.
+
+    >>> check_folders(Path("slide"), Path("slide/store"))
+    Traceback (most recent call last):
+    ValueError: expected folders for result and store of which neither is in the other, got slide and slide/store
+    """
+    result, canvas = out.resolve(), store.resolve()
+    if result == canvas or result in canvas.parents or canvas in result.parents:
+        raise ValueError(
+            f"expected folders for result and store of which neither is in the other, got {out} and {store}"
+        )
 
 
 def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0) -> Denoiser:
@@ -201,19 +217,36 @@ def _name_results(place: Path, out: Path) -> None:
 
 
 class _Rows:
-    """Labels (H, W) in a file, of which only the rows that are read come into memory."""
+    """Labels (H, W) in a file, of which only the rows that are read come into memory, with a checksum of each."""
 
     def __init__(self, path: Path, labels: np.ndarray) -> None:
         self._path, (self._height, self._width) = path, labels.shape
-        path.write_bytes(np.ascontiguousarray(labels).data)
+        labels = np.ascontiguousarray(labels)
+        path.write_bytes(labels.data)
+        self._checksums = [zlib.crc32(row) for row in labels]
 
     def __len__(self) -> int:
         return self._height
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, last, _ = rows.indices(self._height)
-        found = np.fromfile(self._path, np.uint8, (last - first) * self._width, offset=first * self._width)
-        return found.reshape(-1, self._width)
+        try:
+            if (size := self._path.stat().st_size) != self._height * self._width:
+                raise self._damaged(f"{size} bytes")
+            found = np.fromfile(self._path, np.uint8, (last - first) * self._width, offset=first * self._width)
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from error
+        found = found.reshape(-1, self._width)
+        for row, labels in enumerate(found, first):
+            if zlib.crc32(labels) != self._checksums[row]:
+                raise self._damaged(f"other labels in row {row} of pixels")
+        return found
+
+    def _damaged(self, found: str) -> ValueError:
+        return ValueError(
+            f"expected {self._path} as it was written, got {found}: run the same command again, which writes it anew "
+            "and goes on from the levels that are done"
+        )
 
 
 class StripFiles:
