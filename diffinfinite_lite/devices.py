@@ -17,19 +17,23 @@ def choose_device(device: str | None) -> str:
     Raises
     ------
     ValueError
-        If torch knows no such device, or sees none.
+        If it is no CPU and no GPU of CUDA (or ROCm, which torch calls so, too), or torch sees none of that number.
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise ValueError(f"expected the device cpu, cuda or cuda:NUMBER, got {str(device)!r}: others are not supported")
+    if wanted.type == "cpu":
+        return "cpu"
     count = torch.cuda.device_count()
-    if wanted.type == "cuda" and (wanted.index or 0) >= count:
+    if (wanted.index or 0) >= count:
         usable = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
-        raise ValueError(f"expected {usable}, got {device!r}")
-    return device
+        raise ValueError(f"expected {usable}, got {str(device)!r}")
+    return str(wanted)
 
 
 @torch.no_grad()

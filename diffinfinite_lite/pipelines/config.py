@@ -33,6 +33,7 @@ from ..sampling.windows import Plan
 
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
+MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
 # Settings that run.json has held from its first version on; of all others an old run has the default.
@@ -273,6 +274,18 @@ def takes_settings(function: Callable, config: type[SamplingConfig] = SamplingCo
     ]
     function.__signature__ = own.replace(parameters=named + settings)
     return function
+
+
+def check_mpp(mpp: float) -> float:
+    """Micrometres per pixel, refused with a ValueError where no microscope has them.
+
+    >>> check_mpp(0.5)
+    0.5
+    """
+    low, high = MPP_RANGE
+    if not low <= mpp <= high:  # not a number is refused as well
+        raise ValueError(f"expected {low:g} to {high:g} micrometres per pixel, got {mpp:g}")
+    return mpp
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:

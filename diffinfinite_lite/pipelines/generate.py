@@ -31,6 +31,7 @@ from ..sampling.loop import Level
 from ..sampling.plans import TRAITS
 from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
+from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
@@ -95,6 +96,8 @@ def generate(
         with timed(clock, "mask"):
             settings = {"seed": config.seed, "precision": config.precision, "device": device}
             mask = generate_mask(models.mask, context, size, **settings)
+    shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
+    cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"):
         labels = conditions(mask, context).to(device)
         known = known and Known(known.latents.to(device), known.keep.to(device))
@@ -104,8 +107,7 @@ def generate(
     latents = level.canvas.latents
     with timed(clock, "decoding"):
         image = picture(models.autoencoder, latents, config, border_width(config, size))
-    shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares)
+    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= costs(level.ledger, config.window, config.steps, clock) | peak_memory(device)
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
 
@@ -190,13 +192,16 @@ def record_run(
     device: str,
     weights: str | Path | None,
     shares: Sequence[float],
+    cautions: Sequence[str] = (),
 ) -> dict:
     """What ``run.json`` says of a run but its cost: what was painted, how, on what and with which weights.
 
     Parameters
     ----------
     shares : of each label in the mask
+    cautions : of `find_cautions`, recorded as "warnings" where there are any
     """
+    said = {"warnings": list(cautions)} if cautions else {}
     return {
         "context": context,
         "size": list(size),
@@ -204,4 +209,5 @@ def record_run(
         "device": str(device),
         "labels": dict(zip(LABELS, shares, strict=True)),
         **provenance(weights),
+        **said,
     }

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
+from ..files import check_folder
 from ..labels import LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
@@ -37,11 +38,11 @@ from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser
 from ..sampling.distributed import Workers
 from ..sampling.store import explain_full_disk
-from .config import SamplingConfig, check_content, configure, takes_settings
+from .cautions import find_cautions, say
+from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
 from .masks import generate_cells, upsample
-from .pair import check_out
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
@@ -100,13 +101,14 @@ def generate_slide(
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
+    _check_places(store, out, mpp)
     out, store = Path(out), Path(store)
     config = configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
     labels, size = check_content(context, _read(mask), size)
     # if a call was killed while results took their names, those that already have them are no earlier result
-    check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
+    check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         models, denoiser = pretrained.load_models(weights, device), build()
@@ -115,6 +117,7 @@ def generate_slide(
             settings = {"seed": config.seed, "precision": config.precision, "device": device}
             labels = generate_cells(models.mask, context, size, **settings)
         cells, shares = _pool(labels, size, context)
+    cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"), ExitStack() as stack:
         if cluster is not None or workers is not None:
             denoiser = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
@@ -123,7 +126,7 @@ def generate_slide(
             labels = _Rows(store / "labels.raw", labels)
         for level in progress(levels, config.steps, "sampling"):
             latents, ledger = level.canvas.latents, level.ledger
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares)
+    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
     with explain_full_disk(out, f"all {config.steps} levels are safe in {store}"):
         place = out / UNFINISHED
@@ -156,6 +159,13 @@ def local_denoiser(
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
     return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
+
+
+def _check_places(store: str | Path, out: str | Path, mpp: float) -> None:
+    """Refuse folders that cannot take files, and micrometres that no file should say."""
+    check_mpp(mpp)
+    for folder in (store, out):
+        check_folder(folder)
 
 
 def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
