@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -34,6 +35,26 @@ def choose_device(device: str | None) -> str:
         usable = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
         raise ValueError(f"expected {usable}, got {str(device)!r}")
     return str(wanted)
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that this process may still take, or None where the system does not say (not Linux).
+
+    The limit of a container counts, too; what it holds as file cache can be had again.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(stat["inactive_file"]))
+    except (OSError, KeyError, ValueError):  # no such group, or "max" for no limit
+        pass
+    return free
 
 
 @torch.no_grad()

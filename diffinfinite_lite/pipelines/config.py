@@ -23,7 +23,7 @@ from typing import Any, Self, get_type_hints
 
 import numpy as np
 
-from ..devices import PRECISIONS
+from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, LABELS
 from ..models.pretrained import trained_patch
 from ..sampling.denoiser import CONDITIONINGS
@@ -308,6 +308,26 @@ def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
     check_size(mask.shape)
     return mask.astype(np.uint8)
+
+
+def check_memory(size: tuple[int, int], per_pixel: int, instead: str) -> None:
+    """Refuse a picture that needs more memory than there is, before any work.
+
+    Parameters
+    ----------
+    size : (H, W) in px
+    per_pixel : bytes of memory for each px
+    instead : what to do about it
+
+    Raises
+    ------
+    ValueError
+        If there is less; where the system does not say how much there is, nothing is refused.
+    """
+    needed, free = size[0] * size[1] * per_pixel, free_memory()
+    if free is not None and needed > free:
+        what = f"expected about {needed / 1e9:.1f} GB of memory for {size[0]} x {size[1]} px"
+        raise ValueError(f"{what}, got {max(free, 0) / 1e9:.1f} GB that are free: {instead}")
 
 
 def check_content(

@@ -32,13 +32,14 @@ from ..sampling.plans import TRAITS
 from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
 from .cautions import find_cautions, say
-from .config import SamplingConfig, check_content, configure, takes_settings
+from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
 
 BORDER = 4  # latent pixels, see `border_width`
 TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
 OVERLAP = 24  # of these tiles, twice the decoder's reach
+BYTES_PER_PX = 30  # of memory: measured from 1,536 to 3,072 px, the pair, its latents and what writes them to files
 MAX_FRAMES = 150  # of the animated timestep map
 Progress = Callable[[Iterable, int], Iterable]
 
@@ -84,6 +85,7 @@ def generate(
     config = configure(config, overrides, weights)
     device = choose_device(device)
     mask, size = check_content(context, mask, size)
+    check_memory(size, BYTES_PER_PX, "a smaller picture needs less, and `diffinfinite slide` a fraction of it")
     if known is not None and mask is None:
         raise ValueError("expected a mask beside the latents to keep, got none")
     clock: dict[str, float] = {}

@@ -198,9 +198,10 @@ def test_real_tiles_among_the_synthetic_are_said():
     result = card(pictures(0))
     assert numbers(result)["FD"]["value"] == 0 and numbers(result)["precision"]["value"] == 1
     for name in ("colours", "half"):
-        assert f"80 synthetic tiles have the same features as a real one ({name})." in result["notes"]
+        said = f"80 synthetic tiles have the same features as a real one ({name}): tile 0 (real: tile 0), "
+        assert any(note.startswith(said) and note.endswith(" and 75 more.") for note in result["notes"])
     one = card(torch.cat([pictures(0, 1), pictures(2, 20)]))["notes"]
-    assert "1 synthetic tile has the same features as a real one (colours)." in one
+    assert "1 synthetic tile has the same features as a real one (colours): tile 0 (real: tile 3)." in one
     twice = card(torch.cat([pictures(0, 1), pictures(0, 1), pictures(2, 20)]))["notes"]
     assert "2 synthetic tiles have the same features as a real one (colours)." in twice  # synthetic ones are counted
     assert not any("same features" in note for note in card(pictures(2))["notes"])
@@ -287,14 +288,14 @@ def test_limits():
         ({"synthetic": pictures(2)[..., :24]}, "of one size"),
         ({"synthetic": [*pictures(2), torch.zeros(3, 16, 32)]}, "one size"),
         ({"synthetic": [torch.zeros(1, 32, 32)] * 20}, "RGB"),
-        ({"synthetic": pictures(2), "train": pictures(0)}, "in train, got 80 that are: a leak"),
+        ({"synthetic": pictures(2), "train": pictures(0)}, "in train, got 80 that are, a leak: tile 0 (in train: tile 0), "),
         (
             {
                 "synthetic": pictures(2),
                 "real": TileSet(pictures(0), clusters=["a", "b"]),
                 "train": TileSet(pictures(1), clusters=["b"]),
             },
-            "got 1 in both: a leak",
+            "got 1 in both, a leak: ",
         ),
     ],
 )
@@ -462,7 +463,7 @@ def test_a_shared_cluster_is_refused(tmp_path):
     assert measure(real, made, train=train)[0]["counts"]["train"] == 16
     manifest(real, {f"{i:03d}.png": f"real {i}" for i in range(16)})
     manifest(train, {f"{i:03d}.png": "real 3" if i == 9 else f"train {i}" for i in range(16)})
-    with pytest.raises(ValueError, match="got 1 in both: a leak"):
+    with pytest.raises(ValueError, match="got 1 in both, a leak: "):
         measure(real, made, train=train)
     manifest(train, {"000.png": "x"})
     with pytest.raises(ValueError, match=r"15 that are not, first 001\.png"):
