@@ -50,11 +50,32 @@ def together(folder: str | Path, what: str = "a result") -> Iterator[Path]:
                 stack.enter_context(FileLock(Path(place, _LOCK), timeout=0))
             yield Path(place)
     except OSError as error:
-        if error.strerror is None:  # a sentence already
+        if str(error).startswith("expected "):  # a sentence already
             raise
-        full = OSError(f"expected room for {what} in {folder}, got: {error.strerror}; nothing half-written was left")
+        reason = error.strerror or error
+        full = OSError(f"expected room for {what} in {folder}, got: {reason}; nothing half-written was left")
         full.errno = error.errno
         raise full from error
+
+
+def check_space(folder: str | Path, needed: int, what: str) -> None:
+    """Refuse a folder on a disk with less than so many bytes free, before any work.
+
+    Raises
+    ------
+    OSError : there is less.
+
+    >>> check_space("new/folder", 0, "nothing")
+    """
+    free = shutil.disk_usage(_nearest(Path(folder))).free
+    if free < needed:
+        found = f"got {free / 1e9:.1f} GB that are free"
+        raise OSError(f"expected about {needed / 1e9:.1f} GB of disk in {folder} for {what}, {found}")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the one nearest above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
 
 
 def move(place: Path, folder: Path, names: Sequence[str]) -> None:
@@ -119,9 +140,8 @@ def check_folder(folder: str | Path, results: Sequence[str] = (), *, force: bool
         if (folder / name).is_dir() != name.endswith("_files"):
             kinds = ("a folder", "a file") if name.endswith("_files") else ("a file", "a folder")
             raise ValueError(f"expected {kinds[0]} or nothing at {folder / name}, got {kinds[1]}")
-    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     try:
-        with tempfile.TemporaryFile(dir=nearest):
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
             pass
     except OSError as error:
         raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from diffinfinite_lite import __version__, cli
 from diffinfinite_lite.evaluation import report
 from diffinfinite_lite.models import checkpoint, pretrained
-from diffinfinite_lite.pipelines import config, edit
+from diffinfinite_lite.pipelines import config, edit, slide
 from diffinfinite_lite.pipelines import generate as generate_module
 from diffinfinite_lite.pipelines.config import check_memory
 from diffinfinite_lite.training import recipes
@@ -204,6 +204,17 @@ def test_memory_is_reckoned_before_the_work(no_work, tmp_path, monkeypatch):
     check_memory((1024, 1024), 30, "")
     monkeypatch.setattr(config, "free_memory", lambda: None)
     check_memory((10**6, 10**6), 30, "")
+
+
+def test_disk_is_reckoned_before_the_work(tiny_weights, tmp_path, monkeypatch):
+    """A canvas of 8 channels takes at least 72 bytes for each 64 px; a store that is there is not counted."""
+    free = shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: free)
+    monkeypatch.setattr(slide, "generate_cells", lambda *args, **options: pytest.fail("work was begun"))
+    options = {"size": (40_000, 40_000), "store": tmp_path / "store", "out": tmp_path / "out", "device": "cpu"}
+    with pytest.raises(OSError, match=r"about 1\.8 GB of disk in .*store for the canvas of 40000 x .*, got 1\.0 GB"):
+        slide.generate_slide("normal", weights=tiny_weights, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_version_and_nothing_else():

@@ -28,8 +28,8 @@ from torch import Tensor
 
 from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
-from ..files import check_folder
-from ..labels import LABELS, conditions
+from ..files import check_folder, check_space
+from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
@@ -102,8 +102,7 @@ def generate_slide(
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
     _check_places(store, out, mpp)
-    out, store = Path(out), Path(store)
-    config = configure(config, overrides, weights)
+    out, store, config = Path(out), Path(store), configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
     labels, size = check_content(context, _read(mask), size)
@@ -112,6 +111,7 @@ def generate_slide(
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         models, denoiser = pretrained.load_models(weights, device), build()
+        _check_disk(store, models.autoencoder.latent_channels, size)
     with timed(clock, "mask"):
         if labels is None:
             settings = {"seed": config.seed, "precision": config.precision, "device": device}
@@ -166,6 +166,13 @@ def _check_places(store: str | Path, out: str | Path, mpp: float) -> None:
     check_mpp(mpp)
     for folder in (store, out):
         check_folder(folder)
+
+
+def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
+    """Refuse a disk that cannot take a new canvas: its state, a level's estimate, and two numbers a latent pixel."""
+    if not (store / "progress.json").exists():
+        needed = size[0] * size[1] // CELL_PX**2 * (2 * channels + 2) * 4  # float32
+        check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
 
 
 def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
