@@ -22,7 +22,7 @@ _NO_LOCK = (OSError, NotImplementedError)  # of file systems without locks
 
 
 @contextmanager
-def together(folder: str | Path, what: str = "a result") -> Iterator[Path]:
+def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
     """A folder inside another, in which results wait for each other; it is removed at the end, whatever happens.
 
     Parameters
@@ -35,7 +35,7 @@ def together(folder: str | Path, what: str = "a result") -> Iterator[Path]:
     OSError : the disk is full, or the folder takes no files; what is in it already stays.
 
     >>> target = Path(tempfile.mkdtemp())
-    >>> with together(target) as place:
+    >>> with staged(target) as place:
     ...     _ = (place / "a.txt").write_text("whole")
     ...     move(place, target, ["a.txt"])
     >>> [path.name for path in target.iterdir()]
@@ -96,7 +96,7 @@ def write_text(path: str | Path, text: str) -> None:
     ('ω', 1)
     """
     path = Path(path)
-    with together(path.parent, path.name) as place:
+    with staged(path.parent, path.name) as place:
         (place / path.name).write_text(text, encoding="utf-8")
         os.replace(place / path.name, path)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from diffinfinite_lite import files
-from diffinfinite_lite.files import WAITING, check_folder, move, together, write_text
+from diffinfinite_lite.files import WAITING, check_folder, move, staged, write_text
 
 
 def fill_disk(*args, **options):
@@ -18,7 +18,7 @@ def fill_disk(*args, **options):
 def test_an_error_on_the_way_leaves_what_was_there(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     message = r"room for a result in .*, got: No space left on device; nothing half"
-    with pytest.raises(OSError, match=message) as caught, together(tmp_path) as place:
+    with pytest.raises(OSError, match=message) as caught, staged(tmp_path) as place:
         (place / "a.txt").write_text("new")
         fill_disk()
     assert caught.value.errno == 28
@@ -36,7 +36,7 @@ def test_a_text_file_is_whole_or_the_old_one(tmp_path, monkeypatch):
 def test_results_of_before_that_the_new_ones_lack_are_removed(tmp_path):
     (tmp_path / "old.txt").write_text("old")
     (tmp_path / "mine.txt").write_text("mine")
-    with together(tmp_path) as place:
+    with staged(tmp_path) as place:
         (place / "new.txt").write_text("new")
         move(place, tmp_path, ["new.txt", "old.txt"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "new.txt"]
@@ -45,20 +45,20 @@ def test_results_of_before_that_the_new_ones_lack_are_removed(tmp_path):
 def test_the_folder_of_a_killed_run_is_removed_by_the_next_and_that_of_a_living_one_is_not(tmp_path):
     """The field's case 44. Folders with other names, such as those of other programs, stay."""
     code = (
-        "import sys, time; from diffinfinite_lite.files import together\n"
-        "with together(sys.argv[1]) as place:\n"
+        "import sys, time; from diffinfinite_lite.files import staged\n"
+        "with staged(sys.argv[1]) as place:\n"
         "    (place / 'image.png').write_text('half'); print(place.name, flush=True); time.sleep(100)"
     )
     (tmp_path / "tmpabcdef").mkdir()
     living = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
     name = living.stdout.readline().strip()
     assert name.startswith(WAITING)
-    with together(tmp_path):
+    with staged(tmp_path):
         assert (tmp_path / name / "image.png").exists()
     living.send_signal(signal.SIGKILL)
     living.wait()
     assert (tmp_path / name / "image.png").exists()
-    with together(tmp_path) as place:
+    with staged(tmp_path) as place:
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted([place.name, "tmpabcdef"])
 
 
@@ -66,7 +66,7 @@ def test_a_link_in_place_of_a_waiting_folder_is_not_followed(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.txt").write_text("mine")
     (tmp_path / f"{WAITING}x").symlink_to(tmp_path / "mine")
-    with together(tmp_path):
+    with staged(tmp_path):
         assert (tmp_path / "mine" / "a.txt").read_text() == "mine"
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from torch import Tensor
 
 from ..data.tiles import to_tensor
-from ..files import check_folder, move, together
+from ..files import check_folder, move, staged
 from ..metrics import fidelity, resampling
 from ..metrics.features import (
     Cached,
@@ -267,7 +267,7 @@ def write_report(
     check_folder(folder, RESULTS)
     folder = Path(folder)
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    with together(folder, "a report") as place:
+    with staged(folder, "a report") as place:
         (place / "report.json").write_text(text, encoding="utf-8")
         (place / "report.html").write_text(page(result, real, synthetic, train, title, pair), encoding="utf-8")
         move(place, folder, RESULTS)

@@ -34,7 +34,7 @@ from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.filters import gaussian, laplace, sobel
 from torch import Tensor, nn
 
-from ..files import together
+from ..files import staged
 from ..models.efficientnet import EfficientNetLite0
 
 
@@ -185,7 +185,7 @@ class Cached:
             paths = [folder / f"{self._key(image)}.npy" for image in batch]
             missing = [i for i, path in enumerate(paths) if not path.exists()]
             if missing:
-                with together(folder, "features") as place:
+                with staged(folder, "features") as place:
                     for i, row in zip(missing, self.extractor(batch[missing]), strict=True):
                         np.save(place / paths[i].name, row)
                         os.replace(place / paths[i].name, paths[i])

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..files import together
+from ..files import staged
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -33,7 +33,7 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
         If the disk is full or the folder takes no files; an earlier file of that name stays.
     """
     path = Path(path)
-    with together(path.parent, path.name) as place:
+    with staged(path.parent, path.name) as place:
         partial = place / path.name
         partial.touch()
         mode = partial.stat().st_mode  # safetensors makes files that nobody but their owner can read

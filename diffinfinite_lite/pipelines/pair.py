@@ -14,7 +14,7 @@ from ..data.encoding import indexed
 from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..extras import extra
-from ..files import check_folder, move, together
+from ..files import check_folder, move, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 
@@ -75,7 +75,7 @@ class Pair:
             If they cannot be written.
         """
         check_folder(folder, RESULTS, force=force)
-        with together(folder) as place:
+        with staged(folder) as place:
             Image.fromarray(self.image).save(place / "image.png")
             indexed(self.mask).save(place / "mask.png", pnginfo=_legend())
             if self.timesteps:

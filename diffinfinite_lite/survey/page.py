@@ -26,7 +26,7 @@ from scipy.stats import binom
 
 from ..data.encoding import data_uri
 from ..extras import extra
-from ..files import check_folder, move, together
+from ..files import check_folder, move, staged
 from .pictures import SIDES, Item
 from .statistics import FORMAT, PAPER
 
@@ -122,7 +122,7 @@ def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, 
         f"<main>{body}</main></body></html>\n"
     )
     pictures = [f"{item.name}.jpg" for item in items]
-    with together(folder, "a survey") as place:
+    with staged(folder, "a survey") as place:
         for name, item in zip(pictures, items, strict=True):
             (place / name).write_bytes(item.data)
         (place / "index.html").write_text(text, encoding="utf-8")

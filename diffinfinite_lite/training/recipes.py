@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..extras import extra
-from ..files import together
+from ..files import staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.autoencoder import LiteAutoencoder, load_diffusers
@@ -200,7 +200,7 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     if (runs / "update" / "ema.safetensors").exists():
         files["image_update"] = _difference(runs, image)
     hashes = {}
-    with together(weights, "a model") as place:
+    with staged(weights, "a model") as place:
         for name in sorted(files):
             checkpoint.save(place / f"{name}.safetensors", *files[name])
             hashes[name] = checkpoint.sha256(place / f"{name}.safetensors")
