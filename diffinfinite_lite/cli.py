@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -23,6 +23,7 @@ import typer
 from tqdm import tqdm
 
 from . import __version__
+from .files import check_folder
 
 if TYPE_CHECKING:
     from .pipelines.config import SamplingConfig
@@ -50,10 +51,28 @@ class _Command(typer.core.TyperCommand):
         return super().parse_args(ctx, args)
 
 
+def refuse_empty(args: Sequence[str]) -> None:
+    """Refuse options with nothing after them, as an unset variable of a shell leaves them.
+
+    No option of ours takes an empty value, and an empty path would be the current folder.
+
+    >>> refuse_empty(["sample", "--out", ""])
+    Traceback (most recent call last):
+    ValueError: expected a value after --out, got an empty one
+    """
+    for before, arg in zip(("", *args), args, strict=False):
+        option, equals, value = arg.partition("=")
+        if not arg.strip():
+            raise ValueError(f"expected a value after {before or 'diffinfinite'}, got an empty one")
+        if option.startswith("--") and equals and not value.strip():
+            raise ValueError(f"expected a value after {option}, got an empty one")
+
+
 class _Group(typer.core.TyperGroup):
     """The commands of `diffinfinite`; those that sample get their options when one of them is called."""
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple:
+        refuse_empty(args)
         name, command, rest = super().resolve_command(ctx, args)
         return name, typer.main.get_command(sampling_app(name)) if name in SAMPLING else command, rest
 
@@ -152,9 +171,9 @@ def sample(
     """Generate a mask-image pair."""
     from .data.mask_files import read_mask
     from .pipelines.generate import generate
-    from .pipelines.pair import check_out
+    from .pipelines.pair import RESULTS
 
-    check_out(out, force=force)
+    check_folder(out, RESULTS, force=force)
     labels = read_mask(mask) if mask else None
     pair = generate(
         context, labels, read_size(size), device=device, weights=weights, progress=_sampling_bar, **settings
@@ -204,9 +223,9 @@ def edit(
     """
     from .data.mask_files import read_mask
     from .pipelines.edit import resynthesise
-    from .pipelines.pair import Pair, check_out
+    from .pipelines.pair import RESULTS, Pair
 
-    check_out(out, force=force)
+    check_folder(out, RESULTS, force=force)
     changed = {name: value for name, value in settings.items() if value is not None}
     options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
     pair = resynthesise(Pair.read(run), read_mask(mask), context, **options, **changed)
@@ -230,9 +249,9 @@ def inpaint(
     from .data.mask_files import read_keep, read_mask
     from .data.pictures import read_rgb
     from .pipelines.edit import inpaint as fill_holes
-    from .pipelines.pair import check_out
+    from .pipelines.pair import RESULTS
 
-    check_out(out, force=force)
+    check_folder(out, RESULTS, force=force)
     known, labels = read_keep(keep), read_mask(mask)
     options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
@@ -293,15 +312,19 @@ def evaluate_folders(
 ) -> None:
     """Report card on two folders of tiles, or on a generated canvas."""
     from .evaluation.inputs import Sources
-    from .evaluation.report import failures, measure_files, write_report
+    from .evaluation.report import RESULTS, copies, failures, measure_files, write_report
     from .metrics.extractors import extractor
 
+    check_folder(out, RESULTS)
+    if cache is not None:
+        check_folder(cache)
+    check_seed(seed)
     limits = dict(read_limit(text) for text in limit or ())
     sources = Sources(real, synthetic, run, train)
     result, shown = measure_files(sources, extractor(features, weights, layer), cache=cache, seed=seed)
     broken = failures(result, limits)
     typer.echo(write_report(result, out, **shown))
-    for note in result["notes"]:
+    for note in (*result["notes"], *copies(result)):
         typer.echo(note, err=True)
     if broken:
         raise ValueError("; ".join(broken))
@@ -337,14 +360,12 @@ def _training_command(name: str) -> Callable:
         device: Device = None,
     ) -> None:
         from .devices import choose_device
-        from .extras import extra
         from .training import recipes
-        from .training.data import Setting
+        from .training.data import Setting, launched
 
-        with extra("train"):
-            from accelerate import PartialState
-        first = PartialState(cpu=choose_device(device) == "cpu").is_main_process
-        setting = Setting(out, data=data, mpp=mpp, class_map=read_class_map(class_map), vae=vae)
+        recipes.total_steps(steps, 1)  # refused before anything is read
+        here, first = launched(choose_device(device))
+        setting = Setting(out, data=data, mpp=mpp, class_map=read_class_map(class_map), vae=vae, device=here)
         bar = None
         for progress, total in getattr(recipes, name)(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
@@ -371,6 +392,7 @@ def export(
     from .models.pretrained import model_folder
     from .training.recipes import export as copy
 
+    check_folder(model_folder(weights))
     for name, digest in copy(out, model_folder(weights)).items():
         typer.echo(f"{name}: {digest}")
 
@@ -419,6 +441,12 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that numpy does not take."""
+    if seed < 0:
+        raise ValueError(f"expected a seed of at least 0, got {seed}")
+
+
 def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     """Name, lowest and highest value of an option such as C_T:-3:3; a side may be empty."""
     parts = text.split(":")
@@ -437,6 +465,8 @@ def explain(error: Exception) -> str:
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return "expected more memory than there is: a smaller --batch-size or --size needs less"
+    if isinstance(error, OSError) and error.strerror:  # its own text is "[Errno 13] Permission denied: 'FILE'"
+        return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return " ".join(str(error).split())
     what = " ".join(f"{type(error).__name__}: {error}".split())

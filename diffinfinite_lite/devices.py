@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,19 +18,43 @@ def choose_device(device: str | None) -> str:
     Raises
     ------
     ValueError
-        If torch knows no such device, or sees none.
+        If it is no CPU and no GPU of CUDA (or ROCm, which torch calls so, too), or torch sees none of that number.
     """
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"expected a device such as cpu or cuda, got {device!r}") from error
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise ValueError(f"expected the device cpu, cuda or cuda:NUMBER, got {str(device)!r}: others are not supported")
+    if wanted.type == "cpu":
+        return "cpu"
     count = torch.cuda.device_count()
-    if wanted.type == "cuda" and (wanted.index or 0) >= count:
+    if (wanted.index or 0) >= count:
         usable = f"one of the {count} GPUs that torch sees" if count else "cpu, as torch sees no GPU"
-        raise ValueError(f"expected {usable}, got {device!r}")
-    return device
+        raise ValueError(f"expected {usable}, got {str(device)!r}")
+    return str(wanted)
+
+
+def free_memory() -> int | None:
+    """Bytes of main memory that this process may still take, or None where the system does not say (not Linux).
+
+    The limit of a container counts, too; what it holds as file cache can be had again.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = int((group / "memory.max").read_text()), int((group / "memory.current").read_text())
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(stat["inactive_file"]))
+    except (OSError, KeyError, ValueError):  # no such group, or "max" for no limit
+        pass
+    return free
 
 
 @torch.no_grad()

@@ -33,12 +33,22 @@ class TileSet:
     masks : integer masks (H, W) of labels 0 to 4 of the tiles that have one
     clusters : cluster or patient of each tile, or None where they are not known
     notes : sentences on files that were left out
+    names : file of each tile, from its folder; None for tiles from memory
     """
 
     images: Sequence[Tensor]
     masks: Sequence[np.ndarray] = ()
     clusters: Sequence[str] | None = None
     notes: list[str] = field(default_factory=list)
+    names: Sequence[str] | None = None
+
+    def name(self, index: int) -> str:
+        """What to call a tile: its file, or its number.
+
+        >>> TileSet([], names=["a.png"]).name(0), TileSet([]).name(3)
+        ('a.png', 'tile 3')
+        """
+        return self.names[index] if self.names else f"tile {index}"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -108,7 +118,8 @@ def read_tiles(folder: str | Path, role: str) -> TileSet:
         )
     masks = [tile.mask.numpy() for tile in tiles if tile.labelled]
     notes = _sentences(role, len(tiles), notes)
-    return TileSet([tile.image for tile in tiles], masks, _clusters(root, tiles), notes)
+    images, names = [tile.image for tile in tiles], [tile.name for tile in tiles]
+    return TileSet(images, masks, _clusters(root, tiles), notes, names)
 
 
 def read_run(file: str | Path) -> Pair:

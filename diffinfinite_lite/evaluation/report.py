@@ -16,7 +16,7 @@ is registered in `metrics.registry`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ import numpy as np
 from torch import Tensor
 
 from ..data.tiles import to_tensor
+from ..files import check_folder, move, staged
 from ..metrics import fidelity, resampling
 from ..metrics.features import (
     Cached,
@@ -33,7 +34,7 @@ from ..metrics.features import (
     class_probabilities,
     efficientnet_features,
 )
-from ..metrics.privacy import neighbours
+from ..metrics.privacy import COPYING, neighbours
 from ..pipelines.pair import Pair
 from .inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles
 from .page import page
@@ -49,6 +50,8 @@ from .rows import (
     rows_on,
 )
 
+RESULTS = ("report.json", "report.html")
+NAMED = 5  # tiles that a sentence on many of them names
 SMALL_SET = 1000  # tiles, under which the bias of the Fréchet distance is large
 Tiles = TileSet | Sequence[Tensor]
 
@@ -186,6 +189,34 @@ def measure_files(
     return result, shown
 
 
+def copies(result: Mapping) -> list[str]:
+    """Sentences where numbers say that training tiles were copied, for the terminal; empty where none does.
+
+    These are C_T below -3, and A whose interval ends below the A of held-out real tiles.
+
+    Parameters
+    ----------
+    result : of `evaluate` or `evaluate_run`
+
+    >>> row = {"name": "A", "features": "Handcrafted", "value": 0.1, "high": 0.2, "real": 0.4}
+    >>> copies({"rows": [row]})
+    ['copies: on Handcrafted 90% of the synthetic tiles are nearly training tiles, of held-out real ones 60% (A)']
+    """
+    found = []
+    for row in result["rows"]:
+        if row["name"] == "C_T" and row["value"] < COPYING:
+            found.append(
+                f"copies: on {row['features']} the synthetic tiles are nearer to the training tiles than held-out real "
+                f"ones (C_T = {row['value']:.1f})"
+            )
+        if row["name"] == "A" and None not in (row["high"], row["real"]) and row["high"] < row["real"]:
+            found.append(
+                f"copies: on {row['features']} {1 - row['value']:.0%} of the synthetic tiles are nearly training "
+                f"tiles, of held-out real ones {1 - row['real']:.0%} (A)"
+            )
+    return found
+
+
 def failures(result: Mapping, limits: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
     """Sentences on the numbers outside their limits, for an exit code; empty if all hold.
 
@@ -230,16 +261,17 @@ def write_report(
     Parameters
     ----------
     result : of `evaluate` or `evaluate_run` on these images
-    folder : made if it is missing; an earlier report in it is replaced
+    folder : made if it is missing; an earlier report in it is replaced when the new one is complete
     pair : the canvas of `evaluate_run`
     """
+    check_folder(folder, RESULTS)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    (folder / "report.json").write_text(text, encoding="utf-8")
-    path = folder / "report.html"
-    path.write_text(page(result, real, synthetic, train, title, pair), encoding="utf-8")
-    return path
+    with staged(folder, "a report") as place:
+        (place / "report.json").write_text(text, encoding="utf-8")
+        (place / "report.html").write_text(page(result, real, synthetic, train, title, pair), encoding="utf-8")
+        move(place, folder, RESULTS)
+    return folder / "report.html"
 
 
 def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[dict]:
@@ -282,7 +314,9 @@ def _checked(real: TileSet, synthetic: TileSet, train: TileSet | None) -> tuple[
         raise ValueError("expected at least 2 train images, got 1")
     shared = set(real.clusters or ()) & set(train.clusters or ()) if train is not None else ()
     if shared:
-        raise ValueError(f"expected real tiles of other clusters than train, got {len(shared)} in both: a leak")
+        which = _listed(f"{cluster} ({_first_of(cluster, real)})" for cluster in sorted(shared))
+        expected = "expected real tiles of other clusters than train"
+        raise ValueError(f"{expected}, got {len(shared)} in both, a leak: {which}")
     sizes = {tuple(tiles.images[0].shape[-2:]) for tiles in (real, synthetic, train) if tiles is not None}
     if len(sizes) > 1:
         raise ValueError(f"expected real, synthetic and train images of one size, got {sorted(sizes)}")
@@ -307,16 +341,35 @@ def _standardised(
             same = f"All {role} tiles have the same features on {extractor.name}"
             notes.append(f"{same}: no distance means anything here.")
     if copies := _identical(scaled[1], scaled[0]):  # a perfect score by copying what it is judged by
-        tiles = "synthetic tile has" if copies == 1 else "synthetic tiles have"
-        notes.append(f"{copies} {tiles} the same features as a real one ({extractor.name}).")
+        tiles = "synthetic tile has" if len(copies) == 1 else "synthetic tiles have"
+        which = _listed(f"{synthetic.name(i)} (real: {real.name(j)})" for i, j in copies)
+        notes.append(f"{len(copies)} {tiles} the same features as a real one ({extractor.name}): {which}.")
     if train is not None and (leaked := _identical(scaled[0], scaled[2])):
-        raise ValueError(f"expected real tiles that are not in train, got {leaked} that are: a leak")
+        which = _listed(f"{real.name(i)} (in train: {train.name(j)})" for i, j in leaked)
+        raise ValueError(f"expected real tiles that are not in train, got {len(leaked)} that are, a leak: {which}")
     return scaled
 
 
-def _identical(tiles: np.ndarray, others: np.ndarray) -> int:
-    """How many tiles have, up to rounding, the features of one of the others."""
-    return int((neighbours(others).kneighbors(tiles)[0] < 1e-6).sum())
+def _identical(tiles: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
+    """Which tiles have, up to rounding, the features of one of the others, and of which."""
+    distance, index = (found[:, 0] for found in neighbours(others).kneighbors(tiles))
+    return [(int(i), int(index[i])) for i in np.flatnonzero(distance < 1e-6)]
+
+
+def _first_of(cluster: str, tiles: TileSet) -> str:
+    """The name of a cluster's first tile."""
+    return tiles.name(list(tiles.clusters or ()).index(cluster))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are.
+
+    >>> _listed("abcdefg")
+    'a, b, c, d, e and 2 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _feature_rows(

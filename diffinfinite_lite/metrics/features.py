@@ -20,6 +20,7 @@ Images are (3, H, W) in [-1, 1], all of one size; a decoder's small overshoot is
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -33,6 +34,7 @@ from skimage.feature import graycomatrix, graycoprops, local_binary_pattern
 from skimage.filters import gaussian, laplace, sobel
 from torch import Tensor, nn
 
+from ..files import staged
 from ..models.efficientnet import EfficientNetLite0
 
 
@@ -183,8 +185,10 @@ class Cached:
             paths = [folder / f"{self._key(image)}.npy" for image in batch]
             missing = [i for i, path in enumerate(paths) if not path.exists()]
             if missing:
-                for i, row in zip(missing, self.extractor(batch[missing]), strict=True):
-                    np.save(paths[i], row)
+                with staged(folder, "features") as place:
+                    for i, row in zip(missing, self.extractor(batch[missing]), strict=True):
+                        np.save(place / paths[i].name, row)
+                        os.replace(place / paths[i].name, paths[i])
             rows += [np.load(path) for path in paths]
         return np.stack(rows)
 

@@ -38,6 +38,9 @@ with extra("evaluate"):
     from sklearn.neighbors import NearestNeighbors
 
 
+COPYING = -3.0  # C_T from which on down a model copies
+
+
 @dataclass(frozen=True)
 class DataCopying:
     """The C_T score and what went into it, cell by cell (arrays of one length, cells in the order of
@@ -171,9 +174,9 @@ def _rank_sum_z(test: np.ndarray, synthetic: np.ndarray) -> float:
 
 def _copying_sentence(row: Mapping) -> str:
     place = "as near to the training tiles as held-out real ones: no sign of copying"
-    if row["value"] < -3:
+    if row["value"] < COPYING:
         place = "nearer to the training tiles than held-out real ones: copies"
-    elif row["value"] > 3:
+    elif row["value"] > -COPYING:
         place = "farther from the training tiles than held-out real ones: no copies, but unlike real"
     return f"On {row['features']} the synthetic tiles are {place} (C_T = {row['value']:.1f})."
 

@@ -1,6 +1,6 @@
 """Checkpoints: tensors as safetensors with the configuration in the header; never pickle.
 
-Everything is written under a temporary name and renamed, so that a kill at any moment leaves the previous checkpoint.
+Everything is written beside its place and moved there, so that a kill at any moment leaves the previous checkpoint.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,20 +17,39 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..files import staged
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
-    """Write tensors and a JSON-able configuration to one safetensors file, all or nothing."""
+    """Write tensors and a JSON-able configuration to one safetensors file, all or nothing.
+
+    The file can be read by whom the user's umask lets read.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder takes no files; an earlier file of that name stays.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-        partial,
-        metadata={"config": json.dumps(config)},
-    )
-    os.replace(partial, path)
+    with staged(path.parent, path.name) as place:
+        partial = place / path.name
+        partial.touch()
+        mode = partial.stat().st_mode  # safetensors makes files that nobody but their owner can read
+        try:
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
+                partial,
+                metadata={"config": json.dumps(config)},
+            )
+        except SafetensorError as error:  # what it makes of an OSError: "I/O error: ... (os error 28)"
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        partial.chmod(mode)
+        os.replace(partial, path)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -39,20 +59,31 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     ------
     FileNotFoundError
         If there is no such file.
+    OSError
+        If the file must not be read.
     ValueError
         If the file is truncated or no checkpoint of this library.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint at {path}, found none")
+    check_readable(path, "a checkpoint")
     try:
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})["config"])
             return {key: file.get_tensor(key) for key in file.keys()}, config  # noqa: SIM118
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
             f"expected a complete checkpoint of this library, got {path.name}: {error}"
         ) from error
+
+
+def check_readable(path: Path, what: str) -> None:
+    """Refuse a file that is missing, or that its owner does not let this user read, each in a sentence of its own."""
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"expected {what} at {path}, found none") from None
+    except OSError as error:
+        raise OSError(f"expected {what} that can be read at {path}, got: {error.strerror}") from error
 
 
 def sha256(path: Path) -> str:

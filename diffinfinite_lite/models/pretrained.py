@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,9 @@ from .checkpoint import load_weights
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+NEEDED = ("image", "mask")  # networks that every model has
+SHA256 = re.compile("[0-9a-f]{64}")
+EXPORT_AGAIN = "install or export the model again"
 
 
 class Models(NamedTuple):
@@ -51,12 +55,36 @@ def expected_hashes(weights: str | Path | None = None) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If the folder holds no exported model.
+        If the folder holds no exported model, or ``hashes.json`` is not what the export wrote.
+    OSError
+        If ``hashes.json`` must not be read.
     """
-    folder = model_folder(weights)
-    if not (folder / "hashes.json").is_file():
-        raise ValueError(f"expected a model in {folder} (diffinfinite train export writes one), found no hashes.json")
-    return json.loads((folder / "hashes.json").read_text())
+    file = model_folder(weights) / "hashes.json"
+    try:
+        found = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise ValueError(
+            f"expected a model in {file.parent} (diffinfinite train export writes one), found no hashes.json"
+        ) from None
+    except OSError as error:
+        raise OSError(f"expected a file that can be read at {file}, got: {error.strerror}") from error
+    except ValueError:  # no JSON, or bytes that are no text
+        raise ValueError(f"{_expected_in(file)}, got no JSON: {EXPORT_AGAIN}") from None
+    if not isinstance(found, dict) or not all(_is_hash(name, value) for name, value in found.items()):
+        raise ValueError(f"{_expected_in(file)}, got {str(found)[:80]}: {EXPORT_AGAIN}")
+    missing = [name for name in NEEDED if name not in found]
+    if missing:
+        named = ", ".join(found) or "none"
+        raise ValueError(f"{_expected_in(file)}, among them {' and '.join(NEEDED)}, got {named}: {EXPORT_AGAIN}")
+    return found
+
+
+def _expected_in(file: Path) -> str:
+    return f"expected SHA-256 hashes of weight files by name in {file}"
+
+
+def _is_hash(name: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(SHA256.fullmatch(value)) and Path(name).name == name
 
 
 def provenance(weights: str | Path | None = None) -> dict:
@@ -71,7 +99,11 @@ def provenance(weights: str | Path | None = None) -> dict:
 def trained_patch(weights: str | Path | None = None) -> int:
     """Side of the patches that the image model was trained on, px."""
     expected_hashes(weights)  # refuses a folder that holds no model
-    return checkpoint.load(model_folder(weights) / "image.safetensors")[1]["patch"]
+    path = model_folder(weights) / "image.safetensors"
+    patch = checkpoint.load(path)[1].get("patch")
+    if not isinstance(patch, int):
+        raise ValueError(f"expected the patch in px that the image model was trained on in {path}, got {patch!r}")
+    return patch
 
 
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
@@ -89,6 +121,8 @@ def load_models(weights: str | Path | None = None, device: str = "cpu") -> Model
     ------
     ValueError
         If a file is missing, was changed or cut short.
+    OSError
+        If a file must not be read.
     """
     place = torch.device(device)
     if place.type == "cuda" and place.index is None:  # "cuda" is one of "cuda:0", "cuda:1", ...: not another copy
@@ -101,8 +135,10 @@ def _load_models(folder: Path, device: torch.device) -> Models:
     files = expected_hashes(folder)
     for name, expected in files.items():
         path = folder / f"{name}.safetensors"
-        if not path.is_file():
-            raise ValueError(f"expected weights at {path}, found none: install or export the model again")
+        try:
+            checkpoint.check_readable(path, "weights")
+        except FileNotFoundError as error:
+            raise ValueError(f"{error}: {EXPORT_AGAIN}") from None
         found = checkpoint.sha256(path)
         if found != expected:
             what = f"expected {path.name} with SHA-256 {expected[:12]}..., got {found[:12]}..."
@@ -111,6 +147,8 @@ def _load_models(folder: Path, device: torch.device) -> Models:
     if "image_update" in files:
         lowbit.load_update(image, folder / "image_update.safetensors")
     vae = image.config.get("vae")
+    if not vae and "autoencoder" not in files:
+        raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
     autoencoder = load_diffusers(vae) if vae else load_lite(folder, sharpened="decoder" in files)
     mask = load_unet(folder / "mask.safetensors")
     return Models(autoencoder.to(device), image.to(device), mask.to(device))

@@ -23,7 +23,7 @@ from typing import Any, Self, TypeVar, get_type_hints
 
 import numpy as np
 
-from ..devices import PRECISIONS
+from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, LABELS
 from ..models.pretrained import trained_patch
 from ..sampling.denoiser import CONDITIONINGS
@@ -34,6 +34,7 @@ from ..sampling.windows import Plan
 Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
+MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
 # Settings that run.json has held from its first version on; of all others an old run has the default.
@@ -277,6 +278,18 @@ def takes_settings(function: Function, config: type[SamplingConfig] = SamplingCo
     return function
 
 
+def check_mpp(mpp: float) -> float:
+    """Micrometres per pixel, refused with a ValueError where no microscope has them.
+
+    >>> check_mpp(0.5)
+    0.5
+    """
+    low, high = MPP_RANGE
+    if not low <= mpp <= high:  # not a number is refused as well
+        raise ValueError(f"expected {low:g} to {high:g} micrometres per pixel, got {mpp:g}")
+    return mpp
+
+
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """The size in px, refused with a ValueError where latents cannot have it."""
     if len(size) != 2 or any(side % CELL_PX or side < SMALLEST for side in size):
@@ -298,6 +311,26 @@ def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
         raise ValueError(f"expected a mask of the size {size[0]}x{size[1]}, got {mask.shape[0]}x{mask.shape[1]}")
     check_size(mask.shape)
     return mask.astype(np.uint8)
+
+
+def check_memory(size: tuple[int, int], per_pixel: int, instead: str) -> None:
+    """Refuse a picture that needs more memory than there is, before any work.
+
+    Parameters
+    ----------
+    size : (H, W) in px
+    per_pixel : bytes of memory for each px
+    instead : what to do about it
+
+    Raises
+    ------
+    ValueError
+        If there is less; where the system does not say how much there is, nothing is refused.
+    """
+    needed, free = size[0] * size[1] * per_pixel, free_memory()
+    if free is not None and needed > free:
+        what = f"expected about {needed / 1e9:.1f} GB of memory for {size[0]} x {size[1]} px"
+        raise ValueError(f"{what}, got {max(free, 0) / 1e9:.1f} GB that are free: {instead}")
 
 
 def check_content(

@@ -32,10 +32,11 @@ from ..labels import CELL_PX, conditions
 from ..models import pretrained
 from ..models.pretrained import expected_hashes
 from ..sampling.inpainting import Known
-from .config import SamplingConfig, check_mask, configure, takes_settings
+from .config import SamplingConfig, check_mask, check_memory, configure, takes_settings
 from .generate import Progress, generate, silent
 from .pair import Pair
 
+ENCODING_PER_PX = 200  # bytes of memory: measured with the shipped encoder on 1,536 px
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
 
 
@@ -136,6 +137,8 @@ def inpaint(
     cells = _latents(margin)
     config = configure(config, overrides, weights)
     device = choose_device(device)
+    if device == "cpu":
+        check_memory(mask.shape, ENCODING_PER_PX, "a smaller picture needs less")
     autoencoder = pretrained.load_models(weights, device).autoencoder
     with torch.no_grad():
         latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()

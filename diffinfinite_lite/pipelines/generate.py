@@ -31,13 +31,15 @@ from ..sampling.loop import Level
 from ..sampling.plans import TRAITS
 from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
-from .config import SamplingConfig, check_content, configure, takes_settings
+from .cautions import find_cautions, say
+from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
 
 BORDER = 4  # latent pixels, see `border_width`
 TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
 OVERLAP = 24  # of these tiles, twice the decoder's reach
+BYTES_PER_PX = 30  # of memory: measured from 1,536 to 3,072 px, the pair, its latents and what writes them to files
 MAX_FRAMES = 150  # of the animated timestep map
 Progress = Callable[[Iterable, int], Iterable]
 
@@ -83,6 +85,7 @@ def generate(
     config = configure(config, overrides, weights)
     device = choose_device(device)
     mask, size = check_content(context, mask, size)
+    check_memory(size, BYTES_PER_PX, "a smaller picture needs less, and `diffinfinite slide` a fraction of it")
     if known is not None and mask is None:
         raise ValueError("expected a mask beside the latents to keep, got none")
     clock: dict[str, float] = {}
@@ -97,6 +100,8 @@ def generate(
             mask = generate_mask(
                 models.mask, context, size, seed=config.seed, precision=config.precision, device=device
             )
+    shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
+    cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"):
         labels = conditions(mask, context).to(device)
         known = known and Known(known.latents.to(device), known.keep.to(device))
@@ -106,8 +111,7 @@ def generate(
     latents = level.canvas.latents
     with timed(clock, "decoding"):
         image = picture(models.autoencoder, latents, config, border_width(config, size))
-    shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares)
+    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= costs(level.ledger, config.window, config.steps, clock) | peak_memory(device)
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
 
@@ -192,13 +196,16 @@ def record_run(
     device: str,
     weights: str | Path | None,
     shares: Sequence[float],
+    cautions: Sequence[str] = (),
 ) -> dict:
     """What ``run.json`` says of a run but its cost: what was painted, how, on what and with which weights.
 
     Parameters
     ----------
     shares : of each label in the mask
+    cautions : of `find_cautions`, recorded as "warnings" where there are any
     """
+    said = {"warnings": list(cautions)} if cautions else {}
     return {
         "context": context,
         "size": list(size),
@@ -206,4 +213,5 @@ def record_run(
         "device": str(device),
         "labels": dict(zip(LABELS, shares, strict=True)),
         **provenance(weights),
+        **said,
     }

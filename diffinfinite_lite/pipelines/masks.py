@@ -178,6 +178,8 @@ def generate_cells(
     """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
+    if not 0 <= seed < 2**64:  # here, as noise would speak of the seed that is made of it below
+        raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
     cell = CELL_PX * max(1, max(size) / (CELL_PX * LARGEST))  # px; the same along both sides
     height, width = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
     # on a canvas smaller than those of training regions would be too small

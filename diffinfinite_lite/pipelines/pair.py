@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +15,7 @@ from ..data.encoding import indexed
 from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..extras import extra
+from ..files import check_folder, move, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 
@@ -80,28 +78,16 @@ class Pair:
         OSError
             If they cannot be written.
         """
-        check_out(folder, force=force)
-        try:
-            self._write(Path(folder))
-        except OSError as error:
-            what = f"expected room for a result in {folder}, got: {error.strerror or error}"
-            raise OSError(f"{what}; nothing half-written was left") from error
-
-    def _write(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            Image.fromarray(self.image).save(Path(partial, "image.png"))
-            indexed(self.mask).save(Path(partial, "mask.png"), pnginfo=_legend())
+        check_folder(folder, RESULTS, force=force)
+        with staged(folder) as place:
+            Image.fromarray(self.image).save(place / "image.png")
+            indexed(self.mask).save(place / "mask.png", pnginfo=_legend())
             if self.timesteps:
-                _animate(self.timesteps, Path(partial, "timesteps.webp"))
+                _animate(self.timesteps, place / "timesteps.webp")
             if self.latents is not None:
-                np.save(Path(partial, "latents.npy"), self.latents, allow_pickle=False)
-            Path(partial, "run.json").write_text(json.dumps(self.run, indent=1) + "\n")
-            for name in RESULTS:
-                if Path(partial, name).exists():
-                    os.replace(Path(partial, name), folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)  # what an earlier result left would not belong here
+                np.save(place / "latents.npy", self.latents, allow_pickle=False)
+            (place / "run.json").write_text(json.dumps(self.run, indent=1) + "\n")
+            move(place, Path(folder), RESULTS)
 
     @classmethod
     def read(cls, folder: str | Path) -> Pair:
@@ -120,32 +106,6 @@ class Pair:
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
         return cls(image, mask, [], run, latents)
-
-
-def check_out(folder: str | Path, *, force: bool = False, results: Sequence[str] = RESULTS) -> None:
-    """Refuse a folder that cannot take a result, before any work and without making it.
-
-    Parameters
-    ----------
-    results : names that an earlier result would have.
-
-    Raises
-    ------
-    FileExistsError
-        If it holds an earlier result and ``force`` is not set.
-    OSError
-        If it cannot be written to.
-    """
-    folder = Path(folder)
-    existing = [name for name in results if (folder / name).exists()]
-    if existing and not force:
-        raise FileExistsError(f"expected no earlier result in {folder}, found {existing[0]} (--force overwrites)")
-    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise OSError(f"expected a folder that can be written to at {folder}, got: {error.strerror}") from error
 
 
 def _legend() -> PngInfo:

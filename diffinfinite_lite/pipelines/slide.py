@@ -29,7 +29,8 @@ from torch import Tensor
 
 from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
-from ..labels import LABELS, conditions
+from ..files import check_folder, check_space
+from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
@@ -38,11 +39,11 @@ from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
 from ..sampling.store import explain_full_disk
-from .config import SamplingConfig, check_content, configure, takes_settings
+from .cautions import find_cautions, say
+from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
 from .masks import LabelRows, generate_cells, upsample
-from .pair import check_out
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
@@ -101,25 +102,22 @@ def generate_slide(
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
-    out, store = Path(out), Path(store)
-    check_folders(out, store)
-    config = configure(config, overrides, weights)
+    _check_places(store, out, mpp)
+    out, store, config = Path(out), Path(store), configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
     labels: LabelRows | None  # an array until all of them were read, then rows of a file
     labels, size = check_content(context, _read(mask), size)
     # if a call was killed while results took their names, those that already have them are no earlier result
-    check_out(out, force=force or (out / UNFINISHED).exists(), results=RESULTS)
+    check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         models, denoiser = pretrained.load_models(weights, device), build()
+        _check_disk(store, models.autoencoder.latent_channels, size)
     with timed(clock, "mask"):
-        if labels is None:
-            assert context is not None  # check_content demands one of the two
-            labels = generate_cells(
-                models.mask, context, size, seed=config.seed, precision=config.precision, device=device
-            )
+        labels = _cells(models, context, size, config, device) if labels is None else labels
         cells, shares = _pool(labels, size, context)
+    cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"), ExitStack() as stack:
         estimator: Estimator = denoiser
         if cluster is not None or workers is not None:
@@ -129,7 +127,7 @@ def generate_slide(
             labels = _Rows(store / "labels.raw", labels)
         for level in progress(levels, config.steps, "sampling"):
             latents, ledger = level.canvas.latents, level.ledger
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares)
+    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
     with explain_full_disk(out, f"all {config.steps} levels are safe in {store}"):
         place = out / UNFINISHED
@@ -174,6 +172,29 @@ def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Pa
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
     return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
+
+
+def _cells(
+    models: pretrained.Models, context: str | None, size: tuple[int, int], config: SamplingConfig, device: str
+) -> np.ndarray:
+    """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
+    assert context is not None  # check_content demands a context where there is no mask
+    return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
+
+
+def _check_places(store: str | Path, out: str | Path, mpp: float) -> None:
+    """Refuse folders that cannot take files, and micrometres that no file should say."""
+    check_mpp(mpp)
+    for folder in (store, out):
+        check_folder(folder)
+    check_folders(Path(out), Path(store))
+
+
+def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
+    """Refuse a disk that cannot take a new canvas: its state, a level's estimate, and two numbers a latent pixel."""
+    if not (store / "progress.json").exists():
+        needed = size[0] * size[1] // CELL_PX**2 * (2 * channels + 2) * 4  # float32
+        check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
 
 
 def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:

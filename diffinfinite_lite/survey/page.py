@@ -26,6 +26,7 @@ from scipy.stats import binom
 
 from ..data.encoding import data_uri
 from ..extras import extra
+from ..files import check_folder, move, staged
 from .pictures import SIDES, Item
 from .statistics import FORMAT, PAPER
 
@@ -94,7 +95,9 @@ def widget(items: Sequence[Item], about: Sequence[str], *, name: str = "survey")
 
 
 def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, *, title: str, home: str = "") -> Path:
-    """Write ``index.html`` and the pictures into a folder of its own; pictures of an earlier survey there are removed.
+    """Write ``index.html`` and the pictures into a folder of its own, all or nothing.
+
+    Pictures of an earlier survey there are removed when the new one is complete.
 
     Parameters
     ----------
@@ -107,21 +110,26 @@ def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, 
     The page.
     """
     body = _body(items, about, "survey", [f"{item.name}.jpg" for item in items])
+    check_folder(folder, ["index.html"])
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.jpg"):
-        old.unlink()
-    for item in items:
-        (folder / f"{item.name}.jpg").write_bytes(item.data)
-    back = f'<p><a href="{escape(home)}">Back to the chapter</a></p>' if home else ""
     page = folder / "index.html"
-    page.write_text(
+    earlier = page.read_text(encoding="utf-8") if page.exists() else ""
+    back = f'<p><a href="{escape(home)}">Back to the chapter</a></p>' if home else ""
+    text = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
         f"<style>{_STYLE}</style>\n<script>{_THEME}</script></head><body><header>{back}<h1>{escape(title)}</h1></header>"
-        f"<main>{body}</main></body></html>\n",
-        encoding="utf-8",
+        f"<main>{body}</main></body></html>\n"
     )
+    pictures = [f"{item.name}.jpg" for item in items]
+    with staged(folder, "a survey") as place:
+        for name, item in zip(pictures, items, strict=True):
+            (place / name).write_bytes(item.data)
+        (place / "index.html").write_text(text, encoding="utf-8")
+        move(place, folder, [*pictures, "index.html"])
+    for old in folder.glob("*.jpg"):
+        if old.name not in pictures and f'"{old.stem}"' in earlier:
+            old.unlink()
     return page
 
 

@@ -24,9 +24,11 @@ from ..data.layouts import layout
 from ..data.tiles import cut, readable, to_rgb
 from ..devices import Compute
 from ..extras import extra
+from ..files import check_folder
 from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
 from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
+from ..pipelines.config import check_mpp
 from ..pipelines.masks import PATCH, prompt
 
 with extra("train"):
@@ -61,6 +63,10 @@ class Setting:
     vae: str | None = None
     device: str = field(default_factory=lambda: str(PartialState().device))
 
+    def __post_init__(self) -> None:
+        check_mpp(self.mpp)
+        check_folder(self.runs)
+
     @property
     def compute(self) -> Compute:
         """On that device, in bfloat16 where it helps."""
@@ -69,6 +75,18 @@ class Setting:
     def place(self, model: Network) -> Network:
         """The model on that device, in the memory layout that convolutions are fastest in."""
         return model.to(self.device, memory_format=torch.channels_last)
+
+
+def launched(device: str) -> tuple[str, bool]:
+    """The device that this process trains on, and whether it is the first of those that `accelerate launch` started.
+
+    Parameters
+    ----------
+    device : of `devices.choose_device`; one process alone trains on exactly that, several take turns with the GPUs
+    """
+    processes = PartialState(cpu=device == "cpu")
+    here = device if processes.num_processes == 1 else str(processes.device)
+    return here, processes.is_main_process
 
 
 def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from torch import Tensor, nn
 
 from ..extras import extra
+from ..files import check_folder, write_text
 from ..models import checkpoint
 
 with extra("train"):
@@ -88,9 +88,12 @@ def fit(
     Raises
     ------
     ValueError
-        If a loss is infinite or not a number.
+        If a loss is infinite or not a number, or ``out`` holds a model that was trained for more steps.
+    OSError
+        If the disk is full; the last checkpoint stays.
     """
     out = Path(out)
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     trained = list(model.parameters() if parameters is None else parameters)
     optimizer = torch.optim.AdamW(
@@ -101,7 +104,11 @@ def fit(
     processes = PartialState()  # one, or those that `accelerate launch` started
     processes.wait_for_everyone()
     began = time.monotonic()
-    log = _log(out / "log.csv", start) if processes.is_main_process else None
+    if start > optimisation.steps:
+        raise ValueError(f"expected at least the {start} steps that {out} has already, got {optimisation.steps}")
+    rows: list[list] = []
+    if processes.is_main_process:
+        _cut_log(out / "log.csv", start)
     for step in range(start + 1, optimisation.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, optimisation.steps, optimisation.peak_lr)
@@ -111,13 +118,12 @@ def fit(
         values = {k: float(v.detach()) for k, v in losses.items()}
         if not all(map(math.isfinite, values.values())):
             raise ValueError(f"expected finite losses, got {values} at step {step}: lower the learning rate")
-        if log:
-            if log.tell() == 0:
-                csv.writer(log).writerow(["step", *values])
-            csv.writer(log).writerow([step, *(f"{v:.5f}" for v in values.values())])
-        if log and (step % optimisation.save_every == 0 or step == optimisation.steps):
-            log.flush()
-            _save(out, model, optimizer, average, step)
+        rows.append([step, *(f"{v:.5f}" for v in values.values())])
+        if step % optimisation.save_every == 0 or step == optimisation.steps:
+            if processes.is_main_process:
+                _extend_log(out / "log.csv", ["step", *values], rows)
+                _save(out, model, optimizer, average, step)
+            rows.clear()
         yield Progress(step, values, time.monotonic() - began)
 
 
@@ -144,13 +150,21 @@ def _follow(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
             average[key].copy_(value)
 
 
-def _log(path: Path, done: int) -> TextIO:
-    """The log, without the rows of steps that a killed run made after its last checkpoint."""
+def _cut_log(path: Path, done: int) -> None:
+    """Remove from the log the rows of steps that a killed run made after its last checkpoint, and half a row."""
     if path.exists():
         rows = path.read_text().splitlines(keepends=True)
         past = [row for row in rows if not (first := row.split(",")[0]).isdigit() or int(first) <= done]
-        path.write_text("".join(past))
-    return path.open("a", newline="")
+        write_text(path, "".join(row for row in past if row.endswith("\n")))
+
+
+def _extend_log(path: Path, head: list[str], rows: list[list]) -> None:
+    """Add rows to the log, under a head where it is new."""
+    try:
+        with path.open("a", newline="") as log:
+            csv.writer(log).writerows(rows if log.tell() else [head, *rows])
+    except OSError as error:
+        raise OSError(f"expected room for {path}, got: {error.strerror}") from error
 
 
 def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:

@@ -8,6 +8,7 @@ the autoencoder's weights, update those of image, the others need none. What the
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..extras import extra
+from ..files import staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.autoencoder import LiteAutoencoder, load_diffusers
@@ -52,9 +54,24 @@ def _pictures(setting: Setting) -> Tensor:
     return torch.cat([tiles, *(published[:, rows, columns] for rows in ends for columns in ends)])
 
 
+def total_steps(steps: int | None, usual: int) -> int:
+    """How many steps a model is trained for in all, the recipe's own number where none is given.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 1.
+    """
+    if steps is None:
+        return usual
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"expected a whole number of steps from 1, got {steps!r}")
+    return steps
+
+
 def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    steps = steps or 3000
+    steps = total_steps(steps, 3000)
     torch.manual_seed(0)
     model = setting.place(LiteAutoencoder()).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
@@ -64,7 +81,7 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
 
 def decoder(setting: Setting, steps: int | None = None) -> Recipe:
     """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
-    steps = steps or 3000
+    steps = total_steps(steps, 3000)
     torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
     model = setting.place(Sharpener(_trained_autoencoder(setting)))
@@ -119,7 +136,7 @@ def _image_loss(
 
 def image(setting: Setting, steps: int | None = None) -> Recipe:
     """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
-    steps = steps or 20_000
+    steps = total_steps(steps, 20_000)
     torch.manual_seed(0)
     data = _latents(setting, setting.runs / "image" / "latents.safetensors")
     model = setting.place(MaskUNet(data["q0"].shape[1]))
@@ -141,7 +158,7 @@ def update(setting: Setting, steps: int | None = None) -> Recipe:
     That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
     as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
     """
-    steps = steps or 5500
+    steps = total_steps(steps, 5500)
     torch.manual_seed(0)
     model = setting.place(_image_model(setting.runs / "image"))
     setting = replace(setting, vae=model.config.get("vae"))
@@ -153,7 +170,7 @@ def update(setting: Setting, steps: int | None = None) -> Recipe:
 
 def mask(setting: Setting, steps: int | None = None) -> Recipe:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
-    steps = steps or 2500
+    steps = total_steps(steps, 2500)
     torch.manual_seed(0)
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
@@ -183,13 +200,13 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     if (runs / "update" / "ema.safetensors").exists():
         files["image_update"] = _difference(runs, image)
     hashes = {}
-    for name in sorted(files):
-        checkpoint.save(weights / "new" / f"{name}.safetensors", *files[name])
-        hashes[name] = checkpoint.sha256(weights / "new" / f"{name}.safetensors")
-    (weights / "new" / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
-    for path in sorted((weights / "new").iterdir()):
-        path.replace(weights / path.name)
-    (weights / "new").rmdir()
+    with staged(weights, "a model") as place:
+        for name in sorted(files):
+            checkpoint.save(place / f"{name}.safetensors", *files[name])
+            hashes[name] = checkpoint.sha256(place / f"{name}.safetensors")
+        (place / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+        for name in (*(f"{name}.safetensors" for name in hashes), "hashes.json"):
+            os.replace(place / name, weights / name)
     return hashes
 
 

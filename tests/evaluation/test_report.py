@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.tiles import to_rgb
-from diffinfinite_lite.evaluation import rows
+from diffinfinite_lite.evaluation import report, rows
 from diffinfinite_lite.evaluation.inputs import Sources, TileSet, cut_canvas, painted_canvas, read_run, read_tiles
 from diffinfinite_lite.evaluation.page import headline
-from diffinfinite_lite.evaluation.report import evaluate, evaluate_run, failures, measure_files, write_report
+from diffinfinite_lite.evaluation.report import copies, evaluate, evaluate_run, failures, measure_files, write_report
 from diffinfinite_lite.evaluation.rows import Draws, row
 from diffinfinite_lite.metrics import fidelity, resampling, spatial
 from diffinfinite_lite.metrics.extractors import extractor as named
@@ -198,11 +198,13 @@ def test_real_tiles_among_the_synthetic_are_said():
     result = card(pictures(0))
     assert numbers(result)["FD"]["value"] == 0 and numbers(result)["precision"]["value"] == 1
     for name in ("colours", "half"):
-        assert f"80 synthetic tiles have the same features as a real one ({name})." in result["notes"]
+        said = f"80 synthetic tiles have the same features as a real one ({name}): tile 0 (real: tile 0), "
+        assert any(note.startswith(said) and note.endswith(" and 75 more.") for note in result["notes"])
     one = card(torch.cat([pictures(0, 1), pictures(2, 20)]))["notes"]
-    assert "1 synthetic tile has the same features as a real one (colours)." in one
+    assert "1 synthetic tile has the same features as a real one (colours): tile 0 (real: tile 0)." in one
     twice = card(torch.cat([pictures(0, 1), pictures(0, 1), pictures(2, 20)]))["notes"]
-    assert "2 synthetic tiles have the same features as a real one (colours)." in twice  # synthetic ones are counted
+    both = "tile 0 (real: tile 0), tile 1 (real: tile 0)"  # synthetic ones are counted
+    assert f"2 synthetic tiles have the same features as a real one (colours): {both}." in twice
     assert not any("same features" in note for note in card(pictures(2))["notes"])
 
 
@@ -287,14 +289,14 @@ def test_limits():
         ({"synthetic": pictures(2)[..., :24]}, "of one size"),
         ({"synthetic": [*pictures(2), torch.zeros(3, 16, 32)]}, "one size"),
         ({"synthetic": [torch.zeros(1, 32, 32)] * 20}, "RGB"),
-        ({"synthetic": pictures(2), "train": pictures(0)}, "in train, got 80 that are: a leak"),
+        ({"synthetic": pictures(2), "train": pictures(0)}, r"got 80 that are, a leak: tile 0 \(in train: tile 0\), "),
         (
             {
                 "synthetic": pictures(2),
                 "real": TileSet(pictures(0), clusters=["a", "b"]),
                 "train": TileSet(pictures(1), clusters=["b"]),
             },
-            "got 1 in both: a leak",
+            "got 1 in both, a leak: ",
         ),
     ],
 )
@@ -429,9 +431,11 @@ def test_training_tiles_passed_off_as_synthetic_fail_the_command(tmp_path):
     done = subprocess.run([*command, *arguments(stolen)], text=True, capture_output=True, check=False, timeout=300)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert re.search(r"^diffinfinite: A on Handcrafted is 0, .*; C_T on Handcrafted is -", done.stderr, re.M)
+    assert re.search(r"^copies: on Handcrafted the synthetic tiles are nearer .* \(C_T = -", done.stderr, re.M)
     assert measured(stolen)["A"]["value"] == 0 and measured(stolen)["C_T"]["high"] < -3
     done = CliRunner().invoke(app, arguments(fresh))
     assert done.exit_code == 0, done.exception
+    assert "copies" not in done.output
     assert measured(fresh)["A"]["value"] > 0.2 and measured(fresh)["C_T"]["value"] > -3
 
 
@@ -462,11 +466,51 @@ def test_a_shared_cluster_is_refused(tmp_path):
     assert measure(real, made, train=train)[0]["counts"]["train"] == 16
     manifest(real, {f"{i:03d}.png": f"real {i}" for i in range(16)})
     manifest(train, {f"{i:03d}.png": "real 3" if i == 9 else f"train {i}" for i in range(16)})
-    with pytest.raises(ValueError, match="got 1 in both: a leak"):
+    with pytest.raises(ValueError, match="got 1 in both, a leak: "):
         measure(real, made, train=train)
     manifest(train, {"000.png": "x"})
     with pytest.raises(ValueError, match=r"15 that are not, first 001\.png"):
         measure(real, made, train=train)
+
+
+def test_leaked_tiles_are_named(tmp_path):
+    """The field's case 02: one real tile lies in train under another name."""
+    real, made = folder(tmp_path / "real", pictures(0, 16)), folder(tmp_path / "made", pictures(2, 16))
+    train = folder(tmp_path / "train", pictures(1, 16))
+    shutil.copy(real / "005.png", train / "other.png")
+    with pytest.raises(ValueError, match=r"got 1 that are, a leak: 005\.png \(in train: other\.png\)$"):
+        measure(real, made, train=train)
+    (train / "other.png").unlink()
+    manifest(real, {f"{i:03d}.png": f"real {i}" for i in range(16)})
+    manifest(train, {f"{i:03d}.png": "real 3" if i == 9 else f"train {i}" for i in range(16)})
+    with pytest.raises(ValueError, match=r"got 1 in both, a leak: real 3 \(003\.png\)$"):
+        measure(real, made, train=train)
+
+
+def test_copies_are_said_in_words():
+    fresh = {"name": "C_T", "features": "colours", "value": -2.0, "low": None, "high": None, "real": 0.1}
+    honest = {"name": "A", "features": "colours", "value": 0.4, "low": 0.3, "high": 0.5, "real": 0.45}
+    assert copies({"rows": [fresh, honest, honest | {"high": None}, honest | {"real": None}]}) == []
+    found = copies({"rows": [fresh | {"value": -5.04}, honest | {"value": 0.0, "high": 0.0}]})
+    assert [each.startswith("copies: on colours ") for each in found] == [True, True]
+    assert "(C_T = -5.0)" in found[0] and "100% of the synthetic tiles" in found[1] and "55% (A)" in found[1]
+
+
+def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
+    result = card(pictures(2))
+    page = write_report(result, tmp_path, pictures(0), pictures(2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    for name in ("page", "move"):
+        with monkeypatch.context() as patch:
+            patch.setattr(report, name, full)
+            with pytest.raises(OSError, match=r"expected room for a report in .*: No space left"):
+                write_report(result | {"notes": ["new"]}, tmp_path, pictures(0), pictures(2))
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert page.name in before
 
 
 def test_a_manifest_may_lie_above(tmp_path):

@@ -1,9 +1,11 @@
 """Training loops: a killed run goes on as if nothing had happened; eq. 9 draws what it says."""
 
 import math
+import os
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from diffinfinite_lite.devices import Compute
@@ -71,6 +73,44 @@ def test_loss_that_is_not_a_number_stops_the_run(tmp_path):
     broken = lambda step, g: {"loss": model.decode(torch.zeros(1, 8, 2, 2)).sum() * float("nan")}  # noqa: E731
     with pytest.raises(ValueError, match=r"expected finite losses, got .*nan.* at step 1: lower the learning rate"):
         next(fit(model, broken, Optimisation(2, 1e-3), out=tmp_path))
+
+
+def test_fewer_steps_than_were_made_are_refused(tmp_path):
+    run(tiny(), 4, tmp_path)
+    assert run(tiny(), 4, tmp_path) == []  # complete: the same command again changes nothing
+    with pytest.raises(ValueError, match=r"expected at least the 4 steps that .* has already, got 2"):
+        run(tiny(), 2, tmp_path)
+
+
+@pytest.mark.parametrize("number", [28, 27])
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, number):
+    """The field's case 35: safetensors has an error of its own, which is no OSError."""
+    run(tiny(), 2, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*args, **options):
+        raise SafetensorError(f"Error while serializing: I/O error: somehow (os error {number})")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=r"expected room for state\.safetensors in .*, got: .*nothing half") as caught:
+        run(tiny(), 4, tmp_path)
+    assert caught.value.errno == number and os.strerror(number) in str(caught.value)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name in ("state.safetensors", "ema.safetensors"):
+        assert after[name] == before[name]
+    assert set(after) == set(before)
+
+
+def test_the_log_goes_on_after_the_last_checkpoint(tmp_path):
+    """Rows of steps that a killed run made later are removed, and half a row as well."""
+    run(tiny(), 6, tmp_path / "whole")
+    run(tiny(), 4, tmp_path / "cut")
+    with (tmp_path / "cut" / "log.csv").open("a") as log:
+        log.write("5,0.1,0.1\n1")
+    rows = (tmp_path / "cut" / "log.csv").read_text().splitlines()
+    run(tiny(), 6, tmp_path / "cut")
+    found = (tmp_path / "cut" / "log.csv").read_text().splitlines()
+    assert found[:5] == rows[:5] and [row.split(",")[0] for row in found] == ["step", *"123456"]
 
 
 def test_learning_rate_warms_up_and_decays():

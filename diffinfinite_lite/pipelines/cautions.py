@@ -1,0 +1,78 @@
+"""When a result is likely to be bad: what was measured, as sentences that are said before the work and recorded.
+
+Nothing here refuses anything. Two kinds of finding are known (the cases 22 and 08 of `docs/reliability.md`), each a
+table with the figure behind its sentence; both were measured with the shipped model:
+
+- labels that the model hardly knows under a context. They came from too few pictures, or from none;
+- plans whose windows leave a lattice on a canvas that is larger than a window.
+
+A finding about the model holds for the shipped one alone, and is not said of another.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..labels import LABELS, PROMPTS
+from ..models.pretrained import WEIGHTS, model_folder
+from .config import SamplingConfig
+
+
+class Caution(UserWarning):
+    """A sentence on a result that is likely to be bad, which can be shown as it is."""
+
+
+# Mean difference in grey levels of a picture that is all necrosis from one that is all of another label.
+UNKNOWN_LABELS = {
+    ("adenocarcinoma", "necrosis"): "looks like unknown (11 to 14 grey levels apart, other labels 30)",
+    ("normal", "necrosis"): "looks like unknown (11 to 14 grey levels apart, other labels 30)",
+    (None, "necrosis"): "looks like others (9 grey levels apart, under squamous 42)",
+}
+# How much larger the steps between pixels are at the lines where windows met than elsewhere: `Seams` of the report.
+LATTICES = {
+    "sliding-window": "4.4 to 4.9 times",
+    "multidiffusion": "1.5 to 1.7 times",
+}
+
+
+def find_cautions(
+    context: str | None,
+    size: tuple[int, int],
+    config: SamplingConfig,
+    shares: Sequence[float],
+    weights: str | Path | None = None,
+) -> list[str]:
+    """Sentences on what is known to come out badly with these arguments; mostly none.
+
+    Parameters
+    ----------
+    size : (H, W) in px
+    config : with its patch
+    shares : of each label in the mask
+    weights : folder of the model
+
+    >>> find_cautions("squamous", (512, 512), SamplingConfig(patch=224), [0, 0.5, 0.5, 0, 0])
+    []
+    """
+    found = []
+    if model_folder(weights).resolve() == WEIGHTS.resolve():
+        context = None if context == PROMPTS[0] else context
+        under = f"the context {context}" if context else "no context"
+        for label, share in zip(LABELS, shares, strict=True):
+            if share and (like := UNKNOWN_LABELS.get((context, label))):
+                found.append(f"the model hardly knows {label} under {under}: there it {like}")
+    if (steps := LATTICES.get(config.plan)) and config.patch is not None and max(size) > config.patch:
+        found.append(
+            f"the plan {config.plan} leaves a lattice where its windows meet on a canvas above {config.patch} px: "
+            f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
+        )
+    return found
+
+
+def say(sentences: list[str]) -> list[str]:
+    """Warn of each, and give them back for the record."""
+    for sentence in sentences:
+        warnings.warn(sentence, Caution, stacklevel=3)
+    return sentences
