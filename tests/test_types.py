@@ -9,7 +9,8 @@ CALLS = '''
 import torch
 
 from diffinfinite_lite.labels import condition_map, pool_mask
-from diffinfinite_lite.models.autoencoder import Autoencoder, load_lite
+from diffinfinite_lite.models.autoencoder import Autoencoder
+from diffinfinite_lite.models.pretrained import load_lite
 from diffinfinite_lite.pipelines.pair import Pair
 from diffinfinite_lite.sampling.windows import Window
 

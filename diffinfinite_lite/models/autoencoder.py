@@ -14,14 +14,12 @@ wraps `AutoencoderKL` and `AutoencoderTiny` into it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..labels import CELL_PX
-from . import checkpoint
 
 
 class Autoencoder(Protocol):
@@ -200,17 +198,3 @@ def load_diffusers(source: str) -> DiffusersAutoencoder:
             raise ValueError(f"expected an autoencoder that reduces sides by 8, got one by {model.factor} in {source}")
         return model
     raise ValueError(f"expected an AutoencoderKL or AutoencoderTiny of diffusers at {source}, got: {reasons[0]}")
-
-
-def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
-    """Our own autoencoder from the folder of a model.
-
-    Parameters
-    ----------
-    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest, in its place.
-    """
-    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
-    if sharpened:
-        upper = checkpoint.load(weights / "decoder.safetensors")[0]
-        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
-    return model

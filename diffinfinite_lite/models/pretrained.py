@@ -19,7 +19,7 @@ import torch
 
 from ..sampling.guidance import Autoguided
 from . import checkpoint, lowbit
-from .autoencoder import Autoencoder, load_diffusers, load_lite
+from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .checkpoint import load_weights
 from .unet import MaskUNet
 
@@ -180,3 +180,17 @@ def load_unet(path: Path) -> MaskUNet:
         return network
 
     return load_weights(path, build)
+
+
+def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
+    """Our own autoencoder from the folder of a model.
+
+    Parameters
+    ----------
+    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest, in its place.
+    """
+    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
+    if sharpened:
+        upper = checkpoint.load(weights / "decoder.safetensors")[0]
+        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
+    return model

@@ -21,7 +21,6 @@ from .noise import NoiseField, level_generator
 from .plans import find_plan
 from .recording import RecordedCanvas
 from .solvers import Solver, make_solver
-from .store import describe
 from .windows import Plan, Size, Window, check_plan
 
 
@@ -107,7 +106,8 @@ def sample(
     if store is None:
         canvas = MemoryCanvas(start(Window(0, 0, *size)), method.steps, visible)
     else:
-        from .zarr_canvas import ZarrCanvas  # needs Zarr, which a canvas in memory does not
+        from .store import describe  # a canvas in memory needs neither of the two, nor their packages
+        from .zarr_canvas import ZarrCanvas
 
         identity = {"plan": plan, "scheduler": method.solver, "eta": solver.eta, "seed": method.seed, "mask": mask}
         identity |= {"patch": method.patch, "size": visible, "margin": method.margin, "channels": channels}

@@ -89,7 +89,7 @@ class Store:
         try:
             found = json.loads(file.read_text())
             body = {key: found[key] for key in ("hash", "settings", "progress")}
-            theirs, hashed, self.progress = body["settings"], body["hash"], body["progress"]
+            theirs, self.progress = body["settings"], body["progress"]
             readable = isinstance(theirs, dict) and isinstance(self.progress, dict)
         except OSError as error:
             raise OSError(str(damaged(file, error.strerror or str(error)))) from error
@@ -100,7 +100,7 @@ class Store:
         # Stores of earlier versions have these three keys and no checksum.
         if found.keys() != body.keys() and found.get("checksum") != digest(body):
             raise damaged(file, "one that was damaged or edited since")
-        if hashed != digest(self._settings):
+        if body["hash"] != digest(self._settings):
             keys = [key for key in sorted({*theirs, *self._settings}) if theirs.get(key) != self._settings.get(key)]
             differ = [
                 f"{key} is {str(theirs.get(key))[:40]} there and {str(self._settings.get(key))[:40]} here"

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.stain import TARGET
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.autoencoder import load_lite
-from diffinfinite_lite.models.pretrained import WEIGHTS, load_models
+from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models
 from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.training import data as training_data
