@@ -466,14 +466,11 @@ def explain(error: Exception) -> str:
     >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
     "expected a size such as 1024x1024, got 'huge'"
     """
-    if isinstance(error, ModuleNotFoundError):
-        extras = "pip install 'diffinfinite_lite[slides,cluster,train]'"
-        return f"expected the package {error.name}, found none: {extras} installs what is left out otherwise"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return "expected more memory than there is: a smaller --batch-size or --size needs less"
     if isinstance(error, OSError) and error.strerror:  # its own text is "[Errno 13] Permission denied: 'FILE'"
         return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
-    if isinstance(error, (ValueError, OSError, FloatingPointError)):
+    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         return " ".join(str(error).split())
     what = " ".join(f"{type(error).__name__}: {error}".split())
     return (

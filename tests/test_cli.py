@@ -141,7 +141,7 @@ def test_an_error_that_nobody_foresaw_says_what_to_report(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ModuleNotFoundError("No module named 'zarr'", name="zarr"), "expected the package zarr, found none"),
+        (ImportError("expected the package zarr, found none: pip install"), "expected the package zarr, found none"),
         (torch.OutOfMemoryError("CUDA out of memory"), "a smaller --batch-size or --size needs less"),
         (ValueError("expected one\nthing, got another"), "expected one thing, got another"),
     ],

@@ -108,7 +108,7 @@ def test_sampling_needs_no_extra_and_no_posix(hidden, tmp_path):
 @pytest.mark.parametrize(
     ("package", "extra", "command"),
     [
-        ("openslide", "slides", "slide --context normal --size 64x64 --store s --out out"),
+        ("tifffile", "slides", "slide --context normal --size 64x64 --store s --out out"),
         ("accelerate", "train", "train mask"),
         ("pooch", "train", "data list"),
         ("sklearn", "evaluate", "evaluate --real a --synthetic b --out out"),

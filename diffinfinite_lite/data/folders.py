@@ -84,7 +84,7 @@ def read_folder(
     good, bad, done, unknown = 0, [], found.notes, {}
     for path, mask in found.pictures:
         name = path.relative_to(root).as_posix()
-        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _said_by_run(path)
+        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _fields_of_run(path)
         said: list[Note] = []
         try:
             tile = _read(path, mask, classes, codes, said, known)
@@ -146,7 +146,7 @@ def _read(
     return replace(tile, mask=torch.from_numpy(labels))
 
 
-def _said_by_run(path: Path) -> dict:
+def _fields_of_run(path: Path) -> dict:
     """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
     file = path.with_name("run.json")
     if _ends(path)[0] != "image" or not file.is_file():

@@ -51,7 +51,7 @@ def read_mask(path: str | Path, classes: int = 5, notes: list[Note] | None = Non
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= classes:
         got = f"grey values {low} to {high} in {opened.name}"
-        raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_how(classes)}")
+        raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_saving_advice(classes)}")
     return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8)
 
 
@@ -89,7 +89,7 @@ def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:
 def _values(opened: Opened, classes: int) -> np.ndarray:
     """Labels by colour, or grey values, of any integer type; values outside the code are for the caller."""
     picture, expected = opened.picture, f"expected a mask with labels 0 to {classes - 1}, got"
-    _check_exact(opened, expected, _how(classes))
+    _check_exact(opened, expected, _saving_advice(classes))
     if picture.mode in _VALUES:
         return np.asarray(picture)
     if picture.mode == "LA":
@@ -112,7 +112,7 @@ def _values(opened: Opened, classes: int) -> np.ndarray:
             _check_colours(band, found, opened, classes)
             labels[rows] = found
         return labels
-    raise ValueError(f"{expected} {opened.name} in {_described(opened)}: {_how(classes)}")
+    raise ValueError(f"{expected} {opened.name} in {_described(opened)}: {_saving_advice(classes)}")
 
 
 def _by_colour(colours: np.ndarray, classes: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def _check_colours(colours: np.ndarray, labels: np.ndarray, opened: Opened, clas
     if (labels < 0).any():
         other = ", ".join(map(str, colours[labels < 0][0].tolist()))
         got = f"{opened.name} with another colour ({other})"
-        raise ValueError(f"expected a mask with labels 0 to {classes - 1}, got {got}: {_how(classes)}")
+        raise ValueError(f"expected a mask with labels 0 to {classes - 1}, got {got}: {_saving_advice(classes)}")
 
 
 def _bands(colours: np.ndarray) -> Iterator[slice]:
@@ -132,11 +132,11 @@ def _bands(colours: np.ndarray) -> Iterator[slice]:
     return (slice(top, top + step) for top in range(0, len(colours), step))
 
 
-def _check_exact(opened: Opened, expected: str, how: str) -> None:
+def _check_exact(opened: Opened, expected: str, advice: str) -> None:
     if not opened.exact:
-        raise ValueError(f"{expected} {opened.name} in a format that changes values, as JPEG does: {how}")
+        raise ValueError(f"{expected} {opened.name} in a format that changes values, as JPEG does: {advice}")
     if transparent(opened.picture):
-        raise ValueError(f"{expected} {opened.name} with transparent pixels: {how}")
+        raise ValueError(f"{expected} {opened.name} with transparent pixels: {advice}")
 
 
 def _described(opened: Opened) -> str:
@@ -147,6 +147,6 @@ def _described(opened: Opened) -> str:
     return f"colour (mode {opened.picture.mode})" if opened.picture.mode != "F" else "floating-point numbers"
 
 
-def _how(classes: int) -> str:
+def _saving_advice(classes: int) -> str:
     colours = f", or without smoothing in the colours {_LEGEND}" if classes == len(LABELS) else ""
     return f"save it as PNG in grey values 0 to {classes - 1}{colours}"

@@ -22,13 +22,16 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
+from ..extras import extra
 from ..labels import CELL_PX, LABELS
 from ..metrics.features import batches
 from ..models.efficientnet import PERCEPTUAL, EfficientNetLite0
+
+with extra("evaluate"):
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
 CARCINOMA_SHARE = 0.0005
 CLASSES = len(LABELS) - 1  # unknown is none

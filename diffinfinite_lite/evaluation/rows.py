@@ -121,9 +121,9 @@ def over_pictures(metric: Metric, real: Sequence | None, synthetic: Sequence, dr
     None where no picture has anything to measure, or where all masks of both sets have 0: a label that is not there.
     The interval needs one number from each of at least 12 pictures.
     """
-    parts = _each(metric, synthetic, "synthetic")
+    parts = _measure_pictures(metric, synthetic, "synthetic")
     values = np.concatenate(parts)
-    base = np.concatenate(_each(metric, real, "real")) if real is not None and len(real) else np.zeros(0)
+    base = np.concatenate(_measure_pictures(metric, real, "real")) if real is not None and len(real) else np.zeros(0)
     if not len(values) or (metric.on == "mask" and not values.any() and not base.any()):
         return None
     low = high = None
@@ -143,7 +143,7 @@ def of_canvas(metric: Metric, canvas: tissue.PaintedCanvas) -> Measured | None:
     return found if found is None or isinstance(found, Measured) else Measured(found)
 
 
-def _each(metric: Metric, pictures: Sequence, role: str) -> list[np.ndarray]:
+def _measure_pictures(metric: Metric, pictures: Sequence, role: str) -> list[np.ndarray]:
     """The numbers of each picture that can be measured, which more than half of them have to be."""
     pictures, found = pictures[:MAX_PICTURES], []
     for picture in pictures:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
@@ -66,11 +67,11 @@ def setting(
 
 
 def _whole(low: int, high: float) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high
+    return lambda value: isinstance(value, Integral) and not isinstance(value, bool) and low <= int(value) <= high
 
 
 def _number(low: float, high: float = math.inf) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Real) and math.isfinite(value) and low <= value <= high
+    return lambda value: isinstance(value, Real) and math.isfinite(value) and low <= float(value) <= high
 
 
 def _cells(smallest: int) -> tuple[str, Callable[[Any], bool]]:
@@ -157,8 +158,8 @@ class SamplingConfig:
     )
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _check_field(each, getattr(self, each.name))
+        for spec in fields(self):
+            _check_field(spec, getattr(self, spec.name))
         if self.eta is not None and self.solver != "ddim":
             raise ValueError(f"expected the solver ddim for an eta, got {self.solver!r} and eta {self.eta}")
         if self.stride is not None and self.patch is not None and self.stride > self.patch:
@@ -178,7 +179,7 @@ class SamplingConfig:
 
     def to_run(self) -> dict[str, Any]:
         """The settings as ``run.json`` holds them."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
 
     @classmethod
     def from_run(cls, run: Mapping[str, Any]) -> Self:
@@ -196,27 +197,27 @@ class SamplingConfig:
         missing = [name for name in ALWAYS_RECORDED if name not in run]
         if missing:
             raise ValueError(f"expected a run.json with {', '.join(ALWAYS_RECORDED)} in it, found no {missing[0]}")
-        return cls(**{each.name: run[each.name] for each in fields(cls) if each.name in run})
+        return cls(**{spec.name: run[spec.name] for spec in fields(cls) if spec.name in run})
 
 
-def _check_field(each: Any, value: Any) -> None:
+def _check_field(spec: Field, value: Any) -> None:
     """Refuse a value that is not what its field expects."""
-    choices, check = each.metadata.get("choices"), each.metadata.get("check")
-    if value is None and each.default is None:
+    choices, check = spec.metadata.get("choices"), spec.metadata.get("check")
+    if value is None and spec.default is None:
         return
     if choices and value not in choices:
-        raise ValueError(f"expected {each.name} to be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"expected {spec.name} to be one of {', '.join(choices)}, got {value!r}")
     if check and not check[1](value):
-        raise ValueError(f"expected {each.name} to be {check[0]}, got {value!r}")
+        raise ValueError(f"expected {spec.name} to be {check[0]}, got {value!r}")
 
 
 def _describe_fields(config: type) -> str:
     """The fields of a configuration as a section of its docstring."""
     lines = []
-    for each in fields(config):
-        choices = each.metadata.get("choices")
+    for spec in fields(config):
+        choices = spec.metadata.get("choices")
         values = f" One of {', '.join(choices)}." if choices else ""
-        lines.append(f"    {each.name} : {each.metadata['help']}{values}")
+        lines.append(f"    {spec.name} : {spec.metadata['help']}{values}")
     return "\n\n    Attributes\n    ----------\n" + "\n".join(lines) + "\n    "
 
 
@@ -251,7 +252,7 @@ def configure(
         If a setting is refused.
     """
     config = SamplingConfig() if config is None else config
-    names = [each.name for each in fields(config)]
+    names = [spec.name for spec in fields(config)]
     for name in overrides:
         if name not in names:
             raise TypeError(f"expected settings among {', '.join(names)}, got {name!r}")
@@ -259,7 +260,7 @@ def configure(
     return config if config.patch is not None else replace(config, patch=trained_patch(weights))
 
 
-def takes_settings(function: Callable, config: type[SamplingConfig] = SamplingConfig) -> Callable:
+def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:
     """The function with a signature that names every setting in place of its ``**overrides``.
 
     >>> list(inspect.signature(takes_settings(lambda mask, **overrides: None)).parameters)[:4]
@@ -269,10 +270,11 @@ def takes_settings(function: Callable, config: type[SamplingConfig] = SamplingCo
     types = get_type_hints(config)
     named = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     settings = [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=types[each.name])
-        for each in fields(config)
+        inspect.Parameter(spec.name, inspect.Parameter.KEYWORD_ONLY, default=spec.default, annotation=types[spec.name])
+        for spec in fields(config)
     ]
-    function.__signature__ = own.replace(parameters=named + settings)
+    signature = own.replace(parameters=named + settings)
+    function.__signature__ = signature  # type: ignore[attr-defined]  # what inspect reads first; few callables have it
     return function
 
 
@@ -294,7 +296,8 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
         raise ValueError(
             f"expected a height and width in multiples of {CELL_PX} px from {SMALLEST}, got {'x'.join(map(str, size))}"
         )
-    return tuple(size)
+    height, width = size
+    return height, width
 
 
 def check_mask(mask: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

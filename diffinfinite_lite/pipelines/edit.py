@@ -84,9 +84,10 @@ def resynthesise(
     before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, context)
     open_ = _grown((before != after).numpy(), cells)
     known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))
-    options = {"config": config, "device": device, "weights": weights, "progress": progress}
-    made = generate(context, mask, known=known, **options, **overrides)
-    return _put_back(made, pair.image, ~_pixels(_grown(open_, REACH)), open_)
+    generated = generate(
+        context, mask, config=config, known=known, device=device, weights=weights, progress=progress, **overrides
+    )
+    return _put_back(generated, pair.image, ~_pixels(_grown(open_, REACH)), open_)
 
 
 @takes_settings
@@ -142,12 +143,11 @@ def inpaint(
     with torch.no_grad():
         latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()
     height, width = latents.shape[1:]
-    holes = ~keep.reshape(height, CELL_PX, width, CELL_PX).all(axis=(1, 3))
+    holes = ~np.all(keep.reshape(height, CELL_PX, width, CELL_PX), axis=(1, 3))
     open_ = _grown(holes, cells)
     known = Known(latents, torch.from_numpy(~open_))
-    options = {"config": config, "device": device, "weights": weights, "progress": progress}
-    made = generate(context, mask, known=known, **options)
-    return _put_back(made, image, keep, open_)
+    generated = generate(context, mask, config=config, known=known, device=device, weights=weights, progress=progress)
+    return _put_back(generated, image, keep, open_)
 
 
 def _check_autoencoder(pair: Pair, weights: str | Path | None) -> None:
@@ -159,10 +159,10 @@ def _check_autoencoder(pair: Pair, weights: str | Path | None) -> None:
             raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
 
 
-def _put_back(made: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:
+def _put_back(generated: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:
     """The pair with kept pixels (H, W) as they were, and the share of open latents in its run."""
-    image = np.where(keep[..., None], image, made.image)
-    return replace(made, image=image, run=made.run | {"recomputed": round(float(open_.mean()), 4)})
+    image = np.where(keep[..., None], image, generated.image)
+    return replace(generated, image=image, run=generated.run | {"recomputed": round(float(open_.mean()), 4)})
 
 
 def _grown(open_: np.ndarray, by: int) -> np.ndarray:

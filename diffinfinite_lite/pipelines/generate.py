@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..data.tiles import to_rgb
 from ..devices import choose_device, fitting_batch, lower_precision
-from ..labels import LABELS, conditions
+from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..models.pretrained import Models, guided, provenance
@@ -96,8 +96,10 @@ def generate(
         denoiser = make_denoiser(models, config, weights, device)
     if mask is None:
         with timed(clock, "mask"):
-            settings = {"seed": config.seed, "precision": config.precision, "device": device}
-            mask = generate_mask(models.mask, context, size, **settings)
+            assert context is not None  # check_content demands one of the two
+            mask = generate_mask(
+                models.mask, context, size, seed=config.seed, precision=config.precision, device=device
+            )
     shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
     cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"):
@@ -177,7 +179,7 @@ def border_width(config: SamplingConfig, size: tuple[int, int]) -> int:
     a training tile: beside the decoder's zero padding they would turn into a grey frame. Everywhere else they are, and
     continuing them would draw a dotted one.
     """
-    return BORDER if TRAITS[config.plan].wraps and max(size) > config.patch else 0
+    return BORDER if TRAITS[config.plan].wraps and max(size) > config.window * CELL_PX else 0
 
 
 def picture(autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int) -> np.ndarray:

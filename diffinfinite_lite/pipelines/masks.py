@@ -16,6 +16,7 @@ them: the image model has seen few others, and paints far better so (docs/adr/00
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +38,16 @@ STEPS, ETA = 20, 1.0  # fresh noise at every step lets a later one mend what an 
 MIN_REGION = 8  # cells, 512 square px
 SCALE = 0.35  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
+
+
+class LabelRows(Protocol):
+    """Labels (h, w) that are read some rows at a time: an array, or a file of them."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Those rows, uint8 (rows, w)."""
 
 
 def one_hot(labels: Tensor) -> Tensor:
@@ -97,12 +108,12 @@ def open_borders(labels: np.ndarray) -> np.ndarray:
     return opened
 
 
-def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
+def upsample(labels: LabelRows, size: tuple[int, int], rows: slice = slice(None)) -> np.ndarray:
     """Labels at any larger size: each label's indicator is interpolated linearly and the largest wins.
 
     Parameters
     ----------
-    labels : uint8 array (h, w)
+    labels : uint8 array (h, w), or what reads its rows
     size : (H, W)
     rows : which of the H rows, where all of them would be too many to hold
 
@@ -124,7 +135,7 @@ def upsample(labels: np.ndarray, size: tuple[int, int], rows: slice = slice(None
     return ((1 - share) * wide[:, above] + share * wide[:, below]).argmax(dim=0).numpy().astype(np.uint8)
 
 
-def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **settings) -> np.ndarray:
+def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **settings: Any) -> np.ndarray:
     """Sample a label mask of any size from a context prompt.
 
     Parameters
@@ -170,12 +181,13 @@ def generate_cells(
     if not 0 <= seed < 2**64:  # here, as noise would speak of the seed that is made of it below
         raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
     cell = CELL_PX * max(1, max(size) / (CELL_PX * LARGEST))  # px; the same along both sides
-    needed = [math.ceil(side / cell) for side in size]
-    cells = [max(PATCH, n) for n in needed]  # on a canvas smaller than those of training regions would be too small
+    height, width = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
+    # on a canvas smaller than those of training regions would be too small
+    canvas = max(PATCH, height), max(PATCH, width)
     denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
     for level in sample(
         denoiser,
-        prompt(context, tuple(cells)).to(device),
+        prompt(context, canvas).to(device),
         channels=len(LABELS),
         patch=PATCH,
         plan="torus-grid",  # like random-patch, with half the windows: shares and sizes of regions are the same
@@ -185,9 +197,9 @@ def generate_cells(
     ):
         scores = level.canvas.latents
     # the middle of a canvas that is larger than needed
-    top, left = ((n - few) // 2 for n, few in zip(cells, needed, strict=True))
-    labels = clean(scores.cpu().numpy() / SCALE)[top : top + needed[0], left : left + needed[1]]
-    fine = tuple(math.ceil(side / CELL_PX) for side in size)
+    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+    labels = clean(scores.cpu().numpy() / SCALE)[top : top + height, left : left + width]
+    fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
     return open_borders(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,9 @@ from ..extras import extra
 from ..files import check_folder, move, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
@@ -41,7 +45,7 @@ class Pair:
     run: dict
     latents: np.ndarray | None = None
 
-    def show(self):
+    def show(self) -> Figure:
         """Picture and mask side by side with the legend, as a matplotlib figure."""
         with extra("course"):
             import matplotlib.pyplot as plt

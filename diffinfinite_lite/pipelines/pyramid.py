@@ -20,7 +20,7 @@ def halve_picture(pixels: np.ndarray) -> np.ndarray:
     [[2, 9]]
     """
     # means are rounded, a half upwards
-    return ((np.sum(_blocks(pixels), axis=0, dtype=np.uint16) + 2) // 4).astype(np.uint8)
+    return ((np.stack(_blocks(pixels)).sum(axis=0, dtype=np.uint16) + 2) // 4).astype(np.uint8)
 
 
 def halve_mask(labels: np.ndarray) -> np.ndarray:

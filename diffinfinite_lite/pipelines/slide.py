@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -35,14 +36,14 @@ from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
 from ..sampling.cost import costs, peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
-from ..sampling.denoiser import Denoiser
+from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
 from ..sampling.store import explain_full_disk
 from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
-from .masks import generate_cells, upsample
+from .masks import LabelRows, generate_cells, upsample
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
@@ -83,7 +84,7 @@ def generate_slide(
     context, size, config, weights, overrides : as in `generate.generate`
     mask : labels (H, W), or the path of a picture of labels
     store : folder for the canvas, of which a finished run may be deleted: new, or of this very run
-    out : folder for `RESULTS`
+    out : folder for `RESULTS`; neither of the two folders is in the other one
     device : of every machine; where there are several GPUs, local workers take turns
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
@@ -97,7 +98,7 @@ def generate_slide(
 
     Raises
     ------
-    ValueError : wrong argument, or the store of another run.
+    ValueError : wrong argument, the store of another run, or one whose files are damaged.
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
@@ -105,6 +106,7 @@ def generate_slide(
     out, store, config = Path(out), Path(store), configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
+    labels: LabelRows | None  # an array until all of them were read, then rows of a file
     labels, size = check_content(context, _read(mask), size)
     # if a call was killed while results took their names, those that already have them are no earlier result
     check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
@@ -113,15 +115,14 @@ def generate_slide(
         models, denoiser = pretrained.load_models(weights, device), build()
         _check_disk(store, models.autoencoder.latent_channels, size)
     with timed(clock, "mask"):
-        if labels is None:
-            settings = {"seed": config.seed, "precision": config.precision, "device": device}
-            labels = generate_cells(models.mask, context, size, **settings)
+        labels = _cells(models, context, size, config, device) if labels is None else labels
         cells, shares = _pool(labels, size, context)
     cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"), ExitStack() as stack:
+        estimator: Estimator = denoiser
         if cluster is not None or workers is not None:
-            denoiser = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
-        levels = sample_levels(denoiser, cells, models, config, store=store)
+            estimator = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
+        levels = sample_levels(estimator, cells, models, config, store=store)
         if mask is not None:
             labels = _Rows(store / "labels.raw", labels)
         for level in progress(levels, config.steps, "sampling"):
@@ -137,17 +138,29 @@ def generate_slide(
             _write_picture(place / "image.ome.tif", models.autoencoder, on_device, config, size, mpp, device, progress)
         with timed(clock, "pyramids"):
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
-            with read_levels(place / "image.ome.tif") as levels:
-                write_dzi(levels, place, "image", quality=QUALITY)
+            with read_levels(place / "image.ome.tif") as scales:
+                write_dzi(scales, place, "image", quality=QUALITY)
         run |= costs(ledger, config.window, config.steps, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
     return run
 
 
-def local_denoiser(
-    config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0
-) -> Denoiser:
+def check_folders(out: Path, store: Path) -> None:
+    """Refuse folders that are the same or one within the other: the store may be deleted, the result may not.
+
+    >>> check_folders(Path("slide"), Path("slide/store"))
+    Traceback (most recent call last):
+    ValueError: expected folders for result and store of which neither is in the other, got slide and slide/store
+    """
+    result, canvas = out.resolve(), store.resolve()
+    if result == canvas or result in canvas.parents or canvas in result.parents:
+        raise ValueError(
+            f"expected folders for result and store of which neither is in the other, got {out} and {store}"
+        )
+
+
+def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0) -> Denoiser:
     """The denoiser of this machine, in the calling process or in worker ``number``: each of several GPUs gets its turn.
 
     Parameters
@@ -161,6 +174,14 @@ def local_denoiser(
     return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
 
 
+def _cells(
+    models: pretrained.Models, context: str | None, size: tuple[int, int], config: SamplingConfig, device: str
+) -> np.ndarray:
+    """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
+    assert context is not None  # check_content demands a context where there is no mask
+    return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
+
+
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:
     """Refuse folders that cannot take files, micrometres that no file should say, and no workers."""
     check_mpp(mpp)
@@ -169,6 +190,7 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
         raise ValueError(f"expected the address of a cluster or a number of workers from 1, {got}")
     for folder in (store, out):
         check_folder(folder)
+    check_folders(Path(out), Path(store))
 
 
 def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
@@ -203,8 +225,9 @@ def _write_picture(
     ):
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
-        parts = progress(parts, count_tiles(latents.shape[1:], **tiles), "writing")
-        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in parts)
+        _, height, width = latents.shape
+        watched = progress(parts, count_tiles((height, width), **tiles), "writing")
+        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
         write_image(path, pixels, size, mpp=mpp)
 
 
@@ -218,19 +241,36 @@ def _name_results(place: Path, out: Path) -> None:
 
 
 class _Rows:
-    """Labels (H, W) in a file, of which only the rows that are read come into memory."""
+    """Labels (H, W) in a file, of which only the rows that are read come into memory, with a checksum of each."""
 
     def __init__(self, path: Path, labels: np.ndarray) -> None:
         self._path, (self._height, self._width) = path, labels.shape
-        path.write_bytes(np.ascontiguousarray(labels))
+        labels = np.ascontiguousarray(labels)
+        path.write_bytes(labels.data)
+        self._checksums = [zlib.crc32(row) for row in labels]
 
     def __len__(self) -> int:
         return self._height
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         first, last, _ = rows.indices(self._height)
-        found = np.fromfile(self._path, np.uint8, (last - first) * self._width, offset=first * self._width)
-        return found.reshape(-1, self._width)
+        try:
+            if (size := self._path.stat().st_size) != self._height * self._width:
+                raise self._damaged(f"{size} bytes")
+            found = np.fromfile(self._path, np.uint8, (last - first) * self._width, offset=first * self._width)
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from error
+        found = found.reshape(-1, self._width)
+        for row, labels in enumerate(found, first):
+            if zlib.crc32(labels) != self._checksums[row]:
+                raise self._damaged(f"other labels in row {row} of pixels")
+        return found
+
+    def _damaged(self, found: str) -> ValueError:
+        return ValueError(
+            f"expected {self._path} as it was written, got {found}: run the same command again, which writes it anew "
+            "and goes on from the levels that are done"
+        )
 
 
 class StripFiles:
@@ -246,12 +286,12 @@ class StripFiles:
         return torch.from_numpy(np.load(self._folder / f"{column}.npy"))  # the next strip takes its name
 
 
-def _bands(labels: np.ndarray | _Rows, size: tuple[int, int]) -> Iterator[Part]:
+def _bands(labels: LabelRows, size: tuple[int, int]) -> Iterator[Part]:
     """Labels of every pixel, uint8 (rows, W), from top to bottom."""
     return ((top, 0, upsample(labels, size, slice(top, top + BAND))) for top in range(0, size[0], BAND))
 
 
-def _pool(labels: np.ndarray, size: tuple[int, int], context: str | None) -> tuple[Tensor, list[float]]:
+def _pool(labels: LabelRows, size: tuple[int, int], context: str | None) -> tuple[Tensor, list[float]]:
     """Conditions of the image model, uint8 (H/8, W/8), and the share of each label among the pixels."""
     cells, counts = [], np.zeros(len(LABELS))
     for *_, band in _bands(labels, size):

@@ -15,15 +15,15 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from itertools import chain, islice, pairwise
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-import zarr
 
 from ..extras import extra
 from ..labels import LABEL_COLOURS
@@ -31,6 +31,7 @@ from .dzi import Level
 from .pyramid import halve, level_shapes, pyramid
 
 with extra("slides"):
+    import zarr
     from tifffile import TiffFile, TiffWriter
 
 
@@ -54,7 +55,7 @@ def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], 
     ValueError
         If the parts do not add up to the size.
     """
-    jpeg = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": QUALITY}}
+    jpeg: dict[str, Any] = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": QUALITY}}
     write_pyramid(path, parts, (*size, 3), mpp, **jpeg)
 
 
@@ -70,9 +71,7 @@ def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *
     write_pyramid(path, parts, size, mpp, photometric="palette", colormap=colours, compression="zlib")
 
 
-def write_pyramid(
-    path: str | Path, parts: Iterable[Part], shape: tuple[int, ...], mpp: float, **options: object
-) -> None:
+def write_pyramid(path: str | Path, parts: Iterable[Part], shape: tuple[int, ...], mpp: float, **options: Any) -> None:
     """Write parts as a tiled pyramid, all or nothing.
 
     Parameters
@@ -83,7 +82,7 @@ def write_pyramid(
     options : of `tifffile.TiffWriter.write`: compression and colours
     """
     path, shapes = Path(path), level_shapes(shape, TILE)
-    about = {"axes": "YXS"[: len(shape)]}
+    about: dict[str, str | float] = {"axes": "YXS"[: len(shape)]}
     for axis in "XY":
         about |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder:
@@ -118,7 +117,8 @@ def read_levels(path: str | Path) -> Iterator[Iterator[Level]]:
     """
     with TiffFile(path) as file:
         series = file.series[0]
-        stored = [zarr.open_array(series.aszarr(level=n), mode="r") for n in range(len(series.levels))]
+        # Any, since the types of Zarr allow a region to be a single number
+        stored: list[Any] = [zarr.open_array(series.aszarr(level=n), mode="r") for n in range(len(series.levels))]
         yield chain(stored, islice(pyramid(stored[-1][:]), 1, None))
 
 
@@ -151,7 +151,7 @@ def _lay_out(parts: Iterable[Part], shape: tuple[int, ...], path: Path) -> None:
         raise ValueError(f"expected parts that add up to {shape[0]}x{shape[1]} px, got {-missing:+d} px")
 
 
-def _tiles(rows: Path, shape: tuple[int, ...], half: Path) -> Iterator[np.ndarray]:
+def _tiles(rows: Path, shape: tuple[int, ...], half: Path) -> Generator[np.ndarray, None, None]:
     """Tiles of a level in reading order from its file, which is removed; the level at half size goes to ``half``."""
     halved = (0, -(-shape[1] // 2), *shape[2:])  # the number of rows is not needed to place a part
     with open(rows, "rb") as level_file, open(half, "wb") as half_file:
@@ -171,7 +171,7 @@ def _write(file: BinaryIO, shape: tuple[int, ...], top: int, left: int, part: np
         file.write(pixels.tobytes())
 
 
-def _read(file: BinaryIO, shape: tuple[int, ...], top: int, left: int) -> np.ndarray:
+def _read(file: BufferedReader, shape: tuple[int, ...], top: int, left: int) -> np.ndarray:
     """One tile out of a file of plain rows; at the right and lower border it is smaller than `TILE`."""
     height, width = min(TILE, shape[0] - top), min(TILE, shape[1] - left)
     pixels = np.empty((height, width, *shape[2:]), np.uint8)

@@ -75,11 +75,11 @@ def cosine_alphas(num_train_timesteps: int = 1000) -> Tensor:
     float32 (T,), :math:`\alpha_t` of eq. 1, falling from almost 1 to almost 0.
     """
 
-    def kept(share: float) -> float:
+    def squared_cosine(share: float) -> float:
         return math.cos((share + 0.008) / 1.008 * math.pi / 2) ** 2
 
     T = num_train_timesteps
-    betas = [min(1 - kept((t + 1) / T) / kept(t / T), 0.999) for t in range(T)]
+    betas = [min(1 - squared_cosine((t + 1) / T) / squared_cosine(t / T), 0.999) for t in range(T)]
     return torch.cumprod(1 - torch.tensor(betas), 0)
 
 

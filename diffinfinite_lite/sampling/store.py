@@ -1,7 +1,10 @@
 """The folder of a run that goes on after a kill: who holds it, what run it belongs to, how far that came.
 
 ``progress.json`` holds the settings of the run, their hash, and how far it is. It is written under another name and
-renamed, which the file system does as a whole: whoever opens the folder finds the old progress or the new one.
+renamed, which the file system does as a whole: whoever opens the folder finds the old progress or the new one. A
+checksum of all that it holds is written with it, so that a file that was damaged or edited since is refused.
+
+Whatever is wrong with a store is one sentence, see `damaged`. A folder that is refused is left as it was found.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ class Store:
 
     Raises
     ------
-    ValueError : the folder holds the store of another run, or something else.
-    OSError : another process holds it, or it cannot be written to.
+    ValueError : the folder holds the store of another run, one whose ``progress.json`` is damaged, or something else.
+    OSError : another process holds it, or it cannot be read or written to.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -45,13 +48,15 @@ class Store:
     {'level': 3}
     >>> Store(folder.name, {"seed": 2})
     Traceback (most recent call last):
-    ValueError: expected the store of this run, got that of another one at ...: seed is 1 there and 2 here
+    ValueError: expected the store of this run, got that of another one at ...: seed is 1 there and 2 here; ...
     """
 
     def __init__(self, path: str | Path, settings: dict) -> None:
         self.path = Path(path)
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
+        if self.path.exists():
+            self._read()  # a folder of something else is refused before anything is written to it
         with explain_full_disk(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
             # Held until the store is forgotten or the process ends, however it ends. A singleton, because this process
@@ -69,21 +74,32 @@ class Store:
         """Replace what is known about the progress, as a whole."""
         partial = self.path / "progress.partial"
         text = {"hash": digest(self._settings), "settings": self._settings, "progress": progress}
-        partial.write_text(json.dumps(text, indent=1) + "\n")
+        partial.write_text(json.dumps(text | {"checksum": digest(text)}, indent=1) + "\n")
         os.replace(partial, self.path / "progress.json")
         self.progress = progress
 
     def _read(self) -> None:
-        if not (self.path / "progress.json").exists():
-            others = sorted(p.name for p in self.path.iterdir() if p.name not in ("lock", "progress.partial"))
+        file = self.path / "progress.json"
+        if not file.exists():
+            others = sorted(path.name for path in self.path.iterdir() if not _is_left_by_a_start(path))
             if others:
-                raise ValueError(f"expected an empty folder or a store at {self.path}, found {others[0]}")
+                found = f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}"
+                raise ValueError(f"{found}: put a copy of that file back if this was a store, or take a new folder")
             return
         try:
-            found = json.loads((self.path / "progress.json").read_text())
-            theirs, hashed, self.progress = found["settings"], found["hash"], found["progress"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"expected a store at {self.path}, got a progress.json that cannot be read") from error
+            found = json.loads(file.read_text())
+            body = {key: found[key] for key in ("hash", "settings", "progress")}
+            theirs, hashed, self.progress = body["settings"], body["hash"], body["progress"]
+            readable = isinstance(theirs, dict) and isinstance(self.progress, dict)
+        except OSError as error:
+            raise OSError(str(damaged(file, error.strerror or str(error)))) from error
+        except (ValueError, KeyError, TypeError, RecursionError):
+            readable = False
+        if not readable:
+            raise ValueError(f"expected a store at {self.path}, got a progress.json that cannot be read: {ways(file)}")
+        # Stores of earlier versions have these three keys and no checksum.
+        if found.keys() != body.keys() and found.get("checksum") != digest(body):
+            raise damaged(file, "one that was damaged or edited since")
         if hashed != digest(self._settings):
             keys = [key for key in sorted({*theirs, *self._settings}) if theirs.get(key) != self._settings.get(key)]
             differ = [
@@ -91,8 +107,30 @@ class Store:
                 for key in keys or ["hash"]
             ]
             raise ValueError(
-                f"expected the store of this run, got that of another one at {self.path}: {', '.join(differ)}"
+                f"expected the store of this run, got that of another one at {self.path}: {', '.join(differ)}; "
+                "repeat its settings, or take a new folder"
             )
+
+
+def _is_left_by_a_start(path: Path) -> bool:
+    """Whether a file is what a store leaves that was killed before it saved anything."""
+    return path.name == "progress.partial" or (path.name == "lock" and path.stat().st_size == 0)
+
+
+def damaged(file: Path, found: str, place: str = "") -> ValueError:
+    """The error for a file of a store that is not what was written: what was found, and the two ways on.
+
+    >>> print(damaged(Path("store/progress.json"), "no such file"))  # doctest: +NORMALIZE_WHITESPACE
+    expected store/progress.json as it was written, got no such file: put a copy of store/progress.json back and run
+    the same command again, or start again with a new folder for the store
+    """
+    where = f" ({place})" if place else ""
+    return ValueError(f"expected {file}{where} as it was written, got {found}: {ways(file)}")
+
+
+def ways(file: Path) -> str:
+    """How to go on when a file of a store is damaged."""
+    return f"put a copy of {file} back and run the same command again, or start again with a new folder for the store"
 
 
 @contextmanager
