@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import sys
 import warnings
@@ -452,6 +453,8 @@ def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     parts = text.split(":")
     try:
         low, high = (float(part) if part else None for part in parts[1:])
+        if any(bound is not None and math.isnan(bound) for bound in (low, high)):
+            raise ValueError  # nothing is outside such a limit
     except ValueError:
         raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
     return parts[0], (low, high)

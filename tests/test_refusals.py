@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from diffinfinite_lite import __version__, cli
 from diffinfinite_lite.evaluation import report
 from diffinfinite_lite.models import checkpoint, pretrained
-from diffinfinite_lite.pipelines import config, edit, slide
+from diffinfinite_lite.pipelines import config, edit, masks, slide
 from diffinfinite_lite.pipelines import generate as generate_module
 from diffinfinite_lite.pipelines.config import check_memory
 from diffinfinite_lite.training import recipes
@@ -104,6 +104,8 @@ def test_margins_mpp_and_seeds_of_other_commands(no_work, tmp_path, monkeypatch)
         assert sentence([*slide, "--mpp", value]).endswith(f"got {value}")
     folders = ["--real", tmp_path, "--synthetic", tmp_path, "--out", out]
     assert sentence(["evaluate", *folders, "--seed", -1]) == "expected a seed of at least 0, got -1"
+    for limit in ("C_T", "C_T:low:", "C_T:nan:", "C_T:0:NaN"):
+        assert sentence(["evaluate", *folders, "--limit", limit]).endswith(f"got {limit!r}")
     assert not out.exists() and not (tmp_path / "store").exists()
 
 
@@ -215,6 +217,13 @@ def test_disk_is_reckoned_before_the_work(tiny_weights, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"about 1\.8 GB of disk in .*store for the canvas of 40000 x .*, got 1\.0 GB"):
         slide.generate_slide("normal", weights=tiny_weights, **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seeds_of_masks_are_quoted_as_given(seed):
+    """Case 38 in Python: the noise of a mask takes the seed with its highest bit flipped."""
+    with pytest.raises(ValueError, match=rf"got {seed}$"):
+        masks.generate_cells(None, "normal", (64, 64), seed=seed)
 
 
 def test_the_version_and_nothing_else():

@@ -102,7 +102,7 @@ def generate_slide(
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : a full disk, a store in use, a cluster that does not answer; says how to go on.
     """
-    _check_places(store, out, mpp)
+    _check_arguments(store, out, mpp, cluster, workers)
     out, store, config = Path(out), Path(store), configure(config, overrides, weights)
     build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
     device = choose_device(device)
@@ -182,9 +182,12 @@ def _cells(
     return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
 
 
-def _check_places(store: str | Path, out: str | Path, mpp: float) -> None:
-    """Refuse folders that cannot take files, and micrometres that no file should say."""
+def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:
+    """Refuse folders that cannot take files, micrometres that no file should say, and no workers."""
     check_mpp(mpp)
+    if workers is not None and (cluster is not None or workers < 1):
+        got = f"got cluster={cluster} and workers={workers}"
+        raise ValueError(f"expected the address of a cluster or a number of workers from 1, {got}")
     for folder in (store, out):
         check_folder(folder)
     check_folders(Path(out), Path(store))
