@@ -219,8 +219,8 @@ class _Rows:
     def __init__(self, path: Path, labels: np.ndarray) -> None:
         self._path, (self._height, self._width) = path, labels.shape
         labels = np.ascontiguousarray(labels)
-        path.write_bytes(labels)
-        self._checksums = [zlib.crc32(row) for row in labels]
+        path.write_bytes(labels.data)
+        self._checksums = [zlib.crc32(row.data) for row in labels]
 
     def __len__(self) -> int:
         return self._height
@@ -235,7 +235,7 @@ class _Rows:
             raise self._damaged(error.strerror or str(error)) from error
         found = found.reshape(-1, self._width)
         for row, labels in enumerate(found, first):
-            if zlib.crc32(labels) != self._checksums[row]:
+            if zlib.crc32(labels.data) != self._checksums[row]:
                 raise self._damaged(f"other labels in row {row} of pixels")
         return found
 

@@ -83,8 +83,10 @@ class Store:
         if not file.exists():
             others = sorted(path.name for path in self.path.iterdir() if not _is_left_by_a_start(path))
             if others:
-                found = f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}"
-                raise ValueError(f"{found}: put a copy of that file back if this was a store, or take a new folder")
+                raise ValueError(
+                    f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}: "
+                    "put a copy of that file back if this was a store, or take a new folder"
+                )
             return
         try:
             found = json.loads(file.read_text())

@@ -353,7 +353,7 @@ def checksum(values: np.ndarray) -> str:
     >>> checksum(np.zeros(2, np.float32))
     '6522df69'
     """
-    return f"{zlib.crc32(np.ascontiguousarray(values)):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(values).data):08x}"
 
 
 def check_progress(progress: dict, steps: int, file: Path) -> None:
