@@ -56,6 +56,8 @@ class Store:
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
         if self.path.exists():
+            if not self.path.is_dir():
+                raise NotADirectoryError(f"expected a folder for the store, got a file at {self.path}")
             self._read()  # a folder of something else is refused before anything is written to it
         with explain_full_disk(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
