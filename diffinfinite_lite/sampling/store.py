@@ -56,6 +56,8 @@ class Store:
         self._settings = json.loads(json.dumps(settings))  # as it will be read again
         self.progress: dict = {}
         if self.path.exists():
+            if not self.path.is_dir():
+                raise NotADirectoryError(f"expected a folder for the store, got a file at {self.path}")
             self._read()  # a folder of something else is refused before anything is written to it
         with explain_full_disk(self.path, "nothing was done yet"):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -83,8 +85,10 @@ class Store:
         if not file.exists():
             others = sorted(path.name for path in self.path.iterdir() if not _is_left_by_a_start(path))
             if others:
-                found = f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}"
-                raise ValueError(f"{found}: put a copy of that file back if this was a store, or take a new folder")
+                raise ValueError(
+                    f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}: "
+                    "put a copy of that file back if this was a store, or take a new folder"
+                )
             return
         try:
             found = json.loads(file.read_text())

@@ -322,3 +322,10 @@ def test_files_of_others_within_a_store_stay(stores, tmp_path):
         (store / name).write_bytes(b"mine")
     assert torch.equal(finish(store)[0], stores["right"][0])
     assert all((store / name).read_bytes() == b"mine" for name in mine)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "store").write_bytes(b"mine")
+    with pytest.raises(NotADirectoryError, match=r"expected a folder for the store, got a file at .*store"):
+        levels(tmp_path / "store")
+    assert (tmp_path / "store").read_bytes() == b"mine"
