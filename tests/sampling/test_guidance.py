@@ -59,7 +59,7 @@ def test_the_weaker_network_is_asked_only_where_it_counts(pair, inputs, t, asked
 
 @pytest.mark.parametrize("strength", [-0.5, float("nan"), float("inf")])
 def test_bad_strength(strength):
-    with pytest.raises(ValueError, match=f"expected a strength of autoguidance of 0 .none. or over, got {strength}"):
+    with pytest.raises(ValueError, match=f"expected autoguidance to be a number of at least 0, got {strength}"):
         generate("squamous", np.ones((64, 64), np.uint8), steps=1, autoguidance=strength)
 
 
@@ -73,7 +73,7 @@ def test_the_model_guided_by_what_it_was():
 
 
 def test_a_model_without_an_update_has_no_earlier_version(tmp_path):
-    (tmp_path / "hashes.json").write_text(json.dumps({"image": "", "mask": ""}))
+    (tmp_path / "hashes.json").write_text(json.dumps(dict.fromkeys(("autoencoder", "image", "mask"), 64 * "0")))
     with pytest.raises(ValueError, match=r"expected a model with an earlier version of itself for autoguidance 1\.5"):
         guided(load_models()[1], 1.5, tmp_path)
 
