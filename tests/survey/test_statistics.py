@@ -318,10 +318,11 @@ def test_page_holds_the_truth_only_under_its_seal(fields, tmp_path):
     assert [bool(real) for real, _ in opened["truth"]] == [i.real for i in ours]
     assert [opened["origins"][o] for _, o in opened["truth"]] == [i.origin for i in ours]
 
-    (tmp_path / "old.jpg").write_bytes(b"of an earlier survey")
-    write_page(ours, [], tmp_path, title="S")
-    files = {p.name: p.stat().st_size for p in tmp_path.glob("*.jpg")}
-    assert files == {f"{i.name}.jpg": len(i.data) for i in ours}
+    (tmp_path / "mine.jpg").write_bytes(b"of somebody else")
+    for items in (ours, ours[1:]):  # pictures of the earlier survey go, those of others stay
+        write_page(items, [], tmp_path, title="S")
+        files = {p.name: p.stat().st_size for p in tmp_path.glob("*.jpg")}
+        assert files == {f"{i.name}.jpg": len(i.data) for i in items} | {"mine.jpg": 16}
     assert survey_name(ours) == survey_name(theirs) != survey_name(ours[1:])
 
 
