@@ -25,7 +25,7 @@ with tempfile.TemporaryDirectory() as folder:
     pictures.mkdir()
     mask = np.full((224, 224), LABELS.index("carcinoma"), np.uint8)
     for seed in (0, 1):
-        pair = dl.generate("squamous", mask, steps=4, seed=seed)
+        pair = dl.generate("squamous", mask, steps=10, solver="dpm-solver++", seed=seed)
         Image.fromarray(pair.image).save(pictures / f"{seed}.png")
         Image.fromarray(pair.mask).save(pictures / f"{seed}_mask.png")
     for tile in read_folder(Path(folder)):

@@ -142,7 +142,9 @@ def third_party(code):
         file = file if file.exists() else file.with_suffix("") / "__init__.py"
         if name.startswith("diffinfinite_lite") and name not in seen and file.exists():
             package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-            waiting += imported(ast.parse(file.read_text("utf8")).body, package)
+            statements = ast.parse(file.read_text("utf8")).body
+            guarded = [line for block in statements if isinstance(block, ast.With) for line in block.body]
+            waiting += imported([*statements, *guarded], package)
         seen.add(name)
     return {name.split(".")[0] for name in seen} - sys.stdlib_module_names - {"diffinfinite_lite"}
 
