@@ -154,7 +154,7 @@ def test_hand_made_mask_of_squares():
         ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
         ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
         ({"context": "normal", "device": "cuda:99"}, "got 'cuda:99'"),
-        ({"context": "normal", "device": "abacus"}, "such as cpu or cuda, got 'abacus'"),
+        ({"context": "normal", "device": "abacus"}, "the device cpu, cuda or cuda:NUMBER, got 'abacus'"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(arguments, message):
