@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -100,7 +100,7 @@ class Metric:
     random: bool = False
     slow: bool = False
     one_per_cluster: bool = True
-    average: Callable[[np.ndarray], float] = np.mean
+    average: Callable[[np.ndarray], float] = field(default_factory=lambda: np.mean)
     sentence: Callable[[Mapping], str | None] | None = None
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ TILE, OVERLAP = 254, 1  # px
 NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
 
 
-class Level(Protocol):
+class PyramidLevel(Protocol):
     """A level of a pyramid: an array, or a file out of which a region is read when it is asked for."""
 
     shape: tuple[int, ...]
@@ -30,7 +30,7 @@ class Level(Protocol):
     def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray: ...
 
 
-def write_dzi(levels: Iterable[Level], folder: str | Path, name: str, *, quality: int = 85) -> dict:
+def write_dzi(levels: Iterable[PyramidLevel], folder: str | Path, name: str, *, quality: int = 85) -> dict:
     """Write ``NAME.dzi`` and the tiles in ``NAME_files``; tiles of an earlier picture of that name are removed.
 
     Parameters

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..extras import extra
 from ..labels import LABEL_COLOURS
-from .dzi import Level
+from .dzi import PyramidLevel
 from .pyramid import halve, level_shapes, pyramid
 
 with extra("slides"):
@@ -110,7 +110,7 @@ def write_pyramid(path: str | Path, parts: Iterable[Part], shape: tuple[int, ...
 
 
 @contextmanager
-def read_levels(path: str | Path) -> Iterator[Iterator[Level]]:
+def read_levels(path: str | Path) -> Iterator[Iterator[PyramidLevel]]:
     """All levels of a slide file from full size to one pixel, as `dzi.write_dzi` takes them.
 
     Those that the file has are read region by region, while the context lasts; smaller ones are made of its last.
