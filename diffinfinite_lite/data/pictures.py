@@ -10,7 +10,7 @@ CMYK, YCbCr, Lab     converted to RGB
 16 bits a channel    the upper eight are taken, so that 65,535 is white; 12 bits in 16 would be black and are refused
 grey, 1-bit, float   refused: stained tissue has colours, and such a file is mostly a mask in the wrong place
 further pages        left out; smaller copies of the first page (a pyramid) are no further pages
-more than `MAX_PIXELS`, damaged, or of another format  refused
+too large, damaged   refused, as is any other format; the limit is `MAX_PIXELS`
 ===================  ==============================================================================================
 """
 
