@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 WAITING = ".diffinfinite-waiting-"
 _LOCK = "lock"
-_NO_LOCK = (OSError, NotImplementedError)  # of file systems without locks
+_CANNOT_LOCK = (OSError, NotImplementedError)  # raised on a file system that knows no locks
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         remove_left(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=WAITING) as place, ExitStack() as stack:
-            with suppress(*_NO_LOCK):
+            with suppress(*_CANNOT_LOCK):
                 stack.enter_context(FileLock(Path(place, _LOCK), timeout=0))
             yield Path(place)
     except OSError as error:
@@ -106,7 +106,7 @@ def remove_left(folder: Path) -> None:
     for place in folder.glob(f"{WAITING}*"):
         if place.is_symlink() or not place.is_dir():
             continue
-        with suppress(Timeout, *_NO_LOCK), FileLock(place / _LOCK, timeout=0):
+        with suppress(Timeout, *_CANNOT_LOCK), FileLock(place / _LOCK, timeout=0):
             for inside in place.iterdir():
                 if inside.name != _LOCK:
                     shutil.rmtree(inside) if inside.is_dir() else inside.unlink()

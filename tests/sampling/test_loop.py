@@ -16,18 +16,9 @@ from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
 from tests.sampling.test_windows import TABLE
+from tests.toys import Arithmetic as Stub
 
 ALPHAS = cosine_alphas()
-
-
-class Stub:
-    """Additions and multiplications only, so that its bits do not depend on how crops are batched."""
-
-    prediction_type = "epsilon"
-
-    def __call__(self, z, t, mask):
-        label = mask[:, None].to(z.dtype)
-        return 0.7 * z + 0.1 * (z.roll(1, -1) + label.roll(1, -2)) + 0.02 * label * z
 
 
 def labels(height=20, width=13, seed=0):

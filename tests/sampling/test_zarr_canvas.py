@@ -24,18 +24,9 @@ from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.sampling.store import Store
 from diffinfinite_lite.sampling.zarr_canvas import ZarrCanvas
+from tests.toys import Arithmetic as Stub
 
 ALPHAS = cosine_alphas()
-
-
-class Stub:
-    """Its bits do not depend on how crops are batched."""
-
-    prediction_type = "epsilon"
-
-    def __call__(self, z, t, mask):
-        label = mask[:, None].to(z.dtype)
-        return 0.7 * z + 0.1 * (z.roll(1, -1) + label.roll(1, -2)) + 0.02 * label * z
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +125,7 @@ class Slow(Stub):
         time.sleep(0.002)
         return super().__call__(z, t, mask)
 
-Slow.__qualname__ = "Stub"
+Slow.__qualname__ = Stub.__qualname__
 torch.set_num_threads(1)
 levels = sample(Denoiser(Slow(), ALPHAS, omega=0.5, batch_size=3), labels(), channels=2, patch=8, steps=12, seed=3,
                 store=sys.argv[1], solver=sys.argv[2])
