@@ -5,7 +5,6 @@ the book. Then Chromium opens all pages from files and drives player, sweep, dee
 looks at the site of full size in the same way, and takes pictures.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,30 +16,29 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
 
-from tests.book.test_chapters import SMALL
+from tests.book.chapters import CHAPTERS, SMALL, fill_cache, run, with_small_parameters
 from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
-def build(folder: Path) -> Path:
-    """Pages of the book in ``folder``, with its own configuration and extensions; chapters are run small."""
+def build(folder: Path, runs: Path) -> Path:
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters show their small ``runs``."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
     for name in ("CHANGELOG.md", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
-    for name, parameters in SMALL.items():
-        chapter = folder / f"book/{name}.md"
-        text = chapter.read_text("utf8")
-        for parameter, value in parameters.items():
-            text, count = re.subn(rf"^{parameter} = .*$", f"{parameter} = {value!r}", text, count=1, flags=re.MULTILINE)
-            assert count, f"{name} sets no {parameter}"
-        chapter.write_text(text, "utf8")
+    for chapter in CHAPTERS:
+        text = with_small_parameters(chapter)
+        (folder / "book" / chapter.name).write_text(text, "utf8")
+        fill_cache(folder / "cache", folder / "book" / chapter.name, text, run(chapter, runs))
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    config["execute"] |= {"execute_notebooks": "cache", "cache": str(folder / "cache")}
     config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
     extensions = config["sphinx"]["local_extensions"]
     extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
@@ -58,16 +56,13 @@ def build(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
+def site(shared_folder, runs):
     """Built once, also where several processes share the tests."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return build(tmp_path_factory.mktemp("site"))
-    folder = tmp_path_factory.getbasetemp().parent / "site"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = shared_folder / "site"
+    with FileLock(f"{folder}.lock"):
         if not folder.exists():
             folder.mkdir()
-            build(folder)
+            build(folder, runs)
     return folder / "_build/html"
 
 
@@ -118,19 +113,32 @@ def test_quizzes_are_readable_without_javascript(site):
 
 
 @needs_chromium
-def test_pages_are_accessible_and_quiet(site, window):
+@pytest.mark.parametrize("part", range(4))
+def test_pages_are_accessible_and_quiet(site, window, part):
+    """In four parts, which processes share."""
     problems = []
-    for page in pages(site):
+    for page in pages(site)[part::4]:
         window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         window.open(page, "light")
         problems += [f"{page.name}: {window.too_wide()} px too wide"] if window.too_wide() > 0 else []
         window.page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
-        for mode, rules in (("light", ()), ("dark", ("color-contrast",))):
-            window.page.evaluate(f"document.documentElement.dataset.theme = '{mode}'")
-            problems += [f"{page.name}, {mode}: {found}" for found in window.axe(rules)]
+        problems += [f"{page.name}, light: {found}" for found in window.axe()]
+        window.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        problems += [f"{page.name}, dark: {found}" for found in window.contrast()]
     assert problems == []
     assert window.errors == []
     assert window.outside == []
+
+
+@needs_chromium
+def test_faint_text_is_found_on_each_ground_and_once_a_look(tmp_path, window):
+    (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title><body style="background: #fff">
+        <p style="color: #000">good</p><p style="color: #bbb">faint</p><p style="color: #bbb">faint again</p>
+        <div style="background: #000"><p style="color: #bbb">good here</p><p style="color: #333">faint here</p></div>""")
+    window.open(tmp_path / "page.html")
+    (found,) = window.contrast()
+    assert found.startswith("color-contrast") and "; 2 x, " in found
+    assert any(one == found for one in window.axe())
 
 
 @needs_chromium
