@@ -1,4 +1,4 @@
-"""Chapters with small parameters: run once a session, by papermill, for their own test and for the pages of `test_site`."""
+"""Chapters with small parameters: papermill runs them once, for their own test and for the pages of `test_site`."""
 
 import os
 import re

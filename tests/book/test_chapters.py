@@ -13,7 +13,6 @@ import pytest
 from tests.book.chapters import BOOK, CHAPTERS, SMALL, parameters, run
 
 
-
 def test_every_chapter_has_small_parameters():
     assert sorted(SMALL) == [chapter.stem for chapter in CHAPTERS]
     for chapter in CHAPTERS:

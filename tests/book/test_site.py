@@ -27,7 +27,7 @@ needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on t
 
 
 def build(folder: Path, runs: Path) -> Path:
-    """Pages of the book in ``folder``, with its own configuration and extensions; chapters show their small ``runs``."""
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters show their ``runs``."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
     for name in ("CHANGELOG.md", "requirements.txt"):
@@ -132,9 +132,10 @@ def test_pages_are_accessible_and_quiet(site, window, part):
 
 @needs_chromium
 def test_faint_text_is_found_on_each_ground_and_once_a_look(tmp_path, window):
-    (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title><body style="background: #fff">
+    (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title>
+        <body style="background: #fff">
         <p style="color: #000">good</p><p style="color: #bbb">faint</p><p style="color: #bbb">faint again</p>
-        <div style="background: #000"><p style="color: #bbb">good here</p><p style="color: #333">faint here</p></div>""")
+        <div style="background: #000"><p style="color: #bbb">good</p><p style="color: #333">faint here</p></div>""")
     window.open(tmp_path / "page.html")
     (found,) = window.contrast()
     assert found.startswith("color-contrast") and "; 2 x, " in found
