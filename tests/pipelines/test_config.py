@@ -18,12 +18,12 @@ import diffinfinite_lite
 from diffinfinite_lite import Pair, SamplingConfig, generate, generate_slide, inpaint, resynthesise
 from diffinfinite_lite.cli import SAMPLING, sampling_app
 from diffinfinite_lite.evaluation.inputs import read_run
-from diffinfinite_lite.labels import CELL_PX
 from diffinfinite_lite.models import pretrained
 from diffinfinite_lite.pipelines import config as config_module
 from diffinfinite_lite.pipelines.config import ALWAYS_RECORDED, configure, rename_keys, setting, takes_settings
 from diffinfinite_lite.sampling.plans import PLANS, mixture
 from diffinfinite_lite.sampling.solvers import SOLVERS
+from tests.toys import Averages
 
 GOLDEN_RUN = Path(__file__).parents[1] / "golden" / "run.json"  # of the version that called the plan a sampler
 
@@ -40,13 +40,6 @@ class Network(nn.Module):
 
     def forward(self, z, t, mask):
         return 0.5 * z
-
-
-class Averages(nn.Module):
-    latent_channels = 3
-
-    def decode(self, latents):
-        return latents.repeat_interleave(CELL_PX, -1).repeat_interleave(CELL_PX, -2)
 
 
 @pytest.fixture

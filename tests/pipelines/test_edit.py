@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d
 
 from diffinfinite_lite import Pair, generate
 from diffinfinite_lite.data.tiles import to_tensor
@@ -16,6 +15,7 @@ from diffinfinite_lite.pipelines.edit import REACH, inpaint, resynthesise
 from diffinfinite_lite.pipelines.generate import BORDER
 from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.solvers import cosine_alphas
+from tests.toys import Averages
 
 ALPHAS = cosine_alphas()
 SIZE = (128, 448)
@@ -31,18 +31,6 @@ class Network(nn.Module):
         alpha, label = ALPHAS[t[0]], mask[:, None] % 5
         picture = 0.1 * label + 0.1 * label.roll(1, -2) + 0.2 * z.roll(1, -1)
         return (z - alpha**0.5 * picture) / (1 - alpha) ** 0.5
-
-
-class Averages(nn.Module):
-    """An autoencoder without context: a latent is the mean of its 8 x 8 px, and paints them."""
-
-    latent_channels, factor = 3, 8
-
-    def encode(self, images):
-        return avg_pool2d(images, 8)
-
-    def decode(self, latents):
-        return 0.3 * latents.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
 def small_autoencoder():
@@ -178,7 +166,7 @@ def test_known_pixels_and_latents_are_kept_exactly(omega, solver):
     assert not np.array_equal(made.image[~keep], image[~keep])
     blocks = keep.reshape(16, 8, 56, 8).all(axis=(1, 3))
     safe = blocks & np.roll(blocks, 2, 1) & np.roll(blocks, -2, 1)  # two latents from the hole is beyond the margin
-    latents = avg_pool2d(to_tensor(image)[None], 8)[0].numpy()
+    latents = Averages().encode(to_tensor(image)[None])[0].numpy()
     assert safe.any() and np.array_equal(made.latents[:, safe], latents[:, safe])
     assert 0 < made.run["recomputed"] < 1
 
