@@ -5,6 +5,7 @@ the book. Then Chromium opens all pages from files and drives player, sweep, dee
 looks at the site of full size in the same way, and takes pictures.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -16,29 +17,30 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
-from filelock import FileLock
 from PIL import Image
 
-from tests.book.chapters import CHAPTERS, SMALL, fill_cache, run, with_small_parameters
+from tests.book.test_chapters import SMALL
 from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
-def build(folder: Path, runs: Path) -> Path:
-    """Pages of the book in ``folder``, with its own configuration and extensions; chapters show their ``runs``."""
+def build(folder: Path) -> Path:
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters are run small."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
     for name in ("CHANGELOG.md", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
-    for chapter in CHAPTERS:
-        text = with_small_parameters(chapter)
-        (folder / "book" / chapter.name).write_text(text, "utf8")
-        fill_cache(folder / "cache", folder / "book" / chapter.name, text, run(chapter, runs))
+    for name, parameters in SMALL.items():
+        chapter = folder / f"book/{name}.md"
+        text = chapter.read_text("utf8")
+        for parameter, value in parameters.items():
+            text, count = re.subn(rf"^{parameter} = .*$", f"{parameter} = {value!r}", text, count=1, flags=re.MULTILINE)
+            assert count, f"{name} sets no {parameter}"
+        chapter.write_text(text, "utf8")
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
-    config["execute"] |= {"execute_notebooks": "cache", "cache": str(folder / "cache")}
     config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
     extensions = config["sphinx"]["local_extensions"]
     extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
@@ -56,13 +58,16 @@ def build(folder: Path, runs: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(shared_folder, runs):
+def site(tmp_path_factory):
     """Built once, also where several processes share the tests."""
-    folder = shared_folder / "site"
-    with FileLock(f"{folder}.lock"):
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return build(tmp_path_factory.mktemp("site"))
+    folder = tmp_path_factory.getbasetemp().parent / "site"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             folder.mkdir()
-            build(folder, runs)
+            build(folder)
     return folder / "_build/html"
 
 
