@@ -144,24 +144,36 @@ class MaskUNet(nn.Module):
         -------
         float (B, C, h, w)
         """
+        return self.body(z_t, self.time(self.phases(t)), condition)
+
+    def phases(self, t: Tensor) -> Tensor:
+        """Sines and cosines of timesteps int (B,), float (B, widths[0])."""
         half = self.config["widths"][0] // 2
-        frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=z_t.device))
+        frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
         phases = t[:, None].float() * frequencies
-        time = self.time(torch.cat([phases.sin(), phases.cos()], dim=1))
+        return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+    def body(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Everything but the embedding of time, float (B, D): what goes in, float (B, C, h, w), to v."""
         conditions = [condition]
         for _ in self.shrink:
             conditions.append(conditions[-1][:, ::2, ::2])
-        x = self.enter(z_t.contiguous(memory_format=torch.channels_last))
+        x = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for level, stage in enumerate(self.down):
-            skips.append(stage(x, time, conditions[level]))
-            x = skips[-1][1]
+            first, x = stage(x, time, conditions[level])
+            x = self.mix(f"down{level}", x)
+            skips.append((first, x))
             if level < len(self.shrink):
                 x = self.shrink[level](x)
         x = self.middle(x, time, conditions[-1])
         for level, stage in zip(reversed(range(len(skips))), self.up, strict=True):
-            x = stage(x, time, conditions[level], skips[level])[1]
+            x = self.mix(f"up{level}", stage(x, time, conditions[level], skips[level])[1])
             if level:
                 size = skips[level - 1][0].shape[-2:]
                 x = F.interpolate(self.grow[len(skips) - 1 - level](x), size=size, mode="nearest")
         return self.leave(x)
+
+    def mix(self, place: str, x: Tensor) -> Tensor:
+        """What happens after a level besides, by its name ("down0", "up2", ...): here nothing."""
+        return x
