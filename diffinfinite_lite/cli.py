@@ -270,11 +270,11 @@ def _sampling_bar(levels: Iterable, total: int) -> Iterable:
 
 
 def _stage_bar(items: Iterable, total: int, stage: str) -> Iterator:
-    """Progress of a stage; one that goes on from level 30 begins there, so that the estimate is right."""
+    """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
     with tqdm(total=total, unit="level" if stage == "sampling" else "tile", desc=stage) as bar:
         for item in items:
-            if stage == "sampling" and not bar.n:
-                bar.initial = bar.n = item.step
+            if stage == "sampling" and item.number > bar.n:
+                bar.initial = bar.n = item.number
             bar.update()
             yield item
 

@@ -1,8 +1,8 @@
 r"""Appearance: what a picture looks like whatever its mask says, light, stain and grain, as 16 numbers.
 
 A small encoder makes them of a clean thumbnail while the draft model learns to use them; no loss of their own tells
-them what to hold. They are standardised, and noised on the way, so that neighbouring codes look alike. For sampling they
-are drawn from a Gaussian mixture of each context's training tiles:
+them what to hold. They are standardised, and noised on the way, so that neighbouring codes look alike. For sampling
+they are drawn from a Gaussian mixture of each context's training tiles:
 
     appearance = mean_k + factor_k e,   e ~ N(0, 1),   k with probability weight_k
 """

@@ -88,16 +88,15 @@ class NoisedCanvas:
     canvas : of the same size as the one that it stands beside
     level : standard deviation of the noise
     seed : of the noise
-    identity : of the canvas
     """
 
-    def __init__(self, canvas: Canvas, level: float, seed: int, identity: Any) -> None:
-        self._canvas, self._level, self._seed, self._identity = canvas, level, seed, identity
+    def __init__(self, canvas: Canvas, level: float, seed: int) -> None:
+        self._canvas, self._level, self._seed = canvas, level, seed
         self._channels = canvas.z.shape[0]
 
     @property
     def identity(self) -> Any:
-        return {"canvas": self._identity, "level": self._level, "seed": self._seed}
+        return {"canvas": self._canvas.identity, "level": self._level, "seed": self._seed}
 
     def crops(self, windows: Sequence[Window], size: Size) -> list[Tensor]:
         """See `Beside.crops`."""
