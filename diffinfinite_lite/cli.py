@@ -336,6 +336,8 @@ RECIPES = {
     "decoder": "Sharpen the decoder against a critic; the latents stay.",
     "image": "Latents under a label map (Alg. 1).",
     "update": "Train the image model on, 256 patches a step: for a GPU.",
+    "draft": "Thumbnails under a label map and an appearance, the first stage.",
+    "detail": "Train the image model on to paint under a draft, the second stage.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
