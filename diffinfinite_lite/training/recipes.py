@@ -253,7 +253,7 @@ def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder]:
 
 
 def _detail_sets(setting: Setting, encoder: Autoencoder) -> dict[str, Tensor]:
-    """Latents, thumbnails and conditions of all sets in eight orientations: {"z0", "h0", "c0", "z1", ...}; made once."""
+    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}."""
     cache = setting.runs / "detail" / "latents.safetensors"
     sources = _annotated(setting)
     with PartialState().main_process_first():

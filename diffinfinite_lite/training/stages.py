@@ -1,7 +1,7 @@
 r"""What the two stages learn from, and what they are trained to make small.
 
-Both predict v of noisy latents, as the image model does (`losses.image_loss`), from pictures whose thumbnail, latents and
-conditions lie on one grid:
+Both predict v of noisy latents, as the image model does (`losses.image_loss`), from pictures whose thumbnail, latents
+and conditions lie on one grid:
 
     draft    thumbnails under conditions and an appearance, whose encoder learns at the same time. Codes are noised, and
              for some samples there is none, so that the model also paints where nobody says what it is to look like
