@@ -118,5 +118,5 @@ def test_a_draft_needs_an_image_model_that_reads_it(tmp_path):
     alone.mkdir()
     tiny_model(alone)
     (weights / "image.safetensors").write_bytes((alone / "image.safetensors").read_bytes())
-    with pytest.raises(ValueError, match="expected an image model that reads drafts in .*, got one without"):
+    with pytest.raises(ValueError, match=r"expected an image model that reads drafts in .*, got one without"):
         load_draft(weights)
