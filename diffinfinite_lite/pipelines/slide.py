@@ -66,7 +66,7 @@ TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, fo
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
-def silent(items: Iterable, total: int, stage: str) -> Iterable:
+def silent(items: Iterable, total: int, part: str) -> Iterable:
     """The progress of a run that shows none."""
     return items
 
@@ -101,12 +101,12 @@ def generate_slide(
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the stage "sampling" and the tiles of the stage "writing"
+    progress : wraps the levels of the part "sampling" (`stages.StageLevel`) and the tiles of the part "writing"
 
     Returns
     -------
     What run.json holds: settings, versions, weight hashes, cost; all of it for the whole run, but the seconds of
-    stages, other than network and canvas, for this call.
+    parts, other than network and canvas, for this call.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..data.tiles import to_rgb
 from ..devices import fitting_batch
+from ..labels import PROMPTS
 from ..models.autoencoder import Autoencoder
 from ..models.detail import Detail
 from ..models.draft import Draft
@@ -43,6 +44,7 @@ DRAFT, DETAIL = "draft", "detail"
 NAMES = (DRAFT, DETAIL)
 # Into the seed, so that a stage does not begin as the noise of another one, and the draft is not blurred by either.
 DRAFT_NOISE, BLURRING_NOISE = 1 << 62, 1 << 61
+CONTEXT_BITS = 56  # above which the context goes into the draft's seed: one seed in two contexts gives no twins
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def find_stages(
         assert before is not None
         return NoisedCanvas(before, config.draft_noise, blurred)
 
-    planned, drawn = drafting.network, _method(config, config.draft_steps, config.seed ^ DRAFT_NOISE)
+    seed = config.seed ^ DRAFT_NOISE ^ PROMPTS.index(context or PROMPTS[0]) << CONTEXT_BITS
+    planned, drawn = drafting.network, _method(config, config.draft_steps, seed)
     draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance)
     return [draft, replace(detail, channels_beside=Detail.beside, beside=read_draft)]
 

@@ -166,7 +166,7 @@ def explore(
         masks[pair.run["context"], pair.run["seed"]] = pair.mask
         image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
         labels.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
-        spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
+        spent = sum(pair.run["seconds"].get(part, 0) for part in ("mask", "sampling", "decoding"))
         words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
 
     def fail(sentence: str) -> None:
