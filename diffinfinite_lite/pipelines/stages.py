@@ -220,6 +220,10 @@ def sample_stages(
     What `sample.sample` does; of the first stage at once.
     """
 
+    if unknown := (known or {}).keys() - {stage.name for stage in stages}:
+        names = ", ".join(stage.name for stage in stages)
+        raise ValueError(f"expected latents to keep of the stages {names}, got those of {', '.join(sorted(unknown))}")
+
     def begin(stage: Stage, before: Canvas | None) -> Iterator[Level]:
         return sample(
             estimators[stage.name],

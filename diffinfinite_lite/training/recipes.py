@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -182,11 +183,10 @@ def draft(setting: Setting, steps: int | None = None) -> Recipe:
     """
     steps = total_steps(steps, 40_000)
     torch.manual_seed(0)
-    sources = _annotated(setting)
-    small = [thumbnails(images) for images, _ in sources]
-    mean, std = (getattr(small[0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
+    small = [(thumbnails(images), conditions) for images, conditions in _annotated(setting)]
+    mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
     network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()])
-    sets = [Aligned(_standardised(part, network), c) for part, (_, c) in zip(small, sources, strict=True)]
+    sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
@@ -255,17 +255,18 @@ def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder]:
 def _detail_sets(setting: Setting, encoder: Autoencoder) -> dict[str, Tensor]:
     """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}."""
     cache = setting.runs / "detail" / "latents.safetensors"
-    sources = _annotated(setting)
     with PartialState().main_process_first():
         if not cache.exists():
-            encoder, tensors = encoder.to(setting.device), {}
-            for n, (images, conditions) in enumerate(sources):
+            encoder = encoder.to(setting.device)
+            found: dict[str, list[Tensor]] = defaultdict(list)
+            for n, (images, conditions) in enumerate(_annotated(setting)):
                 batch = 16 if images.shape[1] == PATCH_PX else 4
-                seen = [turned(images, k) for k in range(ORIENTATIONS)]
-                tensors[f"z{n}"] = torch.cat([encode_tiles(encoder, x, setting.compute, batch) for x in seen])
-                tensors[f"h{n}"] = torch.cat([thumbnails(x) for x in seen])
-                tensors[f"c{n}"] = torch.cat([turned(conditions, k) for k in range(ORIENTATIONS)])
-            checkpoint.save(cache, tensors, {})
+                for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
+                    seen = turned(images, k)
+                    found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
+                    found[f"h{n}"].append(thumbnails(seen))
+                    found[f"c{n}"].append(turned(conditions, k))
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {})
     return checkpoint.load(cache)[0]
 
 

@@ -197,6 +197,8 @@ def test_tissue_under_a_given_draft_is_called_a_copy(paint, pair):
         copied = paint(known=draft, seed=99)
     assert np.array_equal(copied.draft, pair.draft) and "copy" in copied.run["warnings"][0]
     assert copied.run["stages"]["draft"]["network_evaluations"] == 0
+    with pytest.raises(ValueError, match="expected latents to keep of the stages detail, got those of draft"):
+        paint(known=draft, draft_steps=0)
 
 
 def test_a_slide_is_the_picture_and_goes_on_from_either_stage(paint, two_stage_weights, tmp_path, monkeypatch):
