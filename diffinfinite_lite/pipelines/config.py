@@ -209,15 +209,15 @@ class SamplingConfig:
     def from_run(cls, run: Mapping[str, Any]) -> Self:
         """The settings that a ``run.json`` was made with, also of earlier versions.
 
-        These called the plan ``sampler`` and had no stride, autoguidance, torch.compile, draft or recorded batch size,
-        each of which has the default that means the same.
+        These called the plan ``sampler`` and had no stride, autoguidance, torch.compile or recorded batch size, each of
+        which has the default that means the same; nor had they a draft, so that they have no steps of one.
 
         Raises
         ------
         ValueError
             If it is no run of this library.
         """
-        run = rename_keys(run)
+        run = {"draft_steps": 0} | rename_keys(run)
         missing = [name for name in ALWAYS_RECORDED if name not in run]
         if missing:
             raise ValueError(f"expected a run.json with {', '.join(ALWAYS_RECORDED)} in it, found no {missing[0]}")
@@ -283,11 +283,11 @@ def configure(
     config = replace(config, **overrides)
     if config.patch is None:
         config = replace(config, patch=trained_patch(weights))
-    if config.draft_steps is None and has_draft(weights):
-        config = replace(config, draft_steps=DRAFT_STEPS)
-    if config.appearance is not None and not config.draft_steps:
+    if config.draft_steps is not None:
+        return config
+    if config.appearance is not None and not has_draft(weights):
         raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")
-    return config
+    return replace(config, draft_steps=DRAFT_STEPS if has_draft(weights) else 0)
 
 
 def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:

@@ -22,6 +22,7 @@ from diffinfinite_lite.pipelines.cautions import Caution
 from diffinfinite_lite.sampling.inpainting import Known
 from diffinfinite_lite.sampling.plans import PLANS
 
+pytestmark = pytest.mark.filterwarnings("ignore::diffinfinite_lite.pipelines.cautions.Caution")
 SIZE = (96, 128)
 SETTINGS = {"steps": 2, "draft_steps": 3, "seed": 7, "device": "cpu", "batch_size": 4}
 
