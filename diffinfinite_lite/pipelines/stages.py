@@ -47,6 +47,11 @@ DRAFT_NOISE, BLURRING_NOISE = 1 << 62, 1 << 61
 CONTEXT_BITS = 56  # above which the context goes into the draft's seed: one seed in two contexts gives no twins
 
 
+def nothing(before: Canvas | None) -> Beside | None:
+    """What stands beside a stage whose network reads its latents alone."""
+    return None
+
+
 @dataclass(frozen=True)
 class Stage:
     """What is sampled in one run of the loop.
@@ -66,7 +71,7 @@ class Stage:
     autoencoder: Autoencoder
     method: Method
     channels_beside: int = 0
-    beside: Callable[[Canvas | None], Beside | None] = lambda before: None
+    beside: Callable[[Canvas | None], Beside | None] = nothing
 
 
 @dataclass(frozen=True)
