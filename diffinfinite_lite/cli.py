@@ -373,7 +373,8 @@ def _training_command(name: str) -> Callable:
         for progress, total in getattr(recipes, name)(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
             bar.update(progress.step - bar.n)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
+            shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all
+            bar.set_postfix(shown, refresh=False)
 
     if name != "image":
         signature = inspect.signature(train, eval_str=True)

@@ -114,9 +114,23 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path, monke
     assert pair.draft.shape == (3, 8, 8) and set(pair.run["weights"]) == found
 
 
-def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path):
-    image, autoencoder = recipes._image_to_detail(training_data.Setting(tmp_path, device="cpu"))
-    assert (image, autoencoder) == (load_models().image, load_models().autoencoder)
+def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
+    monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
+    monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
+    images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
+    monkeypatch.setattr(recipes, "_annotated", lambda setting: [(images, torch.ones(4, 28, 28, dtype=torch.uint8))])
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    checkpoint.save(runs / "tiles.safetensors", {"images": images}, {"contexts": ["normal"] * 4})
+    for name in ("draft", "detail"):
+        run("train", name, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "export", "--out", runs, "--weights", weights)
+    hashes = json.loads((weights / "hashes.json").read_text())
+    assert hashes.keys() == {"appearance", "autoencoder", "decoder", "draft", "image", "mask"}
+    assert all(load_models(weights).mask.state_dict()[k].equal(v) for k, v in load_models().mask.state_dict().items())
+    before, after = load_models().image.state_dict(), load_models(weights).image.state_dict()
+    assert torch.allclose(after["enter.weight"][:, :8], before["enter.weight"], atol=2e-3)
+    assert load_models(weights).image.gain == 1
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
