@@ -202,7 +202,7 @@ def slide(
 
     files = {"store": store, "out": out, "mpp": mpp, "force": force}
     machines = {"cluster": cluster, "workers": workers, "device": device, "weights": weights}
-    run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_stage_bar, **settings)
+    run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_part_bar, **settings)
     _report_cost(out, run)
     typer.echo(f"{store} holds the canvas and may be deleted")
 
@@ -269,12 +269,12 @@ def _sampling_bar(levels: Iterable, total: int) -> Iterable:
     return tqdm(levels, total=total, unit="level", desc="sampling")
 
 
-def _stage_bar(items: Iterable, total: int, stage: str) -> Iterator:
-    """Progress of a stage; one that goes on from level 30 begins there, so that the estimate is right."""
-    with tqdm(total=total, unit="level" if stage == "sampling" else "tile", desc=stage) as bar:
+def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
+    """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
+    with tqdm(total=total, unit="level" if part == "sampling" else "tile", desc=part) as bar:
         for item in items:
-            if stage == "sampling" and not bar.n:
-                bar.initial = bar.n = item.step
+            if part == "sampling" and item.number > bar.n:
+                bar.initial = bar.n = item.number
             bar.update()
             yield item
 
@@ -282,9 +282,9 @@ def _stage_bar(items: Iterable, total: int, stage: str) -> Iterator:
 def _report_cost(out: Path, run: dict) -> None:
     """Say where the result is and what it has cost."""
     seconds, (height, width) = run["seconds"], run["size"]
-    stages = [name for name in ("mask", "network", "canvas", "decoding", "pyramids") if name in seconds]
+    parts = [name for name in ("mask", "network", "canvas", "decoding", "pyramids") if name in seconds]
     typer.echo(
-        f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in stages)}; "
+        f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in parts)}; "
         f"{run['peak_memory_mb']} MB at most\n"
         f"{run['network_evaluations']} network evaluations (as {run['whole_patches']:g} whole patches), "
         f"{run['windows_per_level']:g} windows a level, {run['labels_per_window']:g} labels a window, "
@@ -336,6 +336,8 @@ RECIPES = {
     "decoder": "Sharpen the decoder against a critic; the latents stay.",
     "image": "Latents under a label map (Alg. 1).",
     "update": "Train the image model on, 256 patches a step: for a GPU.",
+    "draft": "Thumbnails under a label map and an appearance, the first stage.",
+    "detail": "Train the image model on to paint under a draft, the second stage.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
@@ -371,7 +373,8 @@ def _training_command(name: str) -> Callable:
         for progress, total in getattr(recipes, name)(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
             bar.update(progress.step - bar.n)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
+            shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all
+            bar.set_postfix(shown, refresh=False)
 
     if name != "image":
         signature = inspect.signature(train, eval_str=True)

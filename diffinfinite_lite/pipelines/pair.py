@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
-RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "run.json")
+RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "draft.npy", "run.json")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Pair:
     timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
     run : what `run.json` holds: settings, versions, weight hashes, cost
     latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them
+    draft : float32 (3, H/8, W/8), standardised thumbnail that it was painted under, where the model has a draft
     """
 
     image: np.ndarray
@@ -44,6 +45,7 @@ class Pair:
     timesteps: list[np.ndarray]
     run: dict
     latents: np.ndarray | None = None
+    draft: np.ndarray | None = None
 
     def show(self) -> Figure:
         """Picture and mask side by side with the legend, as a matplotlib figure."""
@@ -69,7 +71,7 @@ class Pair:
         return figure
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write image.png, mask.png, timesteps.webp, latents.npy and run.json, all or nothing.
+        """Write image.png, mask.png, timesteps.webp, latents.npy, draft.npy and run.json, all or nothing.
 
         Raises
         ------
@@ -84,8 +86,9 @@ class Pair:
             indexed(self.mask).save(place / "mask.png", pnginfo=_legend())
             if self.timesteps:
                 _animate(self.timesteps, place / "timesteps.webp")
-            if self.latents is not None:
-                np.save(place / "latents.npy", self.latents, allow_pickle=False)
+            for name, latents in (("latents", self.latents), ("draft", self.draft)):
+                if latents is not None:
+                    np.save(place / f"{name}.npy", latents, allow_pickle=False)
             (place / "run.json").write_text(json.dumps(self.run, indent=1) + "\n")
             move(place, Path(folder), RESULTS)
 
@@ -103,9 +106,10 @@ class Pair:
             image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
             run = rename_keys(json.loads((folder / "run.json").read_text()))
             latents = np.load(folder / "latents.npy", allow_pickle=False)
+            draft = np.load(folder / "draft.npy", allow_pickle=False) if (folder / "draft.npy").exists() else None
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
-        return cls(image, mask, [], run, latents)
+        return cls(image, mask, [], run, latents, draft)
 
 
 def _legend() -> PngInfo:

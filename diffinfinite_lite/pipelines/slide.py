@@ -3,7 +3,7 @@ r"""A slide of any size: a context or a mask becomes a pyramidal OME-TIFF, its m
 The steps are those of `generate.generate`, but no array of the slide's size is ever in memory:
 
     labels (few cells, or rows of a file) -> conditions, 1 byte a latent pixel
-    -> loop.sample on a canvas on disk (`zarr_canvas`), on one machine or many (`distributed`)
+    -> stages.sample_stages on canvases on disk (`zarr_canvas`), on one machine or many (`distributed`)
     -> decode.decode_stream, part by part -> slide_files
 
 The same call goes on where an earlier one stopped, however that ended: sampling from its last finished level, writing
@@ -17,8 +17,8 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
-from ..sampling.cost import costs, peak_memory, timed
+from ..sampling.cost import peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
@@ -42,9 +42,21 @@ from ..sampling.store import explain_full_disk
 from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
-from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
+from .generate import OVERLAP, border_width, record_run
 from .masks import LabelRows, generate_cells, upsample
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
+from .stages import (
+    DETAIL,
+    Stage,
+    cost_of,
+    count_levels,
+    find_stages,
+    last_levels,
+    make_denoiser,
+    sample_stages,
+    settle,
+    stage_store,
+)
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
@@ -54,7 +66,7 @@ TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, fo
 Progress = Callable[[Iterable, int, str], Iterable]
 
 
-def silent(items: Iterable, total: int, stage: str) -> Iterable:
+def silent(items: Iterable, total: int, part: str) -> Iterable:
     """The progress of a run that shows none."""
     return items
 
@@ -89,12 +101,12 @@ def generate_slide(
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the stage "sampling" and the tiles of the stage "writing"
+    progress : wraps the levels of the part "sampling" (`stages.StageLevel`) and the tiles of the part "writing"
 
     Returns
     -------
     What run.json holds: settings, versions, weight hashes, cost; all of it for the whole run, but the seconds of
-    stages, other than network and canvas, for this call.
+    parts, other than network and canvas, for this call.
 
     Raises
     ------
@@ -104,32 +116,31 @@ def generate_slide(
     """
     _check_arguments(store, out, mpp, cluster, workers)
     out, store, config = Path(out), Path(store), configure(config, overrides, weights)
-    build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
-    device = choose_device(device)
+    wanted, device = device, choose_device(device)
     labels: LabelRows | None  # an array until all of them were read, then rows of a file
     labels, size = check_content(context, _read(mask), size)
     # if a call was killed while results took their names, those that already have them are no earlier result
     check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
-        models, denoiser = pretrained.load_models(weights, device), build()
-        _check_disk(store, models.autoencoder.latent_channels, size)
+        models, config = pretrained.load_models(weights, device), settle(config, weights, device)
+        stages = find_stages(models, config, context, weights, device)
+        builds = {stage.name: partial(local_denoiser, config, wanted, weights, stage.name) for stage in stages}
+        denoisers = {name: build() for name, build in builds.items()}
+        _check_disk(store, stages, size)
     with timed(clock, "mask"):
         labels = _cells(models, context, size, config, device) if labels is None else labels
         cells, shares = _pool(labels, size, context)
     cautions = say(find_cautions(context, size, config, shares, weights))
-    with timed(clock, "sampling"), ExitStack() as stack:
-        estimator: Estimator = denoiser
-        if cluster is not None or workers is not None:
-            estimator = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
-        levels = sample_levels(estimator, cells, models, config, store=store)
+    with timed(clock, "sampling"), _machines(denoisers, builds, cluster, workers) as estimators:
+        levels = sample_stages(stages, estimators, cells, store=store)
         if mask is not None:
             labels = _Rows(store / "labels.raw", labels)
-        for level in progress(levels, config.steps, "sampling"):
-            latents, ledger = level.canvas.latents, level.ledger
+        last = last_levels(progress(levels, count_levels(stages), "sampling"))
+    latents = last[DETAIL].canvas.latents
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
-    with explain_full_disk(out, f"all {config.steps} levels are safe in {store}"):
+    with explain_full_disk(out, f"all {count_levels(stages)} levels are safe in {store}"):
         place = out / UNFINISHED
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -140,7 +151,7 @@ def generate_slide(
             write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
             with read_levels(place / "image.ome.tif") as scales:
                 write_dzi(scales, place, "image", quality=QUALITY)
-        run |= costs(ledger, config.window, config.steps, clock) | peak_memory(device)
+        run |= cost_of(last, config.window, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
     return run
@@ -160,18 +171,39 @@ def check_folders(out: Path, store: Path) -> None:
         )
 
 
-def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0) -> Denoiser:
-    """The denoiser of this machine, in the calling process or in worker ``number``: each of several GPUs gets its turn.
+def local_denoiser(
+    config: SamplingConfig, device: str | None, weights: str | Path | None, name: str, number: int = 0
+) -> Denoiser:
+    """A stage's denoiser on this machine, in the calling process or in worker ``number``: GPUs take turns.
 
     Parameters
     ----------
     device : as `devices.choose_device` takes it
     weights : folder on this machine; None is the model that is shipped with its package
+    name : of the stage
     """
     device = choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
-    return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
+    stages = find_stages(pretrained.load_models(weights, device), config, None, weights, device)
+    return make_denoiser(next(stage for stage in stages if stage.name == name), config, device)
+
+
+@contextmanager
+def _machines(
+    denoisers: Mapping[str, Denoiser],
+    builds: Mapping[str, Callable[..., Denoiser]],
+    cluster: str | None,
+    workers: int | None,
+) -> Iterator[dict[str, Estimator]]:
+    """What estimates the noise of each stage: its denoiser here, or the same workers with their own denoisers."""
+    if cluster is None and workers is None:
+        yield dict(denoisers)
+        return
+    first, *others = denoisers
+    with Workers(denoisers[first], builds[first], cluster=cluster, workers=workers) as machines:
+        more = {name: machines.for_another(denoisers[name], builds[name]) for name in others}
+        yield {first: machines, **more}
 
 
 def _cells(
@@ -193,10 +225,12 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
     check_folders(Path(out), Path(store))
 
 
-def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
-    """Refuse a disk that cannot take a new canvas: its state, a level's estimate, and two numbers a latent pixel."""
-    if not (store / "progress.json").exists():
-        needed = size[0] * size[1] // CELL_PX**2 * (2 * channels + 2) * 4  # float32
+def _check_disk(store: Path, stages: Sequence[Stage], size: tuple[int, int]) -> None:
+    """Refuse a disk that cannot take new canvases: their states, a level's estimate, and two numbers a latent pixel."""
+    new = [stage for stage in stages if not (stage_store(store, stage, stages) / "progress.json").exists()]
+    if new:
+        numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)
+        needed = size[0] * size[1] // CELL_PX**2 * numbers * 4  # float32
         check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .windows import Window
+from .windows import Size, Window
 
 BLOCK = 64  # side of the squares in which noise is drawn, latent pixels; part of what a seed means
 
@@ -59,6 +59,28 @@ def _blocks(start: int, extent: int) -> Iterator[tuple[int, slice, slice]]:
     for block in range(start // BLOCK, -(-(start + extent) // BLOCK)):
         first, last = max(start, block * BLOCK), min(start + extent, (block + 1) * BLOCK)
         yield block, slice(first - start, last - start), slice(first - block * BLOCK, last - block * BLOCK)
+
+
+def wrapping_noise(seed: int, stream: int, channels: int, window: Window, size: Size) -> Tensor:
+    """`coordinate_noise` of a window that may go on at the other border of a canvas (H, W).
+
+    >>> plane = coordinate_noise(1, 0, 2, Window(0, 0, 5, 7))
+    >>> bool((wrapping_noise(1, 0, 2, Window(4, 6, 2, 2), (5, 7)) == plane[:, [4, 0]][:, :, [6, 0]]).all())
+    True
+    """
+
+    def pieces(start: int, extent: int, n: int) -> Iterator[tuple[int, int]]:
+        inside = min(extent, n - start)
+        yield start, inside
+        if inside < extent:
+            yield 0, extent - inside
+
+    columns = list(pieces(window.left, window.width, size[1]))
+    rows = [
+        torch.cat([coordinate_noise(seed, stream, channels, Window(top, left, h, w)) for left, w in columns], dim=2)
+        for top, h in pieces(window.top, window.height, size[0])
+    ]
+    return torch.cat(rows, dim=1)
 
 
 class NoiseField:

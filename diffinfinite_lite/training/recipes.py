@@ -1,8 +1,9 @@
 """How the models are trained: data, sizes, steps. `diffinfinite train NAME` runs one of these generators.
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
-autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
-the autoencoder's weights, update those of image, the others need none. What they learn from is in `data`.
+autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), draft, detail (the image model
+that reads a draft), mask; decoder and image need the autoencoder's weights, update and detail those of image, detail
+those of the draft, too, the others need none. What they learn from is in `data`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -22,7 +24,10 @@ from ..extras import extra
 from ..files import staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
-from ..models.autoencoder import LiteAutoencoder, load_diffusers
+from ..models.appearance import Appearance
+from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from ..models.detail import Detail
+from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
@@ -31,6 +36,7 @@ from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pair
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
 from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
 from .lowbit_encoder import compress, second_moments
+from .stages import Aligned, Drafter, StageDraws, detail_loss, draft_loss, fit_mixtures, thumbnails
 
 with extra("train"):
     from accelerate import PartialState
@@ -41,6 +47,8 @@ SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: 
 MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
+DRAFT_WIDTHS = (128, 192, 256)
+ORIENTATIONS = 8  # of a square, in which detail sees each picture
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
 LAYER = re.compile(r"decoder\.(\d+)\.")
 
@@ -168,6 +176,112 @@ def update(setting: Setting, steps: int | None = None) -> Recipe:
         yield progress, steps
 
 
+def draft(setting: Setting, steps: int | None = None) -> Recipe:
+    """Thumbnails of 28 x 28 from noise under labels and an appearance, from random weights; needs no autoencoder.
+
+    A step is 16 of them on a CPU, 256 on a GPU. Codes are noised by 0.3, and 40% of the samples have none.
+    """
+    steps = total_steps(steps, 40_000)
+    torch.manual_seed(0)
+    small = [(thumbnails(images), conditions) for images, conditions in _annotated(setting)]
+    mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
+    network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()])
+    sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
+    model = setting.place(Drafter(network, Appearance()))
+    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
+    loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "draft"):
+        yield progress, steps
+
+
+def detail(setting: Setting, steps: int | None = None) -> Recipe:
+    """The image model trained on with a thumbnail beside its latents, 16 patches a step on a CPU, 256 on a GPU.
+
+    It is that of ``train image`` or ``train update`` in the same folder or, where there is neither that nor an
+    autoencoder, the shipped one. Noise on the thumbnail is up to 0.5, and 15% of the samples have none. The draft of
+    the same folder says how thumbnails are standardised, so that it is trained first, if for a step only.
+    """
+    steps = total_steps(steps, 40_000)
+    torch.manual_seed(0)
+    planned = _trained_draft(setting.runs).draft
+    begun, encoder = _image_to_detail(setting)
+    model = setting.place(Detail.begun(begun))
+    tensors = _detail_sets(setting, encoder)
+    sets = [
+        Aligned(_standardised(tensors[f"h{n}"], planned), tensors[f"c{n}"], tensors[f"z{n}"])
+        for n in range(len(tensors) // 3)
+    ]
+    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
+    loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
+    for progress in fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=setting.runs / "detail"):
+        yield progress, steps
+
+
+def _annotated(setting: Setting) -> list[tuple[Tensor, Tensor]]:
+    """Pictures uint8 (N, H, W, 3) and conditions uint8 (N, h, w) of all sets, the training tiles first."""
+    images, masks, contexts = training_tiles(setting)
+    sources = [(images, torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]))]
+    if not setting.data:
+        images, masks = pairs()
+        sources.append((images, condition_map(_pooled(masks))))
+    return [(images, conditions.byte()) for images, conditions in sources]
+
+
+def _pooled(masks: Tensor) -> Tensor:
+    """`pool_mask` of many masks: shares of every label of all of them at once would not fit into memory."""
+    return torch.cat([pool_mask(part) for part in masks.split(64)])
+
+
+def _standardised(small: Tensor, network: Draft) -> Tensor:
+    """Thumbnails half (N, 3, h, w) in [-1, 1] as the draft model takes them."""
+    return ((small.float() - network.thumbnails.mean.cpu()) / network.thumbnails.std.cpu()).half()
+
+
+def _stage_batch(setting: Setting) -> int:
+    return 16 if setting.device == "cpu" else UPDATE_BATCH
+
+
+def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder]:
+    """The image model that `detail` begins with and the autoencoder of its latents, see there."""
+    own = [name for name in ("update", "image") if (setting.runs / name / "ema.safetensors").exists()]
+    if not own and not (setting.runs / "autoencoder" / "ema.safetensors").exists():
+        models = pretrained.load_models()
+        return models.image, models.autoencoder
+    image = _image_model(setting.runs / (own[0] if own else "image"))
+    vae = image.config.get("vae")
+    return image, load_diffusers(vae) if vae else _trained_autoencoder(setting)
+
+
+def _detail_sets(setting: Setting, encoder: Autoencoder) -> dict[str, Tensor]:
+    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}."""
+    cache = setting.runs / "detail" / "latents.safetensors"
+    with PartialState().main_process_first():
+        if not cache.exists():
+            encoder = encoder.to(setting.device)
+            found: dict[str, list[Tensor]] = defaultdict(list)
+            for n, (images, conditions) in enumerate(_annotated(setting)):
+                batch = 16 if images.shape[1] == PATCH_PX else 4
+                for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
+                    seen = turned(images, k)
+                    found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
+                    found[f"h{n}"].append(thumbnails(seen))
+                    found[f"c{n}"].append(turned(conditions, k))
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {})
+    return checkpoint.load(cache)[0]
+
+
+def _trained_draft(runs: Path) -> Drafter:
+    """Draft model and encoder of appearances of a folder."""
+    path = runs / "draft" / "ema.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"expected a draft model in {path.parent}: run diffinfinite train draft")
+
+    def build(draft: dict, appearance: dict) -> Drafter:
+        return Drafter(Draft(**draft), Appearance(**appearance))
+
+    return checkpoint.load_weights(path, build)
+
+
 def mask(setting: Setting, steps: int | None = None) -> Recipe:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
     steps = total_steps(steps, 2500)
@@ -191,14 +305,7 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     -------
     dict of file name (without suffix) to SHA-256
     """
-    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
-    files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
-    if not config.get("vae"):
-        files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
-        if (runs / "decoder" / "ema.safetensors").exists():
-            files["decoder"] = _upper_decoder(runs)
-    if (runs / "update" / "ema.safetensors").exists():
-        files["image_update"] = _difference(runs, image)
+    files = _detail_files(runs) if (runs / "detail" / "ema.safetensors").exists() else _single_stage_files(runs)
     hashes = {}
     with staged(weights, "a model") as place:
         for name in sorted(files):
@@ -208,6 +315,41 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
         for name in (*(f"{name}.safetensors" for name in hashes), "hashes.json"):
             os.replace(place / name, weights / name)
     return hashes
+
+
+def _single_stage_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
+    """Tensors and configurations of a model without a draft, by the name of their file."""
+    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
+    files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
+    if not config.get("vae"):
+        files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
+        if (runs / "decoder" / "ema.safetensors").exists():
+            files["decoder"] = _upper_decoder(runs)
+    if (runs / "update" / "ema.safetensors").exists():
+        files["image_update"] = _difference(runs, image)
+    return files
+
+
+def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
+    """Those of a model in two stages; what `detail` took from the shipped model is copied from there."""
+    drafter = _trained_draft(runs)
+    tiles, config = checkpoint.load(runs / "tiles.safetensors")
+    fit_mixtures(drafter.appearance, _standardised(thumbnails(tiles["images"]), drafter.draft), config["contexts"])
+    parts = {"draft": drafter.draft, "appearance": drafter.appearance}
+    if any((runs / name / "ema.safetensors").exists() for name in ("image", "autoencoder")):
+        files = _single_stage_files(runs)
+        files.pop("image_update", None)  # the detail model was trained on from it
+    else:
+        shipped = [name for name in pretrained.expected_hashes() if not name.startswith("image")]
+        files = {name: checkpoint.load(pretrained.WEIGHTS / f"{name}.safetensors") for name in shipped}
+        if (runs / "mask" / "ema.safetensors").exists():
+            files["mask"] = checkpoint.load(runs / "mask" / "ema.safetensors")
+    files["image"] = checkpoint.load(runs / "detail" / "ema.safetensors")
+    return files | {name: (_halved(part.state_dict()), part.config) for name, part in parts.items()}
+
+
+def _halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
 def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:

@@ -1,7 +1,8 @@
 """Live controls in JupyterLab: `explore` turns sampling settings, `paint` draws a mask. All work is `generate`'s.
 
 Both run the model in a thread, so that the page stays alive: the bar shows the levels done, Cancel stops after the
-current one, and whatever is changed while the model works starts it again with the new values.
+current one, and whatever is changed while the model works starts it again with the new values. Of a model that has a
+draft the first thing to see is that, level by level, long before the picture is done.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ class Worker:
     done : called with the finished `Pair`.
     failed : called with the error's sentence.
     progress : called with levels done and levels to do.
+    preview : called with the draft so far, uint8 (H/8, W/8, 3), after each of its levels.
     """
 
     def __init__(
-        self, done: Callable[[Pair], None], failed: Callable[[str], None], progress: Callable[[int, int], None]
+        self,
+        done: Callable[[Pair], None],
+        failed: Callable[[str], None],
+        progress: Callable[[int, int], None],
+        preview: Callable[[np.ndarray], None] = lambda draft: None,
     ):
-        self.done, self.failed, self.progress = done, failed, progress
+        self.done, self.failed, self.progress, self.preview = done, failed, progress, preview
         self._newest, self._thread, self._one_at_a_time = 0, None, threading.Lock()
 
     def cancel(self) -> None:
@@ -70,6 +76,8 @@ class Worker:
                 if number != self._newest:
                     raise Cancelled
                 self.progress(done, total)
+                if (draft := level.preview()) is not None:
+                    self.preview(draft)
                 yield level
 
         with self._one_at_a_time:
@@ -158,7 +166,7 @@ def explore(
         masks[pair.run["context"], pair.run["seed"]] = pair.mask
         image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
         labels.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
-        spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
+        spent = sum(pair.run["seconds"].get(part, 0) for part in ("mask", "sampling", "decoding"))
         words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
 
     def fail(sentence: str) -> None:
@@ -167,7 +175,10 @@ def explore(
     def advance(done: int, total: int) -> None:
         bar.max, bar.value = total, done
 
-    worker = Worker(show, fail, advance)
+    def emerge(draft: np.ndarray) -> None:
+        image.value, words.value = picture(draft, "Draft of the tissue, an eighth of its size"), "draft"
+
+    worker = Worker(show, fail, advance, emerge)
 
     def run(_=None) -> None:
         values = {name: control.value for name, control in turned.items()}
@@ -262,7 +273,11 @@ def paint(size: tuple[int, int] = (256, 384), *, steps: int = 12, device: str | 
     def advance(done: int, total: int) -> None:
         bar.max, bar.value = total, done
 
-    worker = Worker(show, lambda sentence: setattr(words, "object", sentence), advance)
+    def emerge(draft: np.ndarray) -> None:
+        tissue.object = picture(draft, "Draft of the tissue, an eighth of its size", pixels=width)
+        words.object = "draft"
+
+    worker = Worker(show, lambda sentence: setattr(words, "object", sentence), advance, emerge)
     settings = {"steps": steps, "solver": "dpm-solver++", "device": device}
     button.on_click(lambda _: worker.start(context=context.value, mask=state["mask"], seed=seed.value, **settings))
     cancel.on_click(lambda _: worker.cancel())

@@ -53,6 +53,15 @@ def test_the_newest_run_wins():
     assert seeds == [3]
 
 
+def test_the_draft_is_seen_level_by_level_before_the_picture(two_stage_weights):
+    seen = []
+    worker = workbench.Worker(seen.append, pytest.fail, lambda done, total: None, seen.append)
+    worker.start(context="normal", size=(64, 64), steps=1, draft_steps=2, weights=two_stage_weights, device="cpu")
+    worker.wait(60)
+    assert [getattr(item, "shape", None) for item in seen] == [(8, 8, 3), (8, 8, 3), None]
+    assert seen[-1].image.shape == (64, 64, 3) and 'alt="Draft"' in workbench.picture(seen[0], "Draft")
+
+
 def test_a_stroke_paints_its_brush_and_stays_inside():
     mask = np.full((40, 60), 4, np.uint8)
     painted = workbench.stroke(mask, np.array([10, 30, 90]), np.array([20, 20, 20]), 1, 5)
