@@ -17,6 +17,7 @@
 //   taps(record, name)     keeps the marks of the red pen on one picture
 //   truth(record)   of a finished record: { origins: [...], truth: [[real 0 | 1, place of origin], ...] } in page order
 //   forget(record)  erases the record
+//   watch(changed)  calls changed(record or null) when another tab of this browser has kept or erased it
 //
 // The server's side of `onServer` (JSON in and out; `service.py`): POST begin, answer, taps, truth, forget below
 // `settings.server`. `answer` has { survey, rater, item, answer, confidence, ms, position }: to send it twice stores it once.
@@ -47,6 +48,9 @@ const inBrowser = (settings) => {
     forget: async () => {
       try { localStorage.removeItem(key); } catch { transport.kept = false; }
     },
+    watch: (changed) => addEventListener("storage", (event) => {
+      if (event.key === key || event.key === null) changed(event.newValue ? JSON.parse(event.newValue) : null);
+    }),
   };
   return transport;
 };
@@ -86,6 +90,7 @@ const onServer = (settings) => {
       }
     },
     note: local.note,
+    watch: local.watch,
     taps: async (record, name) => {
       await local.note(record);
       await post("taps", { rater: record.rater, item: name, taps: record.taps[name] || [] });
