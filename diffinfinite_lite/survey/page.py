@@ -233,7 +233,7 @@ def write_page(
     )
     texts = {
         "index.html": document(title, markup(values, about, lead, alone=True), script(*PLAYER), home),
-        "class.html": document(f"{title}: the class", board, script(*CLASSROOM), "index.html", "Back to the survey"),
+        "class.html": document(f"{title} The class", board, script(*CLASSROOM), "index.html", "Back to the survey"),
     }
     check_folder(folder, list(texts))
     folder = Path(folder)

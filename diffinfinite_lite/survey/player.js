@@ -170,8 +170,8 @@ const survey = (root, settings) => {
           <button type="button" data-do="in" aria-label="Zoom in">+</button></div>
         <button type="button" data-do="pause">Pause</button>
         <progress max="${total}" value="${state.at}" aria-label="Pictures answered"></progress></div>
-      <div class="frame" tabindex="0" role="group" aria-label="The picture; arrow keys move it when it is magnified">
-        <img src="${esc(item.src)}" alt="Picture ${state.at + 1}: tissue, ${what}" draggable="false"></div>
+      <div class="room"><div class="frame" tabindex="0" role="group" aria-label="The picture; arrow keys move it when it is magnified">
+        <img src="${esc(item.src)}" alt="Picture ${state.at + 1}: tissue, ${what}" draggable="false"></div></div>
       <div class="said">
         <fieldset><legend>Real or synthetic?</legend>
           <div class="choice">${radio("answer", "real", "Real")}${radio("answer", "synthetic", "Synthetic")}</div></fieldset>
