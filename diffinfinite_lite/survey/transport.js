@@ -1,0 +1,105 @@
+// Where the player keeps answers: in this browser, or on a server. The player calls nothing but these functions.
+//
+// A *record* is all that is kept of one rater:
+//   { survey, rater, experience (years or null), asked (how many pictures), order: [names of pictures],
+//     answers: { name: { answer: "real" | "synthetic", confidence: 1..7, ms } }, taps: { name: [[x, y], ...] },
+//     at (place in the order), saved (when, ISO 8601) }
+// It is finished when every picture of `order` has an answer and a confidence. x and y are shares of a picture's side.
+//
+// A *transport* has, all but `kept` and `place` asynchronous and each refusing with an Error whose message is one
+// sentence for the rater:
+//   place           "browser" or "server", for what the page says about it
+//   kept            false once a browser has refused to keep anything
+//   recall()        the record that this browser kept, or null
+//   begin(who)      a new record, or that of the same rater and length to go on with; who = { rater, experience, asked }
+//   answer(record, name)   keeps the answer to one picture; the next one is shown only after it is kept
+//   note(record)    keeps what may be lost: half an answer, the place, seconds. Never waits, never refuses
+//   taps(record, name)     keeps the marks of the red pen on one picture
+//   truth(record)   of a finished record: { origins: [...], truth: [[real 0 | 1, place of origin], ...] } in page order
+//   forget(record)  erases the record
+//   watch(changed)  calls changed(record or null) when another tab of this browser has kept or erased it
+//
+// The server's side of `onServer` (JSON in and out; `service.py`): POST begin, answer, taps, truth, forget below
+// `settings.server`. `answer` has { survey, rater, item, answer, confidence, ms, position }: to send it twice stores it once.
+// A refusal is a status from 400 up with { "message": one sentence }.
+
+const inBrowser = (settings) => {
+  const key = `diffinfinite-survey-${settings.survey}`;
+  const transport = {
+    place: "browser",
+    kept: true,
+    recall: async () => {
+      try { return JSON.parse(localStorage.getItem(key)); } catch { transport.kept = false; return null; }
+    },
+    begin: async ({ rater, experience, asked }) => {
+      const code = rater || `r${Array.from({ length: 8 }, () => random(16).toString(16)).join("")}`;
+      const record = { survey: settings.survey, rater: code, experience, asked, order: orderOf(settings, code, asked),
+                       answers: {}, taps: {}, at: 0, saved: now() };
+      await transport.note(record);
+      return record;
+    },
+    answer: async (record) => transport.note(record),
+    taps: async (record) => transport.note(record),
+    note: async (record) => {
+      record.saved = now();
+      try { localStorage.setItem(key, JSON.stringify(record)); } catch { transport.kept = false; }
+    },
+    truth: async () => unseal(settings),
+    forget: async () => {
+      try { localStorage.removeItem(key); } catch { transport.kept = false; }
+    },
+    watch: (changed) => addEventListener("storage", (event) => {
+      if (event.key === key || event.key === null) changed(event.newValue ? JSON.parse(event.newValue) : null);
+    }),
+  };
+  return transport;
+};
+
+const onServer = (settings) => {
+  const local = inBrowser(settings); // what the server has not accepted yet stays here
+  const post = async (what, body) => {
+    let reply;
+    try {
+      reply = await fetch(settings.server + what, { method: "POST", credentials: "same-origin", cache: "no-store",
+        headers: { "Content-Type": "application/json" }, body: JSON.stringify({ survey: settings.survey, ...body }) });
+    } catch {
+      throw new Error("The server cannot be reached. Your answer is kept here: try again.");
+    }
+    const said = await reply.json().catch(() => ({}));
+    if (!reply.ok) throw new Error(said.message || "The server did not accept it. Your answer is kept here: try again.");
+    return said;
+  };
+  const send = (record, name) => post("answer", { rater: record.rater, item: name, position: record.order.indexOf(name) + 1,
+    answer: record.answers[name].answer, confidence: record.answers[name].confidence, ms: Math.round(record.answers[name].ms || 0) });
+  const transport = {
+    place: "server",
+    get kept() { return local.kept; },
+    recall: local.recall,
+    begin: async (who) => {
+      const record = await post("begin", who);
+      await local.note(record);
+      return record;
+    },
+    answer: async (record, name) => {
+      record.waiting = [...new Set([...(record.waiting || []), name])];
+      await local.note(record);
+      for (const waiting of [...record.waiting]) {
+        await send(record, waiting);
+        record.waiting = record.waiting.filter((other) => other !== waiting);
+        await local.note(record);
+      }
+    },
+    note: local.note,
+    watch: local.watch,
+    taps: async (record, name) => {
+      await local.note(record);
+      await post("taps", { rater: record.rater, item: name, taps: record.taps[name] || [] });
+    },
+    truth: (record) => post("truth", { rater: record.rater }),
+    forget: async (record) => {
+      await post("forget", { rater: record.rater });
+      await local.forget();
+    },
+  };
+  return transport;
+};
