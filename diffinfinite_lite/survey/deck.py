@@ -11,10 +11,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ..files import check_folder, move, staged
-from .page import survey_name
+from .answers import Key
+from .page import make_key
 from .pictures import SIDES, Item
 
 FORMAT = "diffinfinite-deck-1"
@@ -23,23 +25,26 @@ INDEX = "survey.json"
 
 @dataclass(frozen=True)
 class Deck:
-    """Pictures with their truth, and sentences on how they were prepared and where they come from."""
+    """Pictures with their truth, and what `page.markup` says about them: sentences on their sources, one that leads."""
 
     items: tuple[Item, ...]
     about: tuple[str, ...]
+    lead: str
 
-    @property
-    def name(self) -> str:
-        """The survey's name, which changes with any picture."""
-        return survey_name(self.items)
+    @cached_property
+    def key(self) -> Key:
+        """Name of the survey, which changes with any picture, and the truth about them."""
+        return make_key(self.items)
 
 
-def write_deck(items: Sequence[Item], about: Sequence[str], folder: str | Path, *, force: bool = False) -> Path:
+def write_deck(
+    items: Sequence[Item], about: Sequence[str], lead: str, folder: str | Path, *, force: bool = False
+) -> Path:
     """Write pictures and ``survey.json`` into a folder, all or nothing.
 
     Parameters
     ----------
-    items, about : as for `page.write_page`.
+    items, about, lead : as for `page.write_page`.
     force : an earlier deck there may be replaced. Answers to its pictures stay, but belong to no picture any more.
 
     Returns
@@ -57,7 +62,7 @@ def write_deck(items: Sequence[Item], about: Sequence[str], folder: str | Path, 
     with staged(folder, "a deck") as place:
         for item in items:
             (place / f"{item.name}.jpg").write_bytes(item.data)
-        whole = {"format": FORMAT, "about": list(about), "pictures": told}
+        whole = {"format": FORMAT, "lead": lead, "about": list(about), "pictures": told}
         (place / INDEX).write_text(json.dumps(whole, indent=1), encoding="utf-8")
         move(place, folder, [*(f"{item.name}.jpg" for item in items), INDEX])
     return folder / INDEX
@@ -82,12 +87,12 @@ def read_deck(folder: str | Path) -> Deck:
         if whole["format"] != FORMAT:
             raise ValueError(f'"format" is {whole["format"]!r}')
         items = tuple(Item(**told, data=_picture(folder, told["name"])) for told in whole["pictures"])
-        about = tuple(map(str, whole["about"]))
+        about, lead = tuple(map(str, whole["about"])), str(whole["lead"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"expected a file that `diffinfinite survey make` wrote, got {folder / INDEX}: {error}") from error
     if not items or any(item.size not in SIDES for item in items):
         raise ValueError(f"expected {' and '.join(SIDES)} pictures in {folder / INDEX}, got {len(items)} pictures")
-    return Deck(items, about)
+    return Deck(items, about, lead)
 
 
 def _picture(folder: Path, name: str) -> bytes:

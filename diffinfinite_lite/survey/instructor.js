@@ -72,8 +72,8 @@ const table = (label, heads, rows) => `<div class="wide" tabindex="0" role="grou
   ${heads.map((head) => `<th scope="col">${head}</th>`).join("")}</tr></thead><tbody>${rows.map(([name, ...cells]) =>
   `<tr><th scope="row">${name}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`).join("")}</tbody></table></div>`;
 
-const agreement = ({ kappa, raters, why }) => kappa === null ? `Agreement (Fleiss' kappa) ${esc(why)}.`
-  : `Agreement of ${raters} participants: Fleiss' kappa ${kappa.toFixed(2)} (0 is chance, 1 full agreement).`;
+const agreement = ({ kappa, why }) => kappa === null ? `Agreement (Fleiss' kappa): ${esc(why)}.`
+  : `Agreement between participants: Fleiss' kappa ${kappa.toFixed(2)} (0 is chance, 1 full agreement).`;
 
 const pictureCard = (row) => `<li><div class="picture"><img src="/picture/${esc(row.picture)}.jpg" alt="${esc(row.size)} picture, ${esc(row.truth)}">
   ${row.taps.length ? `<canvas width="208" height="208" data-taps="${esc(JSON.stringify(row.taps))}"></canvas>` : ""}</div>

@@ -14,10 +14,11 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from ..extras import extra
-from .export import as_csv, as_json
+from .answers import as_csv, as_json, as_table
 from .guard import Rate, Refused, address, read_json
 from .live_pages import invitation
 from .store import Store
@@ -28,6 +29,9 @@ with extra("classroom"):
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FRESH = 1.5  # s for which figures are shown again before they are computed anew
 
@@ -123,10 +127,14 @@ class Instructor:
         return JSONResponse({"token": self.door.token()})
 
     async def _csv(self) -> Response:
-        return Response(await run_in_threadpool(as_csv, self.store), media_type="text/csv")
+        return Response(await self._export(as_csv), media_type="text/csv")
 
     async def _json(self) -> Response:
-        return Response(await run_in_threadpool(as_json, self.store), media_type="application/json")
+        return Response(await self._export(as_json), media_type="application/json")
+
+    async def _export(self, form: Callable[[pd.DataFrame], str]) -> str:
+        saved = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return await run_in_threadpool(lambda: form(as_table(row | {"saved": saved} for row in self.store.rows())))
 
     async def _reveal(self) -> Response:
         await run_in_threadpool(self.store.close)

@@ -5,11 +5,12 @@ All of it is read once and kept in memory, and nothing else can be asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..extras import extra
+from .page import FRAME, PLAYER, markup, script, settings, style
 from .store import Store
 
 with extra("classroom"):
@@ -17,6 +18,13 @@ with extra("classroom"):
 
 _HERE = Path(__file__).parent
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+KEEP = "private, max-age=86400, immutable"
+TITLE = "Real or synthetic?"
+_PAGE = (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+    'initial-scale=1"><title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/survey.css">'
+    '<script src="/survey.js" defer></script></head><body><header><h1>{title}</h1></header><main>{body}</main></body></html>\n'
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,19 @@ class File:
 
 def files(store: Store) -> dict[str, File]:
     """Everything that may be asked for, by path."""
-    found = {"/instructor": _asset("instructor.html"), "/favicon.ico": File(b"", "image/x-icon")}
-    found |= {f"/{name}": _asset(name) for name in ("instructor.js", "instructor.css")}
-    for item in store.deck.items:
-        found[f"/picture/{store.opaque(item.name)}.jpg"] = File(item.data, "image/jpeg", "private, max-age=86400, immutable")
-    return found
+    shown = [replace(item, name=store.opaque(item.name)) for item in store.deck.items]
+    pictures = {f"/picture/{item.name}.jpg": File(item.data, "image/jpeg", KEEP) for item in shown}
+    values = settings(shown, list(pictures), server="/api/")
+    page = _PAGE.format(title=TITLE, body=markup(values, store.deck.about, store.deck.lead, alone=True))
+    return pictures | {
+        "/": File(page.encode(), _KINDS[".html"]),
+        "/survey.css": File((FRAME + style()).encode(), _KINDS[".css"]),
+        "/survey.js": File(script(*PLAYER).encode(), _KINDS[".js"]),
+        "/instructor": _asset("instructor.html"),
+        "/instructor.css": _asset("instructor.css"),
+        "/instructor.js": _asset("instructor.js"),
+        "/favicon.ico": File(b"", "image/x-icon"),
+    }
 
 
 def invitation(url: str, room: str) -> dict[str, Any]:

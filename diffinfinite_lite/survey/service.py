@@ -23,10 +23,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..extras import extra
+from .answers import CONFIDENCE, REAL, SYNTHETIC, YEARS
 from .guard import Guard, Rate, Refused, address, read_json, refuse
 from .instructor import Door, Instructor
 from .live_pages import files
-from .statistics import CONFIDENCE, REAL, SYNTHETIC
 from .store import KEY, NAME, ROOM, Answer, Closed, Rater, Store, Unavailable, plain
 
 with extra("classroom"):
@@ -37,7 +37,7 @@ with extra("classroom"):
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 
-MAX_TAPS, MAX_MS, MAX_REVISION, MAX_YEARS = 40, 86_400_000, 1_000_000, 80
+MAX_TAPS, MAX_MS, MAX_REVISION = 40, 86_400_000, 1_000_000
 NONCE = re.compile(r"[A-Za-z0-9]{16,64}")
 OVER = "This class is over: the truth has been shown."
 
@@ -111,6 +111,7 @@ class Service:
         self.store, self.rates, self.door = store, rates or Rates(), Door()
         self._writer = Writer(store)
         self._files = files(store)
+        self._versions = sorted({sum(item.short for item in store.deck.key.items), len(store.deck.items)})
         self._names = {store.opaque(item.name): item.name for item in store.deck.items}
         handlers = {"begin": self._begin, "answer": self._answer, "taps": self._taps, "truth": self._truth,
                     "forget": self._forget}  # fmt: skip
@@ -157,11 +158,10 @@ class Service:
             wrong.spend(key)
             raise Refused(403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code.")
         years, nonce = said.get("experience"), _text(said, "nonce")
-        total = len(self.store.deck.items)
-        if years is not None and not _between(years, 0, MAX_YEARS):
-            raise Refused(400, f"Experience is a number of years from 0 to {MAX_YEARS}, or none.")
-        if not _whole(said.get("asked"), 1, total) or not NONCE.fullmatch(nonce):
-            raise Refused(400, f"A survey of 1 to {total} pictures was expected.")
+        if years is not None and not _between(years, *YEARS):
+            raise Refused(400, f"Experience is a number of years from {YEARS[0]} to {YEARS[1]}, or none.")
+        if said.get("asked") not in self._versions or not NONCE.fullmatch(nonce):
+            raise Refused(400, f"A survey of {' or '.join(map(str, self._versions))} pictures was expected.")
         return await run_in_threadpool(self.store.join, nonce, said["asked"], years)
 
     async def _answer(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Service:
             raise Refused(400, f"An answer is {REAL} or {SYNTHETIC}, with a confidence of {low} to {high}.")
         if not _between(said.get("ms"), 0, MAX_MS) or not _whole(said.get("revision"), 0, MAX_REVISION):
             raise Refused(400, "An answer has the time that it took, and how often it was changed.")
-        if item not in self.store.order(rater.rater)[: rater.asked]:
+        if item not in self.store.order(rater):
             raise Refused(400, "This picture is not one of yours.")
         seconds = round(said["ms"] / 1000, 1)
         if not await self._writer.put(Answer(rater.rater, item, answer, said["confidence"], seconds, said["revision"])):
@@ -198,7 +198,7 @@ class Service:
         rater = await self._rater(request, _text(said, "code"))
         if not rater.finished:
             await run_in_threadpool(self.store.finish, rater)
-        asked, items = set(self.store.order(rater.rater)[: rater.asked]), self.store.deck.items
+        asked, items = set(self.store.order(rater)), self.store.deck.items
         origins = sorted({item.origin for item in items})
         known = [[int(item.real), origins.index(item.origin)] if item.name in asked else None for item in items]
         return {"origins": origins, "truth": known}
@@ -227,7 +227,7 @@ class Service:
 
     def _record(self, rater: Rater, code: str) -> dict[str, Any]:
         """All that is known of a rater, as the player keeps it."""
-        order, given = self.store.order(rater.rater)[: rater.asked], self.store.given(rater.rater)
+        order, given = self.store.order(rater), self.store.given(rater.rater)
         answers = {
             self.store.opaque(item): {"answer": each.answer, "confidence": each.confidence,
                                       "ms": round(1000 * each.seconds), "revision": each.revision}
@@ -236,7 +236,7 @@ class Service:
         taps = {self.store.opaque(item): points for (_, item), points in self.store.taps(rater.rater).items()}
         at = next((place for place, item in enumerate(order) if item not in given), len(order) - 1)
         return {
-            "survey": self.store.deck.name, "rater": rater.rater, "code": f"{code[:NAME]}-{code[NAME:]}",
+            "survey": self.store.deck.key.survey, "rater": rater.rater, "code": f"{code[:NAME]}-{code[NAME:]}",
             "experience": rater.experience, "asked": rater.asked, "order": [self.store.opaque(item) for item in order],
             "answers": answers, "taps": taps, "at": at, "saved": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ..extras import extra
+from .answers import REAL, SYNTHETIC
 from .deck import Deck
-from .statistics import COLUMNS, REAL, SYNTHETIC
 
 with extra("classroom"):
     import sqlalchemy as sql
@@ -120,11 +120,11 @@ class Store:
             _tables.create_all(connection)
             row = connection.execute(sql.select(_survey)).one_or_none()
             if row is None:
-                values = {"id": 1, "name": deck.name, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
+                values = {"id": 1, "name": deck.key.survey, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
                 connection.execute(_survey.insert().values(values | {"closed": False}))
                 row = connection.execute(sql.select(_survey)).one()
-        if row.name != deck.name:
-            raise ValueError(f"expected a database of survey {deck.name}, got one with answers to survey {row.name}")
+        if row.name != deck.key.survey:
+            raise ValueError(f"expected a database of survey {deck.key.survey}, got one of survey {row.name}")
         self.room: str = row.room
         self._secret = bytes.fromhex(row.secret)
 
@@ -132,13 +132,13 @@ class Store:
         """The name under which this class sees a picture: it tells nothing to somebody who knows the deck's names."""
         return hmac.new(self._secret, f"picture {item}".encode(), hashlib.sha256).hexdigest()[:24]
 
-    def order(self, rater: str) -> list[str]:
-        """All pictures in the order of a rater, each rater's own, the same after a restart."""
+    def order(self, rater: Rater) -> list[str]:
+        """The pictures that a rater is asked about, in an order of their own, the same after a restart."""
 
         def place(item: str) -> bytes:
-            return hmac.digest(self._secret, f"order {rater} {item}".encode(), "sha256")
+            return hmac.digest(self._secret, f"order {rater.rater} {item}".encode(), "sha256")
 
-        return sorted((item.name for item in self.deck.items), key=place)
+        return sorted((item.name for item in self.deck.key.version(rater.asked)), key=place)
 
     def is_room(self, code: str) -> bool:
         """Whether this is the room's code, as `plain` letters; compared in constant time."""
@@ -150,7 +150,7 @@ class Store:
         Parameters
         ----------
         nonce : letters that the browser drew. The same give the same code, so that a request may be repeated.
-        asked : pictures of this rater's survey, the first of their order.
+        asked : how many pictures the rater's version of the survey has.
         experience : in years.
 
         Raises
@@ -283,19 +283,21 @@ class Store:
             return [Rater(*row) for row in connection.execute(sql.select(_raters).order_by(_raters.c.rater))]
 
     def rows(self) -> list[dict[str, Any]]:
-        """All answers with their truth, as dictionaries of `statistics.COLUMNS`, by rater and position."""
-        items = {item.name: item for item in self.deck.items}
-        statement = sql.select(_answers, _raters.c.experience).join(_raters)
+        """All answers with their truth, as `answers.as_table` takes them, by rater and position."""
+        items, taps = {item.name: item for item in self.deck.items}, self.taps()
+        raters = {rater.rater: rater for rater in self.raters()}
+        places = {name: {item: i for i, item in enumerate(self.order(rater), 1)} for name, rater in raters.items()}
         with _said(), self._read() as connection:
-            found = connection.execute(statement).mappings().all()
-        places = {rater: {item: i for i, item in enumerate(self.order(rater), start=1)}
-                  for rater in {row["rater"] for row in found}}  # fmt: skip
+            found = connection.execute(sql.select(_answers)).all()
         rows = []
         for row in found:
-            item = items[row["item"]]
-            more = {"survey": self.deck.name, "size": item.size, "truth": REAL if item.real else SYNTHETIC}
-            whole = {**row, **more, "position": places[row["rater"]][item.name]}
-            rows.append({column: whole[column] for column in COLUMNS})
+            if row.rater not in raters:  # joined while we were reading
+                continue
+            item, rater = items[row.item], raters[row.rater]
+            about = {"size": item.size, "truth": REAL if item.real else SYNTHETIC, "origin": item.origin}
+            who = {"survey": self.deck.key.survey, "experience": rater.experience, "asked": rater.asked}
+            more = {"position": places[row.rater][row.item], "taps": taps.get((row.rater, row.item), [])}
+            rows.append({**row._mapping, **who, **about, **more})
         return sorted(rows, key=lambda row: (row["rater"], row["position"]))
 
     def forget(self, rater: str) -> None:

@@ -5,12 +5,13 @@ The numbers are those of `statistics`, over all answers so far. What cannot be c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..extras import extra
 from . import statistics
-from .statistics import CONFIDENCE, PAPER
+from .answers import as_table
+from .statistics import PAPER
 from .store import Store
 
 with extra("course"):
@@ -18,7 +19,6 @@ with extra("course"):
     from statsmodels.stats.proportion import proportion_confint
 
 HARDEST = 6  # pictures shown
-Taps = Mapping[tuple[str, str], Sequence[tuple[float, float]]]
 
 
 def summary(store: Store) -> dict[str, Any]:
@@ -29,19 +29,19 @@ def summary(store: Store) -> dict[str, Any]:
     dict of survey, total (pictures), closed, progress (one entry a rater), paper, and of ``figures``, which is None as
     long as there is no answer: accuracy, raters, confusion, calibration, agreement, pictures (hardest first).
     """
-    raters, rows, taps = store.raters(), store.rows(), store.taps()
+    raters, rows = store.raters(), store.rows()
     answered = pd.Series([row["rater"] for row in rows], dtype=object).value_counts()
     progress = [
         {"rater": each.rater, "asked": each.asked, "answered": int(answered.get(each.rater, 0)), "finished": each.finished}
         for each in raters
     ]
     return {
-        "survey": store.deck.name,
+        "survey": store.deck.key.survey,
         "total": len(store.deck.items),
         "closed": store.closed,
         "progress": progress,
         "paper": paper(),
-        "figures": _figures(pd.DataFrame(rows), taps, store) if rows else None,
+        "figures": _figures(as_table(rows), store) if rows else None,
     }
 
 
@@ -53,10 +53,8 @@ def paper() -> dict[str, Any]:
     return shown | {"confidence": PAPER.confidence, "years": PAPER.years}
 
 
-def _figures(answers: pd.DataFrame, taps: Taps, store: Store) -> dict[str, Any]:
-    by_confidence = statistics.accuracy(answers, "confidence")
-    levels = range(CONFIDENCE[0], CONFIDENCE[1] + 1)
-    counts = statistics.confusion(answers)
+def _figures(answers: pd.DataFrame, store: Store) -> dict[str, Any]:
+    counts, by_confidence = statistics.confusion(answers), statistics.calibration(answers)
     return {
         "accuracy": _shares(statistics.accuracy(answers).loc["all"]),
         "confidence": float(answers["confidence"].mean()),
@@ -66,39 +64,29 @@ def _figures(answers: pd.DataFrame, taps: Taps, store: Store) -> dict[str, Any]:
             for (size, truth), row in counts.iterrows()
             if row.sum()
         ],
-        "calibration": [
-            {"confidence": level, **_shares(by_confidence.loc[level])} for level in levels if level in by_confidence.index
-        ],
-        "agreement": _agreement(answers, len(store.deck.items)),
-        "pictures": _pictures(answers, taps, store),
+        "calibration": [{"confidence": int(level), **_shares(row)} for level, row in by_confidence.iterrows()],
+        "agreement": _agreement(answers),
+        "pictures": _pictures(answers, store),
     }
 
 
-def _agreement(answers: pd.DataFrame, total: int) -> dict[str, Any]:
-    """Fleiss' kappa of the raters who have answered everything, or why there is none."""
-    count = answers.groupby("rater")["item"].transform("size")
-    whole = answers[count == total]
-    raters = int(whole["rater"].nunique())
-    if raters < 2:
-        return {"kappa": None, "raters": raters, "why": "needs two participants who have answered every picture"}
+def _agreement(answers: pd.DataFrame) -> dict[str, Any]:
+    """Fleiss' kappa, or why there is none."""
     try:
-        return {"kappa": statistics.fleiss(whole), "raters": raters}
+        return {"kappa": statistics.fleiss(answers), "why": ""}
     except ValueError as error:
-        return {"kappa": None, "raters": raters, "why": str(error)}
+        return {"kappa": None, "why": str(error)}
 
 
-def _pictures(answers: pd.DataFrame, taps: Taps, store: Store) -> list[dict[str, Any]]:
+def _pictures(answers: pd.DataFrame, store: Store) -> list[dict[str, Any]]:
     """The hardest pictures, then the others that somebody has tapped, under the names that the service gives them."""
-    items, points = {item.name: item for item in store.deck.items}, {}
-    for (_, item), places in taps.items():
-        points.setdefault(item, []).extend(places)
-    shown = []
+    items, marks, shown = {item.name: item for item in store.deck.items}, statistics.taps(answers), []
+    points = {item: own[["x", "y"]].to_numpy().tolist() for item, own in marks.groupby("item")}
     for place, row in enumerate(statistics.items(answers).reset_index().itertuples()):
         if place < HARDEST or row.item in points:
             item = items[row.item]
             more = {"size": item.size, "truth": row.truth, "origin": item.origin, "taps": points.get(row.item, [])}
-            values = {"n": row.n, "correct": row.correct, "accuracy": row.accuracy, "low": row.low, "high": row.high}
-            shown.append({"picture": store.opaque(row.item), "item": row.item, **_shares(values), **more})
+            shown.append({"picture": store.opaque(row.item), **_shares(row._asdict()), **more})
     return shown
 
 
