@@ -58,6 +58,7 @@ def write_deck(
     """
     folder = Path(folder)
     check_folder(folder, [INDEX], force=force)
+    earlier = {path.name for path in folder.glob("*.jpg")} if (folder / INDEX).exists() else set()
     told = [{name: value for name, value in asdict(item).items() if name != "data"} for item in items]
     with staged(folder, "a deck") as place:
         for item in items:
@@ -65,6 +66,8 @@ def write_deck(
         whole = {"format": FORMAT, "lead": lead, "about": list(about), "pictures": told}
         (place / INDEX).write_text(json.dumps(whole, indent=1), encoding="utf-8")
         move(place, folder, [*(f"{item.name}.jpg" for item in items), INDEX])
+    for name in earlier - {f"{item.name}.jpg" for item in items}:
+        (folder / name).unlink()
     return folder / INDEX
 
 
