@@ -1,4 +1,4 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`, `survey`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -89,6 +89,8 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class.")
+app.add_typer(survey_app, name="survey")
 
 
 def _show_version(wanted: bool) -> None:
@@ -416,6 +418,22 @@ def data_fetch(name: str) -> None:
     from .data.catalog import fetch
 
     typer.echo(f"{name}: {fetch(name)}")
+
+
+@survey_app.command("serve")
+def survey_serve(
+    pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
+    database: Annotated[
+        str | None, typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
+    address: Annotated[str | None, typer.Option(help="How others reach it, if not by host and port.")] = None,
+) -> None:
+    """Serve a survey to a class: participants join by a code, answers are stored one by one."""
+    from .survey.serve import serve
+
+    serve(pictures, database=database, host=host, port=port, address=address, say=typer.echo)
 
 
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:

@@ -52,7 +52,7 @@ _HERE = Path(__file__).parent
 # The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
 # "auto" as the mode where the system decides.
 _DARK = "--page:#16171a;--ink:#ececee;--link:#7cc4f2;color-scheme:dark"
-_STYLE = (
+FRAME = (
     ":root{--page:#fff;--ink:#1d1d1f;--link:#00548a;color-scheme:light}"
     f'@media(prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{_DARK}}}}}[data-theme="dark"]{{{_DARK}}}'
     "body{margin:0;padding:1rem;background:var(--page);font:1rem/1.5 system-ui,sans-serif}a{color:var(--link)}"
@@ -257,7 +257,7 @@ def document(title: str, body: str, code: str, home: str = "", back: str = "Back
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
-        f"<style>{_STYLE}{style()}</style>\n<script>{_THEME}</script></head><body><header>{link}<h1>{escape(title)}</h1>"
+        f"<style>{FRAME}{style()}</style>\n<script>{_THEME}</script></head><body><header>{link}<h1>{escape(title)}</h1>"
         f"</header><main>{body}</main><script>{code}</script></body></html>\n"
     )
 

@@ -1,6 +1,7 @@
 // The survey: welcome, one picture at a time, pause. What comes after the last answer is in `result.js`, where answers are
 // kept in `transport.js`. The truth is asked for when every picture has its answer, and not before.
 
+const AGAIN = 4000; // ms until what a server did not accept is sent again
 const MOST = 8; // times; how far a picture can be magnified
 
 // A picture in a frame, magnified and moved by pinch, drag, wheel, double click, buttons and keys.
@@ -121,9 +122,10 @@ const survey = (root, settings) => {
       </div></fieldset>`;
     show(`<h2 tabindex="-1">Before you start</h2>
       <form data-part="begin" novalidate>${versions}
-      <label class="field">Your code, if you were given one
+      <label class="field">${settings.server ? "Code of the room, or your own to go on" : "Your code, if you were given one"}
         <input name="rater" maxlength="32" autocomplete="off" autocapitalize="off" pattern="[A-Za-z0-9_][A-Za-z0-9_\\-]*" aria-describedby="${settings.id}-code"></label>
-      <p class="soft" id="${settings.id}-code">Letters, digits, - and _; no names. Without one you get a random code.</p>
+      <p class="soft" id="${settings.id}-code">${settings.server ? "The room's code stands beside the QR code. No names: you get a code of your own."
+        : "Letters, digits, - and _; no names. Without one you get a random code."}</p>
       <label class="field">Years of experience in pathology, if you like
         <input name="experience" type="number" min="0" max="80" step="any" inputmode="decimal"></label>
       ${settings.server ? "" : `<details><summary>Go on with what I began on another device</summary>
@@ -206,6 +208,7 @@ const survey = (root, settings) => {
       button.disabled = false;
       button.textContent = "Try again";
       find(".alert").textContent = error.message;
+      if (error.again) setTimeout(() => { if (button.isConnected) next(); }, AGAIN);
       return clock(true);
     }
     const open = state.order.findIndex((other, i) => i > state.at && !complete(state.answers[other]));

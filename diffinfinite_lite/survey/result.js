@@ -3,7 +3,7 @@
 
 const handIn = (settings, record, transport) => {
   const address = location.protocol.startsWith("http") && settings.alone ? location.href.split("#")[0] : "";
-  const code = transport.place === "server" ? record.rater : encodeAnswers(settings, record);
+  const code = transport.place === "server" ? record.code : encodeAnswers(settings, record);
   const text = transport.place === "server" ? `${address}#code=${code}` : address ? `${address}#${code}` : code;
   const said = transport.place === "server"
     ? "Your answers are on the server already. With this code you can go on, on this device or another."
@@ -11,9 +11,9 @@ const handIn = (settings, record, transport) => {
        in short, without marks, and lets you go on with another device that has this page.`;
   const picture = settings.qr ? `<figure><canvas class="qr" role="img" aria-label="QR code of the ${transport.place === "server" ? "page with your code" : "answer code"}"
     data-text="${esc(text)}"></canvas></figure>` : "";
-  return `<section class="hand"><h3>Hand in</h3><p>${said}</p>
-    <div class="row"><button type="button" data-do="csv">Save as CSV</button><button type="button" data-do="json">Save as JSON</button></div>
-    <label class="field">${transport.place === "server" ? "Your code" : "Answer code"}
+  return `<section class="hand"><h3>${transport.place === "server" ? "Your code" : "Hand in"}</h3><p>${said}</p>
+    ${transport.place === "server" ? "" : '<div class="row"><button type="button" data-do="csv">Save as CSV</button><button type="button" data-do="json">Save as JSON</button></div>'}
+    <label class="field">${transport.place === "server" ? "To go on, or to see this again" : "Answer code"}
       <textarea class="code" rows="${transport.place === "server" ? 1 : 4}" readonly spellcheck="false">${esc(code)}</textarea></label>
     <button type="button" data-do="copy">Copy the code</button>${picture}</section>`;
 };

@@ -19,8 +19,11 @@
 //   forget(record)  erases the record
 //   watch(changed)  calls changed(record or null) when another tab of this browser has kept or erased it
 //
-// The server's side of `onServer` (JSON in and out; `service.py`): POST begin, answer, taps, truth, forget below
-// `settings.server`. `answer` has { survey, rater, item, answer, confidence, ms, position }: to send it twice stores it once.
+// An Error that has `again` may pass by itself: the player tries the same once more after a few seconds.
+//
+// The server is `service.py`: POST begin, answer, taps, truth, forget below `settings.server`, JSON in and out. A record from
+// there also has `code`, which is the rater's name and the key to go on with, and its pictures have names of that class.
+// An answer has `revision`, how often it was sent anew: to send it twice stores it once, and a late copy changes nothing.
 // A refusal is a status from 400 up with { "message": one sentence }.
 
 const inBrowser = (settings) => {
@@ -57,47 +60,55 @@ const inBrowser = (settings) => {
 
 const onServer = (settings) => {
   const local = inBrowser(settings); // what the server has not accepted yet stays here
+  const refuse = (message, status) => Object.assign(new Error(message), { status, again: !status || status === 429 || status >= 500 });
   const post = async (what, body) => {
     let reply;
     try {
-      reply = await fetch(settings.server + what, { method: "POST", credentials: "same-origin", cache: "no-store",
-        headers: { "Content-Type": "application/json" }, body: JSON.stringify({ survey: settings.survey, ...body }) });
-    } catch {
-      throw new Error("The server cannot be reached. Your answer is kept here: try again.");
-    }
+      reply = await fetch(settings.server + what, { method: "POST", credentials: "omit", cache: "no-store",
+        headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    } catch { throw refuse("The server cannot be reached. What you said is kept in this browser and sent again.", 0); }
     const said = await reply.json().catch(() => ({}));
-    if (!reply.ok) throw new Error(said.message || "The server did not accept it. Your answer is kept here: try again.");
+    if (!reply.ok) throw refuse(said.message || "The server does not answer. What you said is kept in this browser and sent again.", reply.status);
     return said;
   };
-  const send = (record, name) => post("answer", { rater: record.rater, item: name, position: record.order.indexOf(name) + 1,
-    answer: record.answers[name].answer, confidence: record.answers[name].confidence, ms: Math.round(record.answers[name].ms || 0) });
+  const flush = async (record) => { // what waits, oldest first
+    for (const name of [...(record.waiting || [])]) {
+      const { answer, confidence, ms, revision } = record.answers[name];
+      await post("answer", { code: record.code, item: name, answer, confidence, ms: Math.round(ms || 0), revision });
+      record.waiting = record.waiting.filter((other) => other !== name);
+      await local.note(record);
+    }
+  };
   const transport = {
     place: "server",
     get kept() { return local.kept; },
     recall: local.recall,
     begin: async (who) => {
-      const record = await post("begin", who);
+      const nonce = transport.nonce ??= Array.from({ length: 32 }, () => random(16).toString(16)).join("");
+      const record = await post("begin", { ...who, nonce }); // the same nonce, the same rater: a lost reply makes no second one
       await local.note(record);
       return record;
     },
     answer: async (record, name) => {
-      record.waiting = [...new Set([...(record.waiting || []), name])];
+      const given = record.answers[name];
+      given.revision = (given.revision ?? -1) + 1;
+      record.waiting = [...(record.waiting || []).filter((other) => other !== name), name];
       await local.note(record);
-      for (const waiting of [...record.waiting]) {
-        await send(record, waiting);
-        record.waiting = record.waiting.filter((other) => other !== waiting);
-        await local.note(record);
-      }
+      await flush(record);
     },
     note: local.note,
     watch: local.watch,
     taps: async (record, name) => {
       await local.note(record);
-      await post("taps", { rater: record.rater, item: name, taps: record.taps[name] || [] });
+      await post("taps", { code: record.code, item: name, taps: record.taps[name] || [] });
     },
-    truth: (record) => post("truth", { rater: record.rater }),
+    truth: async (record) => {
+      await flush(record);
+      return post("truth", { code: record.code });
+    },
     forget: async (record) => {
-      await post("forget", { rater: record.rater });
+      try { await post("forget", { code: record.code }); } catch (error) { if (error.status !== 403) throw error; } // forgotten there
+      transport.nonce = undefined;
       await local.forget();
     },
   };
