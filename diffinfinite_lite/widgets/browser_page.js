@@ -341,7 +341,18 @@ const BrowserPaint = (() => {
 
     const loaded = new Set(), unpacked = {};
 
+    function noCard() {
+      part("build").value = "wasm";
+      part("build").querySelector("[value=webgpu]").disabled = true;
+    }
+
+    // Whether the browser offers a graphics card is asked on the click, and the answer is shown in the menu.
+    async function findCard() {
+      if (part("build").value === "webgpu" && !await navigator.gpu.requestAdapter()) noCard();
+    }
+
     async function load() {
+      await findCard();
       const build = settings.builds[part("build").value], bar = part("bar");
       const files = [...settings.model, ...build.files], total = files.reduce((sum, file) => sum + file.bytes, 0);
       let done = 0;
@@ -461,11 +472,11 @@ const BrowserPaint = (() => {
       save(canvas, "mask.png", { Software: "DiffInfinite Lite" });
     };
 
+    if (!navigator.gpu) noCard();
     resize();
     offer();
     busy(false);
     say("Nothing is loaded yet.");
-    navigator.gpu?.requestAdapter().then((adapter) => { part("build-choice").hidden = !adapter; }).catch(() => {});
   }
 
   return { Mask, exampleMask, start, take };

@@ -30,7 +30,7 @@ from .browser_runtime import CODE, MACHINE_CODE
 from .pictures import fill
 
 CHUNK = 3_000_000  # bytes of a script: the bar moves on after each
-BUILDS = {"wasm": "processor", "webgpu": "graphics card"}
+BUILDS = {"webgpu": "graphics card, if there is one", "wasm": "processor"}
 RAMP = ((16, 42, 84), (232, 238, 246))  # of the timestep map: no steps left, all of them
 HERE = Path(__file__).parent
 
@@ -148,7 +148,7 @@ _PAGE = """<style>
 <label>Guidance ω <input type="range" data-part="omega" min="0" max="4" step="0.25" value="0"> <output
  data-part="omega-value">0</output></label>
 <label>Size <select data-part="size">%SIZES%</select></label>
-<label data-part="build-choice" hidden>Compute on the <select data-part="build">%BUILDS%</select></label>
+<label>Compute on the <select data-part="build">%BUILDS%</select></label>
 </div>
 <div class="browser-paint-row">
 <button type="button" data-part="paint">Paint tissue</button>
