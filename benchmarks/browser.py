@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-import time
 from functools import partial
 from pathlib import Path
 

@@ -1,7 +1,6 @@
 """Toy answers and toy pictures for the tests of the survey."""
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
