@@ -1,4 +1,5 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `info`, `evaluate`, `train`, `data`, `survey`.
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `info`, `workbench`, `evaluate`, `train`, `data`,
+`survey`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -24,6 +25,7 @@ import typer
 from tqdm import tqdm
 
 from . import __version__
+from .errors import explain
 from .files import check_folder
 
 if TYPE_CHECKING:
@@ -362,6 +364,23 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
+@app.command("workbench")
+def open_workbench(
+    port: Annotated[int, typer.Option(help="Where it listens.", min=0, max=65535)] = 5006,
+    address: Annotated[str, typer.Option(help="Of this machine; 0.0.0.0 lets others in.")] = "localhost",
+    workers: Annotated[int, typer.Option(help="Pictures painted at a time; others wait in a queue.", min=1)] = 1,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    device: Device = None,
+    weights: Weights = None,
+) -> None:
+    """Explore, compare and paint in the browser, until Ctrl-C."""
+    from .models.pretrained import expected_hashes
+    from .widgets.workbench import serve
+
+    expected_hashes(weights)  # refuses a folder that holds no model
+    serve(port=port, address=address, workers=workers, weights=weights, device=device, show=browser)
+
+
 RECIPES = {
     "autoencoder": "Pictures to latents and back.",
     "decoder": "Sharpen the decoder against a critic; the latents stay.",
@@ -508,25 +527,6 @@ def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     except ValueError:
         raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
     return parts[0], (low, high)
-
-
-def explain(error: Exception) -> str:
-    """An error as one sentence: what was expected, or, where nobody expected it, what to report.
-
-    >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
-    "expected a size such as 1024x1024, got 'huge'"
-    """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
-        return "expected more memory than there is: a smaller --batch-size or --size needs less"
-    if isinstance(error, OSError) and error.strerror:  # its own text is "[Errno 13] Permission denied: 'FILE'"
-        return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
-    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
-        return " ".join(str(error).split())
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    return (
-        f"an error that was not foreseen ({what}); please report it with the command, the version {__version__} "
-        "and what `diffinfinite --debug` in front of the same command shows"
-    )
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
