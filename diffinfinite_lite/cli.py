@@ -472,7 +472,8 @@ def data_fetch(name: str) -> None:
 def survey_serve(
     pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
     database: Annotated[
-        str | None, typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures.")
+        str | None,
+        typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures."),
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
@@ -491,9 +492,9 @@ def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {path}: {error}") from error
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error}') from error
     if not isinstance(found, dict):
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {found} in {path}")
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {found} in {path}')
     return found
 
 

@@ -275,7 +275,9 @@ def _of_json(text: str) -> Rows:
     whole = json.loads(text)
     rows: Rows = []
     for one in whole if isinstance(whole, list) else [whole]:
-        found = re.fullmatch(r"diffinfinite-survey-(\d{1,9})", str(one.get("format"))) if isinstance(one, dict) else None
+        found = (
+            re.fullmatch(r"diffinfinite-survey-(\d{1,9})", str(one.get("format"))) if isinstance(one, dict) else None
+        )
         if not found:
             raise ValueError(f'no "format": "{FORMAT}"')
         if int(found[1]) > NEWEST:

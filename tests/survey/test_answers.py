@@ -62,7 +62,9 @@ def encode(rater="r0", asked=12, said=None, years=8.5, seconds=60, key=KEY):
     said = said or {}
     nibbles = [said.get(item.name, 0) for item in key.version(asked)]
     nibbles += [0] * (len(nibbles) % 2)
-    body = bytes.fromhex(key.survey[1:]) + bytes([255 if years is None else int(2 * years)]) + seconds.to_bytes(2, "big")
+    body = (
+        bytes.fromhex(key.survey[1:]) + bytes([255 if years is None else int(2 * years)]) + seconds.to_bytes(2, "big")
+    )
     body += asked.to_bytes(2, "big") + bytes([len(rater)]) + rater.encode()
     body += bytes(16 * a + b for a, b in zip(nibbles[::2], nibbles[1::2], strict=True))
     body += hashlib.sha256(body).digest()[:2]
@@ -136,7 +138,15 @@ def test_what_a_spreadsheet_makes_of_a_file_says_the_same(
 )  # fmt: skip
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_table_comes_back_and_no_cell_is_a_formula(tmp_path, rows):
-    shared = {"survey": "s1", "item": "p1", "size": "small", "truth": "real", "origin": "=HYPERLINK(1)", "asked": 20, "position": 1}
+    shared = {
+        "survey": "s1",
+        "item": "p1",
+        "size": "small",
+        "truth": "real",
+        "origin": "=HYPERLINK(1)",
+        "asked": 20,
+        "position": 1,
+    }
     answers = as_table([shared | {"saved": ""} | row for row in rows])
     (tmp_path / "a.csv").write_text(as_csv(answers), newline="")
     (tmp_path / "a.json").write_text(as_json(answers))
@@ -160,10 +170,19 @@ def test_no_file_stops_the_others(tmp_path, data, ending):
     assert not any("\n" in text for _, text in notes)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*COLUMNS, "format"]), x)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*COLUMNS, "format"]), x),
+    )
+)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_json_stops_the_others(tmp_path, value):
-    for bad in (value, {"format": FORMAT, "survey": "s1", "rater": "x", "answers": value}, {"format": FORMAT, "answers": [value, {"item": value}]}):
+    for bad in (
+        value,
+        {"format": FORMAT, "survey": "s1", "rater": "x", "answers": value},
+        {"format": FORMAT, "answers": [value, {"item": value}]},
+    ):
         (tmp_path / "good.csv").write_text(as_csv(table(raters=1)))
         (tmp_path / "bad.json").write_text(json.dumps(bad))
         found, _ = read(tmp_path)
@@ -233,7 +252,9 @@ def test_answers_to_other_pictures_are_left_out_or_named(tmp_path):
     (tmp_path / "a.csv").write_text(as_csv(one()))
     (tmp_path / "b.csv").write_text(as_csv(one("r1").assign(survey="s2")))
     found, notes = read(tmp_path, KEY)
-    assert set(found["rater"]) == {"r0"} and notes == [("b.csv", "12 answers left out: they are to pictures of another survey or build")]
+    assert set(found["rater"]) == {"r0"} and notes == [
+        ("b.csv", "12 answers left out: they are to pictures of another survey or build")
+    ]
     found, notes = read(tmp_path)
     assert found["survey"].nunique() == 2 and "of another survey than other files" in notes[0][1]
 
@@ -306,7 +327,10 @@ def test_a_folder_without_an_answer_is_one_sentence(tmp_path, name, text, messag
 def test_no_files_and_warnings():
     with pytest.raises(ValueError, match="expected at least one exported"):
         read_answers([])
-    with pytest.raises(ValueError, match=r"gone\.csv"), pytest.warns(survey_answers.AnswersWarning, match=r"gone\.csv: left out"):
+    with (
+        pytest.raises(ValueError, match=r"gone\.csv"),
+        pytest.warns(survey_answers.AnswersWarning, match=r"gone\.csv: left out"),
+    ):
         read_answers("gone.csv")
 
 
@@ -315,7 +339,9 @@ def test_no_files_and_warnings():
 
 @given(
     rater=st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=32),
-    said=st.dictionaries(st.sampled_from([f"p{i}" for i in range(12)]), st.integers(1, 7).flatmap(lambda c: st.sampled_from([c, c + 8]))),
+    said=st.dictionaries(
+        st.sampled_from([f"p{i}" for i in range(12)]), st.integers(1, 7).flatmap(lambda c: st.sampled_from([c, c + 8]))
+    ),
     asked=st.sampled_from([6, 12]),
     years=st.none() | st.integers(0, 160).map(lambda n: n / 2),
 )
@@ -341,10 +367,15 @@ def test_a_wrong_letter_in_a_code_is_found(data):
 
 def test_codes_are_read_out_of_what_people_send(tmp_path):
     codes = [encode(f"r{i}", said={"p1": 3, "p2": 12}) for i in range(3)]
-    text = f"Hello, mine: {codes[0]}\nthanks\n\n{codes[1].lower()}\n- {codes[2][:19]}\n{codes[2][19:]}\nDS2-00000-00000\n"
+    text = (
+        f"Hello, mine: {codes[0]}\nthanks\n\n{codes[1].lower()}\n- {codes[2][:19]}\n{codes[2][19:]}\nDS2-00000-00000\n"
+    )
     (tmp_path / "mail.txt").write_text(text)
     found, notes = read(tmp_path, KEY)
-    assert found["rater"].tolist() == ["r0", "r0", "r1", "r1", "r2", "r2"] and (found["truth"] == ["synthetic", "real"] * 3).all()
+    assert (
+        found["rater"].tolist() == ["r0", "r0", "r1", "r1", "r2", "r2"]
+        and (found["truth"] == ["synthetic", "real"] * 3).all()
+    )
     assert len(notes) == 1 and "not complete" in notes[0][1]
     with pytest.raises(ValueError, match="another survey"):
         decode_answers(codes[0], Key("s9876543210", KEY.items))

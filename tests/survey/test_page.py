@@ -46,7 +46,9 @@ def many():
 def address(items, tmp_path_factory):
     about = ["Coloured noise, made up for this test."]
     folder = tmp_path_factory.mktemp("survey")
-    return write_page(items, about, "Noise <b>cannot</b> be told apart.", folder, title="Real?", home="../x.html").as_uri()
+    return write_page(
+        items, about, "Noise <b>cannot</b> be told apart.", folder, title="Real?", home="../x.html"
+    ).as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +351,9 @@ def test_zoom_by_keys_buttons_mouse_and_pinch(open_page):
     fingers("touchEnd")
     assert level.inner_text() == "3×"
     box = page.locator(".frame img").bounding_box()
-    assert abs((x - box["x"]) / 3 - 200) < 2 and abs((y - box["y"]) / 3 - 150) < 2  # what was between the fingers stays there
+    assert (
+        abs((x - box["x"]) / 3 - 200) < 2 and abs((y - box["y"]) / 3 - 150) < 2
+    )  # what was between the fingers stays there
     assert page.get_by_role("button", name="Back").is_disabled()
 
 
@@ -377,9 +381,14 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     def rater(code, years=3.0, saved="2026-11-29T03:00:00Z"):
         rows = table(raters=1).iloc[: len(key.items)].copy()
         rows = rows.assign(survey=key.survey, rater=code, experience=years, asked=6.0, saved=saved)
-        rows["item"], rows["truth"] = [i.name for i in key.items], ["real" if i.real else "synthetic" for i in key.items]
+        rows["item"], rows["truth"] = (
+            [i.name for i in key.items],
+            ["real" if i.real else "synthetic" for i in key.items],
+        )
         rows["size"], rows["origin"] = [i.size for i in key.items], [i.origin for i in key.items]
-        return rows.assign(answer=rng.choice(["real", "synthetic"], len(rows)), confidence=rng.integers(1, 8, len(rows)))
+        return rows.assign(
+            answer=rng.choice(["real", "synthetic"], len(rows)), confidence=rng.integers(1, 8, len(rows))
+        )
 
     def as_text(rows, separator=",", decimal="."):
         flat = rows.assign(taps=[" ".join(f"{x}:{y}" for x, y in taps) for taps in rows["taps"]])
@@ -394,7 +403,9 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     (tmp_path / "evil.csv").write_text(as_text(evil))
     (tmp_path / "other.csv").write_text(as_text(rater("o").assign(survey="s9999999999")))
     (tmp_path / "torn.csv").write_text("rater,item\nx,y\n")
-    (tmp_path / "odd.csv").write_text(as_text(rater("odd").astype({"confidence": object}).assign(confidence=["9", *"345", "x", "2"])))
+    (tmp_path / "odd.csv").write_text(
+        as_text(rater("odd").astype({"confidence": object}).assign(confidence=["9", *"345", "x", "2"]))
+    )
     ours = read_answers(tmp_path, key, notes := [])
     files = sorted(tmp_path.iterdir())
     page.set_input_files("input[type=file]", files)
@@ -410,7 +421,10 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     result = page.locator("[data-part=result]").inner_text()
     assert f"{row['correct']:.0f} of {row['n']:.0f} answers right, {round(100 * row['accuracy'])}%" in result
     assert f"{statistics.fleiss(ours):.2f}" in page.get_by_role("row", name="Fleiss").inner_text()
-    assert f"{statistics.correlations(ours).loc['confidence', 'r']:.2f} (" in page.get_by_role("row", name="accuracy and confidence").inner_text()
+    assert (
+        f"{statistics.correlations(ours).loc['confidence', 'r']:.2f} ("
+        in page.get_by_role("row", name="accuracy and confidence").inner_text()
+    )
     assert "<img src=x" in result and not page.locator("[data-part=result] img[src=x]").count()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save all as CSV").click()
@@ -418,7 +432,9 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     back = read_answers(tmp_path / "all.csv")
     order = ["rater", "item"]
     assert back.sort_values(order, ignore_index=True).equals(ours.sort_values(order, ignore_index=True))
-    assert page.evaluate("[...document.querySelectorAll('.marks canvas')].some(c => c.getContext('2d').getImageData(0, 0, 96, 96).data.some(v => v))")
+    assert page.evaluate(
+        "[...document.querySelectorAll('.marks canvas')].some(c => c.getContext('2d').getImageData(0, 0, 96, 96).data.some(v => v))"
+    )
     page.get_by_role("button", name="Take all away").click()
     assert not page.locator("ul.all").count()
 
@@ -464,8 +480,17 @@ def test_with_a_server_no_picture_appears_before_the_answer_is_stored(browser, i
         assert body["survey"] == values["survey"]
         reply, status = {}, 200
         if what == "begin":
-            reply = {"survey": values["survey"], "rater": body["rater"] or "new", "experience": body["experience"], "asked": 6,
-                     "order": names, "answers": dict(stored), "taps": {}, "at": len(stored), "saved": "2026-11-29T03:00:00Z"}
+            reply = {
+                "survey": values["survey"],
+                "rater": body["rater"] or "new",
+                "experience": body["experience"],
+                "asked": 6,
+                "order": names,
+                "answers": dict(stored),
+                "taps": {},
+                "at": len(stored),
+                "saved": "2026-11-29T03:00:00Z",
+            }
         elif what == "answer":
             calls["answer"] += 1
             if calls["answer"] == 2:
@@ -490,7 +515,9 @@ def test_with_a_server_no_picture_appears_before_the_answer_is_stored(browser, i
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Try again").wait_for()
-    assert page.get_by_role("alert").inner_text() == "The disk of the server is full. Your answer is kept here: try again."
+    assert (
+        page.get_by_role("alert").inner_text() == "The disk of the server is full. Your answer is kept here: try again."
+    )
     assert page.locator("h2").inner_text() == "Picture 2 of 6" and len(stored) == 1
     one_screen(page)
     page.get_by_role("button", name="Try again").click()
