@@ -82,7 +82,7 @@ class Rate:
 
 
 class Guard:
-    """Middleware around the whole service; see the module.
+    """Around the whole service; see the module.
 
     Parameters
     ----------

@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from ..extras import extra
 from .deck import read_deck
+from .figures import Figures
 from .live_pages import join_link
 from .service import Service
 from .store import Store, file_of
@@ -57,10 +59,10 @@ def serve(
         raise ValueError(f"expected an address such as https://survey.example.org/, got {address!r}")
     url = database or f"sqlite:///{Path(folder) / DATABASE}"
     store = Store(url, deck)
-    with listen(host, port) as listening:
+    with listen(host, port) as listening, closing(Figures(folder, url)) as figures:
         port = listening.getsockname()[1]
         public = f"{address.rstrip('/')}/" if address else f"http://{_bracket(reachable(host))}:{port}/"
-        service = Service(store, public)
+        service = Service(store, public, summarise=figures)
         own = f"http://{_bracket(HERE if host in ALL else host)}:{port}/"
         for line in welcome(service, public, own, url, local=host in (HERE, "localhost") and not address):
             say(line)
@@ -101,7 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
         If the host is not this machine's, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves delays on
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

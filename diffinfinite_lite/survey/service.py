@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ..extras import extra
@@ -28,11 +29,11 @@ from .guard import Guard, Rate, Refused, address, read_json, refuse
 from .instructor import Door, Instructor
 from .live_pages import files
 from .store import KEY, NAME, ROOM, Answer, Closed, Rater, Store, Unavailable, plain
+from .summary import summary
 
 with extra("classroom"):
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
-    from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -100,6 +101,7 @@ class Service:
     ----------
     store : answers and pictures.
     url : of the participants' page, as others reach it, for the QR code.
+    summarise : gives the figures of the instructor's page, such as `figures.Figures`; by default they are computed here.
 
     Attributes
     ----------
@@ -107,7 +109,13 @@ class Service:
     door : makes the token that the instructor enters with.
     """
 
-    def __init__(self, store: Store, url: str, rates: Rates | None = None):
+    def __init__(
+        self,
+        store: Store,
+        url: str,
+        rates: Rates | None = None,
+        summarise: Callable[[], dict[str, Any]] | None = None,
+    ):
         self.store, self.rates, self.door = store, rates or Rates(), Door()
         self._writer = Writer(store)
         self._files = files(store)
@@ -115,16 +123,16 @@ class Service:
         self._names = {store.opaque(item.name): item.name for item in store.deck.items}
         handlers = {"begin": self._begin, "answer": self._answer, "taps": self._taps, "truth": self._truth,
                     "forget": self._forget}  # fmt: skip
-        self.app = Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, self._file) for path in self._files),
                 *(Route(f"/api/{name}", _json(handler), methods=["POST"]) for name, handler in handlers.items()),
-                *Instructor(store, url, self.door).routes(),
+                *Instructor(store, url, self.door, summarise or partial(summary, store)).routes(),
             ],
-            middleware=[Middleware(Guard, rate=self.rates.requests)],
             exception_handlers=dict.fromkeys((Exception, Unavailable, Closed, Refused, 404, 405), refuse),
             lifespan=self._lifespan,
         )
+        self.app = Guard(app, self.rates.requests)  # around Starlette's own handling of errors, too
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -213,7 +221,7 @@ class Service:
         key, wrong = f"{address(request)} {plain(code)[:NAME]}", self.rates.wrong_codes
         if wrong.left(key) < 1:
             raise Refused(429, "Too many wrong codes; wait a minute.")
-        rater = await run_in_threadpool(self.store.rater, code)
+        rater = self.store.remembered(code) or await run_in_threadpool(self.store.rater, code)
         if rater is None:
             wrong.spend(key)
             raise Refused(403, "Nobody here has this code: it was mistyped, or all answers were deleted.")

@@ -16,7 +16,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,14 @@ class Store:
     def __init__(self, url: str, deck: Deck):
         self.deck = deck
         self.engine = _connect(url)
-        with _said(), self.engine.begin() as connection:
-            _tables.create_all(connection)
-            row = connection.execute(sql.select(_survey)).one_or_none()
-            if row is None:
-                values = {"id": 1, "name": deck.key.survey, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
-                connection.execute(_survey.insert().values(values | {"closed": False}))
-                row = connection.execute(sql.select(_survey)).one()
+        with _said():
+            row = self._found() or self._made()
         if row.name != deck.key.survey:
             raise ValueError(f"expected a database of survey {deck.key.survey}, got one of survey {row.name}")
         self.room: str = row.room
         self._secret = bytes.fromhex(row.secret)
+        self._raters: dict[str, Rater] = {}  # those seen since the start, or every answer would have to look
+        self._orders: dict[str, list[str]] = {}
 
     def opaque(self, item: str) -> str:
         """The name under which this class sees a picture: it tells nothing to somebody who knows the deck's names."""
@@ -138,7 +135,10 @@ class Store:
         def place(item: str) -> bytes:
             return hmac.digest(self._secret, f"order {rater.rater} {item}".encode(), "sha256")
 
-        return sorted((item.name for item in self.deck.key.version(rater.asked)), key=place)
+        if rater.rater not in self._orders:
+            version = self.deck.key.version(rater.asked)
+            self._orders[rater.rater] = sorted((item.name for item in version), key=place)
+        return self._orders[rater.rater]
 
     def is_room(self, code: str) -> bool:
         """Whether this is the room's code, as `plain` letters; compared in constant time."""
@@ -176,12 +176,19 @@ class Store:
 
     def rater(self, code: str) -> Rater | None:
         """The rater with this code, or None. What a code must be is compared in constant time."""
-        letters = plain(code)
-        name, key = letters[:NAME], letters[NAME:]
+        name = plain(code)[:NAME]
         with _said(), self._read() as connection:
             row = connection.execute(sql.select(_raters).where(_raters.c.rater == name)).one_or_none()
-        same = hmac.compare_digest(row.key_hash if row else "0" * 64, _hash(name, key))
-        return Rater(*row) if row and same else None
+        if row is not None:
+            self._raters[name] = Rater(*row)
+        return self.remembered(code)
+
+    def remembered(self, code: str) -> Rater | None:
+        """The same without a look into the database: a rater who has been here since the start of this process."""
+        letters = plain(code)
+        rater = self._raters.get(letters[:NAME])
+        known = rater.key_hash if rater else "0" * 64
+        return rater if hmac.compare_digest(known, _hash(letters[:NAME], letters[NAME:])) else None
 
     def given(self, rater: str) -> dict[str, Answer]:
         """A rater's answers by picture."""
@@ -250,6 +257,7 @@ class Store:
             if found < rater.asked:
                 raise Closed(f"The truth is told after the last answer: {found} of {rater.asked} are here.")
             connection.execute(_raters.update().where(_raters.c.rater == rater.rater).values(finished=True))
+        self._raters[rater.rater] = replace(rater, finished=True)
 
     def mark(self, rater: str, item: str, points: Sequence[tuple[float, float]]) -> None:
         """Store where a rater's red pen touched a picture, (x, y) as shares of its sides, in place of earlier ones."""
@@ -286,18 +294,20 @@ class Store:
         """All answers with their truth, as `answers.as_table` takes them, by rater and position."""
         items, taps = {item.name: item for item in self.deck.items}, self.taps()
         raters = {rater.rater: rater for rater in self.raters()}
-        places = {name: {item: i for i, item in enumerate(self.order(rater), 1)} for name, rater in raters.items()}
+        orders = {name: {item: i for i, item in enumerate(self.order(rater), 1)} for name, rater in raters.items()}
         with _said(), self._read() as connection:
             found = connection.execute(sql.select(_answers)).all()
         rows = []
-        for row in found:
-            if row.rater not in raters:  # joined while we were reading
+        for rater, item, answer, confidence, seconds, _ in found:
+            if rater not in raters:  # joined while we were reading
                 continue
-            item, rater = items[row.item], raters[row.rater]
-            about = {"size": item.size, "truth": REAL if item.real else SYNTHETIC, "origin": item.origin}
-            who = {"survey": self.deck.key.survey, "experience": rater.experience, "asked": rater.asked}
-            more = {"position": places[row.rater][row.item], "taps": taps.get((row.rater, row.item), [])}
-            rows.append({**row._mapping, **who, **about, **more})
+            who, about = raters[rater], items[item]
+            rows.append({
+                "survey": self.deck.key.survey, "rater": rater, "experience": who.experience, "asked": who.asked,
+                "item": item, "size": about.size, "truth": REAL if about.real else SYNTHETIC, "origin": about.origin,
+                "answer": answer, "confidence": confidence, "seconds": seconds, "position": orders[rater][item],
+                "taps": taps.get((rater, item), ()),
+            })  # fmt: skip
         return sorted(rows, key=lambda row: (row["rater"], row["position"]))
 
     def forget(self, rater: str) -> None:
@@ -305,6 +315,7 @@ class Store:
         with _said(), self.engine.begin() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete().where(table.c.rater == rater))
+        self._raters.pop(rater, None)
         self._purge()
 
     def erase(self) -> None:
@@ -314,6 +325,8 @@ class Store:
                 connection.execute(table.delete())
             self.room = _letters(ROOM)
             connection.execute(_survey.update().values(closed=False, room=self.room))
+        self._raters.clear()
+        self._orders.clear()
         self._purge()
 
     def _purge(self) -> None:
@@ -321,6 +334,23 @@ class Store:
         if self.engine.dialect.name == "sqlite":
             with _said(), closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _found(self) -> sql.Row | None:
+        """The class in this database, found without a lock: a process that only looks must not hold up one that writes."""
+        with self._read() as connection:
+            there = sql.inspect(connection).has_table(_survey.name)
+            return connection.execute(sql.select(_survey)).one_or_none() if there else None
+
+    def _made(self) -> sql.Row:
+        """A new class."""
+        with self.engine.begin() as connection:
+            _tables.create_all(connection)
+            row = connection.execute(sql.select(_survey)).one_or_none()
+            if row is None:  # or another process was faster
+                values = {"id": 1, "name": self.deck.key.survey, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
+                connection.execute(_survey.insert().values(values | {"closed": False}))
+                row = connection.execute(sql.select(_survey)).one()
+        return row
 
     def _check_open(self, connection: sql.Connection) -> None:
         if connection.execute(sql.select(_survey.c.closed)).scalar():

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..extras import extra
 from . import statistics
-from .answers import as_table
 from .statistics import PAPER
 from .store import Store
 
@@ -41,7 +40,7 @@ def summary(store: Store) -> dict[str, Any]:
         "closed": store.closed,
         "progress": progress,
         "paper": paper(),
-        "figures": _figures(as_table(rows), store) if rows else None,
+        "figures": _figures(pd.DataFrame(rows), store) if rows else None,
     }
 
 

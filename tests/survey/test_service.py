@@ -211,9 +211,10 @@ def test_a_mistake_of_ours_is_one_sentence_without_a_trace(room, monkeypatch, ca
         raise RuntimeError("secret detail")
 
     record = room.begin()
-    monkeypatch.setattr(room.store, "rater", broken)
+    monkeypatch.setattr(room.store, "finish", broken)
     reply = room.client.post("/api/truth", json={"code": record["code"]})
     assert reply.status_code == 500 and reply.json() == {"message": "The server made a mistake that it has noted; try again."}
+    assert "content-security-policy" in reply.headers
     assert "secret detail" in capsys.readouterr().err
 
 

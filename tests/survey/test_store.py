@@ -245,3 +245,13 @@ def test_a_deck_that_is_none(tmp_path, change, message):
     change(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_deck(tmp_path)
+
+
+def test_a_process_that_only_looks_waits_for_no_lock(file_store, tmp_path):
+    join(file_store)
+    other = sqlite3.connect(tmp_path / "class.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    looking = Store(str(file_store.engine.url), small_deck())
+    assert len(looking.raters()) == 1 and looking.rows() == [] and not looking.closed
+    looking.engine.dispose()
+    other.close()
