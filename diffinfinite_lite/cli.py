@@ -1,4 +1,4 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `info`, `evaluate`, `train`, `data`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -34,7 +34,8 @@ RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
 Out = Annotated[Path, typer.Option(help="Folder for the result.")]
 Context = Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")]
-Mask = Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")]
+MASK_HELP = "Index-colour or greyscale picture of labels 0-4, or QuPath's .geojson."
+Mask = Annotated[Path | None, typer.Option(help=MASK_HELP)]
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
@@ -160,10 +161,14 @@ def _with_options(function: Callable, options: list[inspect.Parameter]) -> Calla
 
 
 def sample(
-    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, mask.geojson, timesteps.webp, run.json.")],
     context: Context = None,
     mask: Mask = None,
     size: Size = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Picture of this library to make once more; other options change it.")
+    ] = None,
     device: Device = None,
     weights: Weights = None,
     force: Force = False,
@@ -173,12 +178,18 @@ def sample(
     from .data.mask_files import read_mask
     from .pipelines.generate import generate
     from .pipelines.pair import RESULTS
+    from .pipelines.passport import repeat
 
     check_folder(out, RESULTS, force=force)
-    labels = read_mask(mask) if mask else None
-    pair = generate(
-        context, labels, read_size(size), device=device, weights=weights, progress=_sampling_bar, **settings
-    )
+    shape = read_size(size)
+    labels, config = read_mask(mask, size=shape) if mask else None, None
+    if like:
+        told = repeat(like, labels, weights)
+        config, context, shape = told.config, context or told.context, shape or told.size
+        labels, device = told.mask, device or told.device
+        settings = {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
+    options = {"config": config, "device": device, "weights": weights, "progress": _sampling_bar}
+    pair = generate(context, labels, shape, **options, **settings)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -209,7 +220,7 @@ def slide(
 
 def edit(
     run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
-    mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
+    mask: Annotated[Path, typer.Option(help="The run's mask.png, or its mask.geojson out of QuPath, changed.")],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
@@ -229,7 +240,8 @@ def edit(
     check_folder(out, RESULTS, force=force)
     changed = {name: value for name, value in settings.items() if value is not None}
     options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
-    pair = resynthesise(Pair.read(run), read_mask(mask), context, **options, **changed)
+    before = Pair.read(run)
+    pair = resynthesise(before, read_mask(mask, size=before.mask.shape), context, **options, **changed)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -237,7 +249,7 @@ def edit(
 def inpaint(
     image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
     keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
-    mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
+    mask: Annotated[Path, typer.Option(help=MASK_HELP)],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around a hole whose latents are computed again as well.")] = 8,
@@ -253,7 +265,8 @@ def inpaint(
     from .pipelines.pair import RESULTS
 
     check_folder(out, RESULTS, force=force)
-    known, labels = read_keep(keep), read_mask(mask)
+    known = read_keep(keep)
+    labels = read_mask(mask, size=known.shape)
     options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
     pair.save(out, force=force)
@@ -263,6 +276,12 @@ def inpaint(
 SAMPLING = {"sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
 for _name, _function in SAMPLING.items():
     app.command(_name)(_with_options(_function, []))
+
+
+def _is_chosen(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was typed, and has not just its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _sampling_bar(levels: Iterable, total: int) -> Iterable:
@@ -290,6 +309,16 @@ def _report_cost(out: Path, run: dict) -> None:
         f"{run['windows_per_level']:g} windows a level, {run['labels_per_window']:g} labels a window, "
         f"{run['sequential_depth']} levels one after the other"
     )
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Picture, .dzi, .geojson or folder that this library made.")],
+) -> None:
+    """Say how a picture was made: model, settings, versions."""
+    from .pipelines.passport import describe, read_passport
+
+    typer.echo(describe(read_passport(file)))
 
 
 @app.command("evaluate")
