@@ -151,7 +151,7 @@ def generate_slide(
             pixels = _pixels(place, models.autoencoder, on_device, config, size, device, progress)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp, passport=passport)
         with timed(clock, "pyramids"):
-            write_rest(place, lambda: _bands(labels, size), size, mpp, passport)
+            write_side_files(place, lambda: _bands(labels, size), size, mpp, passport)
         run |= cost_of(last, config.window, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
@@ -261,7 +261,7 @@ def _pixels(
         yield from ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
 
 
-def write_rest(
+def write_side_files(
     place: Path, bands: Callable[[], Iterator[Part]], size: tuple[int, int], mpp: float, passport: dict
 ) -> None:
     """Write the mask and, from the picture that is in the folder already, the tiles for a browser."""

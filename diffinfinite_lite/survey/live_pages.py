@@ -53,19 +53,19 @@ def files(store: Store) -> dict[str, File]:
     }
 
 
-def invitation(url: str, room: str) -> dict[str, Any]:
+def invitation(url: str, code: str) -> dict[str, Any]:
     """How participants come in: address, the room's code, and both as a QR code (a data URI of an SVG)."""
-    link = join_link(url, room)
-    return {"url": url, "room": room, "link": link, "qr": segno.make(link, error="m").svg_data_uri(border=2, scale=8)}
+    link = join_link(url, code)
+    return {"url": url, "room": code, "link": link, "qr": segno.make(link, error="m").svg_data_uri(border=2, scale=8)}
 
 
-def join_link(url: str, room: str) -> str:
+def join_link(url: str, code: str) -> str:
     """The address with the code behind "#", which browsers do not send.
 
     >>> join_link("http://192.168.1.5:8000/", "ABCDE")
     'http://192.168.1.5:8000/#code=ABCDE'
     """
-    return f"{url}#code={room}"
+    return f"{url}#code={code}"
 
 
 def _asset(name: str) -> File:

@@ -31,7 +31,7 @@ def summary(store: Store) -> dict[str, Any]:
     raters, rows = store.raters(), store.rows()
     answered = pd.Series([row["rater"] for row in rows], dtype=object).value_counts()
     progress = [
-        {"rater": each.rater, "asked": each.asked, "answered": int(answered.get(each.rater, 0)), "finished": each.finished}
+        {"rater": each.rater, "asked": each.length, "answered": int(answered.get(each.rater, 0)), "finished": each.finished}
         for each in raters
     ]
     return {
