@@ -55,7 +55,7 @@ class Rates:
 
 
 class Writer:
-    """Stores answers as they come, those that wait together in one transaction: one write to the disk for all of them."""
+    """Stores answers as they come, those that wait together in one transaction: one write to disk for all of them."""
 
     def __init__(self, store: Store):
         self.store = store
@@ -101,7 +101,8 @@ class Service:
     ----------
     store : answers and pictures.
     url : of the participants' page, as others reach it, for the QR code.
-    summarise : gives the figures of the instructor's page, such as `figures.Figures`; by default they are computed here.
+    summarise : gives the figures of the instructor's page, such as `figures.Figures`; by default they are computed
+    here.
 
     Attributes
     ----------
@@ -164,7 +165,9 @@ class Service:
             raise Refused(429, "Too many wrong codes from here; wait a minute.")
         if not self.store.is_join_code(join_code):
             wrong.spend(key)
-            raise Refused(403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code.")
+            raise Refused(
+                403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code."
+            )
         years, nonce = message.get("experience"), _text(message, "nonce")
         if years is not None and not _between(years, *YEARS):
             raise Refused(400, f"Experience is a number of years from {YEARS[0]} to {YEARS[1]}, or none.")
@@ -184,15 +187,23 @@ class Service:
         if item not in self.store.order(rater):
             raise Refused(400, "This picture is not one of yours.")
         seconds = round(message["ms"] / 1000, 1)
-        if not await self._writer.put(Answer(rater.rater, item, answer, message["confidence"], seconds, message["revision"])):
+        if not await self._writer.put(
+            Answer(rater.rater, item, answer, message["confidence"], seconds, message["revision"])
+        ):
             over = await run_in_threadpool(lambda: self.store.closed)
             raise Closed(OVER if over else "Your survey is finished: you have seen the truth.")
         return {"stored": True}
 
     async def _taps(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
-        rater, item, points = await self._rater(request, _text(message, "code")), self._item(message), message.get("taps")
+        rater, item, points = (
+            await self._rater(request, _text(message, "code")),
+            self._item(message),
+            message.get("taps"),
+        )
         good = isinstance(points, list) and len(points) <= MAX_TAPS
-        if not good or not all(isinstance(p, list) and len(p) == 2 and all(_between(x, 0, 1) for x in p) for p in points):
+        if not good or not all(
+            isinstance(p, list) and len(p) == 2 and all(_between(x, 0, 1) for x in p) for p in points
+        ):
             raise Refused(400, f"At most {MAX_TAPS} marks a picture, each as two shares of its side.")
         if not self.rates.answers.allows(rater.rater):
             raise Refused(429, "Marks come faster than anybody can tap; wait a few seconds.")

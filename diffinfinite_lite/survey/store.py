@@ -1,11 +1,12 @@
-"""Where the live service keeps a class: raters, answers, red-pen taps. A kill at any moment loses nothing it has returned.
+"""Where the live service keeps a class: raters, answers, red-pen taps. A kill loses nothing that was acknowledged.
 
-Any database that SQLAlchemy speaks to will do. The default is one SQLite file in WAL mode with ``synchronous=FULL``: what
-has been committed is on the disk, not only with the system. An answer has the key (rater, picture) and a *revision*, which
-the rater's browser counts: sent twice it is one row, and a late copy of an older answer does not undo a newer one.
+Any database that SQLAlchemy speaks to will do. The default is one SQLite file in WAL mode with ``synchronous=FULL``:
+what has been committed is on the disk, not only with the system. An answer has the key (rater, picture) and a
+*revision*, which the rater's browser counts: sent twice it is one row, and a late copy of an older answer does not
+undo a newer one.
 
-A rater is a random code such as ``K7QMX-3X9PRT``. Its first part is the rater's name, which everybody may see; the second
-is the key to go on with, of which only a hash is kept. No names, no addresses, no times of single answers.
+A rater is a random code such as ``K7QMX-3X9PRT``. Its first part is the rater's name, which everybody may see; the
+second is the key to go on with, of which only a hash is kept. No names, no addresses, no times of single answers.
 """
 
 from __future__ import annotations
@@ -336,7 +337,7 @@ class Store:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _found(self) -> sql.Row | None:
-        """The class in this database, found without a lock: a process that only looks must not hold up one that writes."""
+        """The class in this database, found without a lock: one that only looks must not hold up one that writes."""
         with self._read() as connection:
             there = sql.inspect(connection).has_table(_survey.name)
             return connection.execute(sql.select(_survey)).one_or_none() if there else None
@@ -347,7 +348,12 @@ class Store:
             _tables.create_all(connection)
             row = connection.execute(sql.select(_survey)).one_or_none()
             if row is None:  # or another process was faster
-                values = {"id": 1, "name": self.deck.key.survey, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
+                values = {
+                    "id": 1,
+                    "name": self.deck.key.survey,
+                    "secret": secrets.token_hex(32),
+                    "room": _letters(ROOM),
+                }
                 connection.execute(_survey.insert().values(values | {"closed": False}))
                 row = connection.execute(sql.select(_survey)).one()
         return row
@@ -384,7 +390,9 @@ def _connect(url: str) -> sql.Engine:
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:
         reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")  # of two that read first, one could not write
+        connection.exec_driver_sql(
+            "BEGIN" if reads else "BEGIN IMMEDIATE"
+        )  # of two that read first, one could not write
 
     return engine
 
