@@ -48,7 +48,7 @@ class Person:
         self.parts |= parts
         self.seen.append(parts)
 
-    def do(self, name, **arguments):
+    def do(self, name, /, **arguments):
         self.session.handle({"do": name, **arguments})
         if self.session.job:
             assert self.session.job.wait(60)
@@ -91,7 +91,7 @@ def test_the_command_and_the_line_paint_the_picture_in_view(person, tmp_path):
 
 def test_after_a_stroke_the_rest_stays_to_the_bit_and_the_commands_repeat_it(person, tmp_path):
     before = person.pair
-    person.do("draw", tool="brush", label=3, points=[[124, 4]], radius=3)
+    person.do("draw", tool="brush", label=3, points=[[124, 4]], radius=12)
     after = person.pair
     assert 0 < after.run["recomputed"] < 0.6 and person.parts["picture"]["recomputed"] == after.run["recomputed"]
     changed = (before.latents != after.latents).any(0)
@@ -175,7 +175,9 @@ def test_what_emerges_is_what_the_run_recorded(person):
     run = person.parts["run"]
     config = configure(START.config, {}, person.session.studio.weights)
     windows = windows_of_levels(config, START.size)
-    assert [[list(box) for box in level] for level in run["windows"]] == [[list(box) for box in level] for level in windows]
+    assert [[list(box) for box in level] for level in run["windows"]] == [
+        [list(box) for box in level] for level in windows
+    ]
     covered = np.zeros((8, 16), int)
     for level, boxes in enumerate(windows):
         for top, left, height, width in boxes:
@@ -234,7 +236,9 @@ def test_masks_and_runs_are_loaded_and_saved(person, tmp_path):
     kept, files = person.pair, [path for path in (tmp_path / "pair").iterdir() if path.name != "timesteps.webp"]
     assert person.parts["state"]["command"] in archive.read("commands.txt").decode()
     other = Person(person.session.studio, State(size=(64, 64)).change("steps", "1"))
-    other.do("load", files=[{"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()} for path in files])
+    other.do(
+        "load", files=[{"name": path.name, "content": base64.b64encode(path.read_bytes()).decode()} for path in files]
+    )
     assert np.array_equal(other.pair.latents, kept.latents) and other.session.state.config.seed == 5
     other.do("draw", tool="brush", label=1, points=[[4, 4]], radius=2)
     assert np.array_equal(other.pair.latents[:, :, 10:], kept.latents[:, :, 10:])
