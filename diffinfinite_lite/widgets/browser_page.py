@@ -137,9 +137,7 @@ _PAGE = """<style>
 <figure><canvas data-part="tissue" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Tissue, as the model
  estimates it. <label>Level <input type="range" data-part="level" min="0" max="0" value="0" disabled
  aria-label="Look back at a level"> <output data-part="level-words"></output></label></figcaption></figure>
-<figure><canvas data-part="time" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Timestep map: the darker,
- the fewer steps are left. <span data-part="time-words"></span></figcaption></figure>
-</div>
+<div>
 <div class="browser-paint-row">
 <label>Context <select data-part="context">%CONTEXTS%</select></label>
 <label>Seed <input type="number" data-part="seed" min="0" step="1" value="0"></label>
@@ -157,6 +155,10 @@ _PAGE = """<style>
 <progress data-part="bar" max="1" value="0" aria-label="Progress"></progress>
 </div>
 <p data-part="status" aria-live="polite">This needs JavaScript.</p>
+</div>
+<figure><canvas data-part="time" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Timestep map: the darker,
+ the fewer steps are left. <span data-part="time-words"></span></figcaption></figure>
+</div>
 <div class="browser-paint-row">
 <button type="button" data-part="save" disabled>Save the picture</button>
 <button type="button" data-part="save-mask">Save the mask</button>
