@@ -84,7 +84,7 @@ def write_page(graphs: Path, facts: Facts, runtime: Path, folder: Path, address:
 
 
 def _scripts(named: dict[str, Path], folder: Path, address: str) -> list[dict[str, Any]]:
-    """Files as scripts that hand over their bytes, gzipped, in base64; where they lie and how large they are."""
+    """Files as scripts that hand over their bytes, gzipped, in base64; where a page finds them, and their sizes."""
     made = []
     for name, file in named.items():
         text = base64.b64encode(gzip.compress(file.read_bytes(), mtime=0)).decode("ascii")
@@ -137,20 +137,35 @@ _PAGE = """<style>
 <figure><canvas data-part="tissue" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Tissue, as the model
  estimates it. <label>Level <input type="range" data-part="level" min="0" max="0" value="0" disabled
  aria-label="Look back at a level"> <output data-part="level-words"></output></label></figcaption></figure>
+<div>
+<div class="browser-paint-row">
+<label>Context <select data-part="context">%CONTEXTS%</select></label>
+<label>Seed <input type="number" data-part="seed" min="0" step="1" value="0"></label>
+<label>Steps <input type="range" data-part="steps" min="2" max="30" value="10"> <output
+ data-part="steps-value">10</output></label>
+<label>Guidance ω <input type="range" data-part="omega" min="0" max="4" step="0.25" value="0"> <output
+ data-part="omega-value">0</output></label>
+<label>Size <select data-part="size">%SIZES%</select></label>
+<label>Compute on the <select data-part="build">%BUILDS%</select></label>
+</div>
+<div class="browser-paint-row">
+<button type="button" data-part="paint">Paint tissue</button>
+<button type="button" data-part="another">Another seed</button>
+<button type="button" data-part="cancel" disabled>Cancel</button>
+<progress data-part="bar" max="1" value="0" aria-label="Progress"></progress>
+</div>
+<p data-part="status" aria-live="polite">This needs JavaScript.</p>
+</div>
 <figure><canvas data-part="time" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Timestep map: the
-darker, the fewer steps are left. <span data-part="time-words"></span></figcaption></figure> </div> <div
-class="browser-paint-row"> <label>Context <select data-part="context">%CONTEXTS%</select></label> <label>Seed <input
-type="number" data-part="seed" min="0" step="1" value="0"></label> <label>Steps <input type="range" data-part="steps"
-min="2" max="30" value="10"> <output data-part="steps-value">10</output></label> <label>Guidance ω <input type="range"
-data-part="omega" min="0" max="4" step="0.25" value="0"> <output data-part="omega-value">0</output></label> <label>Size
-<select data-part="size">%SIZES%</select></label> <label>Compute on the <select
-data-part="build">%BUILDS%</select></label> </div> <div class="browser-paint-row"> <button type="button"
-data-part="paint">Paint tissue</button> <button type="button" data-part="another">Another seed</button> <button
-type="button" data-part="cancel" disabled>Cancel</button> <progress data-part="bar" max="1" value="0"
-aria-label="Progress"></progress> </div> <p data-part="status" aria-live="polite">This needs JavaScript.</p> <div
-class="browser-paint-row"> <button type="button" data-part="save" disabled>Save the picture</button> <button
-type="button" data-part="save-mask">Save the mask</button> </div> <p>The same picture with the library: <code
-data-part="same">diffinfinite sample --mask mask.png ...</code></p> <p id="browser-paint-keys">By keyboard, with the
-mask in focus: arrows move the brush, Space paints, Shift and an arrow paint along, 1 to 4 choose a label, 0 or E the
-eraser, + and − the brush's width, Z undoes, Y redoes.</p> </div> <script src="%SCRIPT%"></script>
+ darker, the fewer steps are left. <span data-part="time-words"></span></figcaption></figure>
+</div>
+<div class="browser-paint-row">
+<button type="button" data-part="save" disabled>Save the picture</button>
+<button type="button" data-part="save-mask">Save the mask</button>
+</div>
+<p>The same picture with the library: <code data-part="same">diffinfinite sample --mask mask.png ...</code></p>
+<p id="browser-paint-keys">By keyboard, with the mask in focus: arrows move the brush, Space paints, Shift and an arrow
+paint along, 1 to 4 choose a label, 0 or E the eraser, + and − the brush's width, Z undoes, Y redoes.</p>
+</div>
+<script src="%SCRIPT%"></script>
 """
