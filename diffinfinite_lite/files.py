@@ -58,6 +58,41 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
         raise full from error
 
 
+@contextmanager
+def held(folder: str | Path) -> Iterator[Path]:
+    """A folder that no other process writes to as long as the context lasts; made if needed.
+
+    Its file ``lock`` is locked by the system, which lets go of it when the process ends, however that happens. The file
+    stays, and means nothing by itself.
+
+    Raises
+    ------
+    OSError : another process holds the folder, or it cannot be locked or written to.
+
+    >>> with held(tempfile.mkdtemp()) as folder, held(folder):
+    ...     pass
+    Traceback (most recent call last):
+    OSError: expected a folder that nobody else writes to, but another run is at work in ...: wait, or take another one
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(
+            f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
+            "wait, or take another one"
+        ) from None
+    except NotImplementedError as error:
+        raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
 def check_space(folder: str | Path, needed: int, what: str) -> None:
     """Refuse a folder on a disk with less than so many bytes free, before any work.
 

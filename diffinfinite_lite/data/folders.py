@@ -119,6 +119,16 @@ def find(folder: str | Path) -> Found:
     return found
 
 
+def files_read(folder: str | Path) -> list[Path]:
+    """All files that `read_folder` takes something from, sorted: pictures, masks, annotations, runs of results."""
+    files: set[Path] = set()
+    for path, mask in find(folder).pictures:
+        files |= {path} | ({mask} if mask else set())
+        if (run := _run_of(path)) is not None:
+            files.add(run)
+    return sorted(files)
+
+
 def context_of(name: str) -> str:
     """The context that a path from the data folder says, or "".
 
@@ -148,8 +158,8 @@ def _read(
 
 def _fields_of_run(path: Path) -> dict:
     """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
-    file = path.with_name("run.json")
-    if _ends(path)[0] != "image" or not file.is_file():
+    file = _run_of(path)
+    if file is None:
         return {}
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
@@ -163,6 +173,12 @@ def _fields_of_run(path: Path) -> dict:
     if isinstance(run.get("mpp"), int | float) and run["mpp"] > 0:
         said["mpp"] = run["mpp"]
     return said
+
+
+def _run_of(path: Path) -> Path | None:
+    """The ``run.json`` beside the picture of a result, if there is one."""
+    file = path.with_name("run.json")
+    return file if _ends(path)[0] == "image" and file.is_file() else None
 
 
 def _walk(root: Path, notes: list[Note]) -> dict[Path, list[Path]]:

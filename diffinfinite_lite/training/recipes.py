@@ -3,6 +3,9 @@
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
 autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
 the autoencoder's weights, update those of image, the others need none. What they learn from is in `data`.
+
+Every recipe has a folder of its own, which one run at a time writes. What it learnt from is part of its checkpoint, so
+that a run stops where that has changed since (`fingerprint`), and `export` where the models do not belong together.
 """
 
 from __future__ import annotations
@@ -10,16 +13,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..extras import extra
-from ..files import staged
+from ..files import held, staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.autoencoder import LiteAutoencoder, load_diffusers
@@ -27,7 +31,18 @@ from ..models.efficientnet import EfficientNetLite0
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
 from ..sampling.solvers import cosine_alphas
-from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pairs, simulated_masks, training_tiles
+from . import fingerprint
+from .data import (
+    PATCH_PX,
+    Setting,
+    cached_tiles,
+    encode_tiles,
+    made_of_tiles,
+    own_masks,
+    pairs,
+    simulated_masks,
+    training_tiles,
+)
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
 from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
 from .lowbit_encoder import compress, second_moments
@@ -69,35 +84,73 @@ def total_steps(steps: int | None, usual: int) -> int:
     return steps
 
 
-def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
+def recipe(usual: int) -> Callable[[Callable[[Setting, Path, int], Iterator[Progress]]], Callable[..., Recipe]]:
+    """Make a recipe of a function of (setting, folder, total steps): it holds the folder of its name while it runs.
+
+    Parameters
+    ----------
+    usual : total steps where none are given
+    """
+
+    def wrap(train: Callable[[Setting, Path, int], Iterator[Progress]]) -> Callable[..., Recipe]:
+        @wraps(train)
+        def run(setting: Setting, steps: int | None = None) -> Recipe:
+            total, folder = total_steps(steps, usual), setting.runs / train.__name__
+            torch.manual_seed(0)
+            with held(folder) if PartialState().is_main_process else nullcontext():  # one of those that were launched
+                for progress in train(setting, folder, total):
+                    yield progress, total
+
+        del run.__wrapped__  # its signature is its own: the function's has the folder
+        return run
+
+    return wrap
+
+
+@recipe(usual=3000)
+def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
     model = setting.place(LiteAutoencoder()).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=setting.runs / "autoencoder"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, made_of=_made_of_pictures(setting))
 
 
-def decoder(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=3000)
+def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
     model = setting.place(Sharpener(_trained_autoencoder(setting)))
     loss = sharpening_loss(model, _pictures(setting), network.taps, Crops(size=112, batch=8), setting.compute)
     optimisation = Optimisation(steps, peak_lr=3e-4, ema_decay=0.995)
+    made_of = _made_of_pictures(setting) | {"autoencoder": checkpoint.sha256(_ema(setting.runs, "autoencoder"))}
     trained = model.trained_parameters()
-    for progress in fit(model, loss, optimisation, out=setting.runs / "decoder", parameters=trained):
-        yield progress, steps
+    yield from fit(model, loss, optimisation, out=folder, parameters=trained, made_of=made_of)
 
 
-def _latents(setting: Setting, cache: Path, orientations: int = 1) -> dict[str, Tensor]:
-    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
+def _made_of_pictures(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `_pictures`."""
+    made_of = {"code": fingerprint.code(), "tiles": fingerprint.digest(made_of_tiles(setting))}
+    return made_of if setting.data else made_of | {"pairs": fingerprint.of_sets("pairs")}
+
+
+def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}.
+
+    Returns
+    -------
+    them and their fingerprint
+    """
+    made_of = _made_of_pictures(setting) | {"orientations": orientations}
+    if setting.vae:
+        made_of["autoencoder"] = fingerprint.of_model(setting.vae)
+    else:
+        made_of["autoencoder"] = checkpoint.sha256(_ema(setting.runs, "autoencoder"))
     with PartialState().main_process_first():
-        if not cache.exists():
-            checkpoint.save(cache, _encode(setting, orientations), {})
-    return checkpoint.load(cache)[0]
+        if cache.exists():
+            fingerprint.check(cache, made_of)
+        else:
+            checkpoint.save(cache, _encode(setting, orientations), {}, made_of)
+    return checkpoint.load(cache)[0], made_of
 
 
 def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
@@ -134,11 +187,10 @@ def _image_loss(
     return image_loss(model, cosine_alphas(), data["q0"], labelled, draws, setting.compute)
 
 
-def image(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=20_000)
+def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
-    steps = total_steps(steps, 20_000)
-    torch.manual_seed(0)
-    data = _latents(setting, setting.runs / "image" / "latents.safetensors")
+    data, made_of = _latents(setting, folder / "latents.safetensors")
     model = setting.place(MaskUNet(data["q0"].shape[1]))
     model.config |= {"patch": PATCH_PX, "vae": setting.vae}
 
@@ -148,37 +200,34 @@ def image(setting: Setting, steps: int | None = None) -> Recipe:
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return (small if step < SMALL_SHARE * steps else large)(step, generator)
 
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "image"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
 
 
-def update(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=5500)
+def update(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The image model trained on, for a GPU: 256 patches a step in all eight orientations, middle noise more often.
 
     That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
     as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
     """
-    steps = total_steps(steps, 5500)
-    torch.manual_seed(0)
-    model = setting.place(_image_model(setting.runs / "image"))
+    model = setting.place(_image_model(setting.runs, "image"))
     setting = replace(setting, vae=model.config.get("vae"))
-    data = _latents(setting, setting.runs / "update" / "latents.safetensors", orientations=8)
+    data, made_of = _latents(setting, folder / "latents.safetensors", orientations=8)
+    made_of["image"] = checkpoint.sha256(_ema(setting.runs, "image"))
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, UPDATE_BATCH, middle=0.5)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "update"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
 
 
-def mask(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=2500)
+def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
-    steps = total_steps(steps, 2500)
-    torch.manual_seed(0)
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=setting.runs / "mask"):
-        yield progress, steps
+    made_of = made_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, made_of=made_of)
 
 
 def export(runs: Path, weights: Path) -> dict[str, str]:
@@ -190,7 +239,14 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     Returns
     -------
     dict of file name (without suffix) to SHA-256
+
+    Raises
+    ------
+    ValueError
+        If a model was trained on another one than the one that lies beside it now.
     """
+    for after, before in (("image", "autoencoder"), ("decoder", "autoencoder"), ("update", "image")):
+        _check_follows(runs, after, before)
     image, config = checkpoint.load(runs / "image" / "ema.safetensors")
     files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
     if not config.get("vae"):
@@ -218,7 +274,7 @@ def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
 
 def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
     """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
-    model, setting = _image_model(runs / "update"), Setting(runs, device="cpu")
+    model, setting = _image_model(runs, "update"), Setting(runs, device="cpu")
     data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 16)
     moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
@@ -226,14 +282,31 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
     return compress(changes, moments), {**model.config, "gain": GAIN}
 
 
-def _image_model(folder: Path) -> MaskUNet:
-    if not (folder / "ema.safetensors").exists():
-        raise FileNotFoundError(f"expected an image model in {folder}: run diffinfinite train {folder.name}")
-    return pretrained.load_unet(folder / "ema.safetensors")
+def _check_follows(runs: Path, after: str, before: str) -> None:
+    """Refuse a model that was trained on another one than the one that lies beside it now."""
+    if not (runs / after / "ema.safetensors").exists():
+        return
+    found = (checkpoint.read_made_of(runs / after / "ema.safetensors") or {}).get(before)
+    if isinstance(found, str) and found != checkpoint.sha256(_ema(runs, before)):  # a dict: a model of diffusers
+        raise ValueError(
+            f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "
+            f"since: train {after} again in a new folder, beside a copy of {before}"
+        )
+
+
+def _image_model(runs: Path, name: str) -> MaskUNet:
+    return pretrained.load_unet(_ema(runs, name))
+
+
+def _ema(runs: Path, name: str) -> Path:
+    """The averaged weights that a recipe made."""
+    path = runs / name / "ema.safetensors"
+    if not path.exists():
+        kind = "autoencoder" if name == "autoencoder" else f"{name} model"
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise FileNotFoundError(f"expected {article} {kind} in {path.parent}: run diffinfinite train {name}")
+    return path
 
 
 def _trained_autoencoder(setting: Setting) -> LiteAutoencoder:
-    weights = setting.runs / "autoencoder" / "ema.safetensors"
-    if not weights.exists():
-        raise FileNotFoundError(f"expected an autoencoder in {weights.parent}: run diffinfinite train autoencoder")
-    return checkpoint.load_weights(weights, LiteAutoencoder)
+    return checkpoint.load_weights(_ema(setting.runs, "autoencoder"), LiteAutoencoder)

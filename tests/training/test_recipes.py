@@ -141,13 +141,6 @@ def test_a_folder_without_an_autoencoder_is_named(pictures, tmp_path):
         run("train", "image", "--data", pictures, "--vae", pictures, "--out", tmp_path, "--steps", 1)
 
 
-def test_tiles_of_another_folder_are_refused(tmp_path):
-    tiles = {"images": torch.zeros(1, 224, 224, 3, dtype=torch.uint8), "masks": torch.zeros(1, 224, 224)}
-    checkpoint.save(tmp_path / "tiles.safetensors", tiles, {"contexts": ["none"], "source": "elsewhere"})
-    with pytest.raises(ValueError, match="got those of elsewhere: choose another --out"):
-        training_data.training_tiles(training_data.Setting(tmp_path, data=tmp_path))
-
-
 def test_image_needs_an_autoencoder(tmp_path):
     with pytest.raises(FileNotFoundError, match="run diffinfinite train autoencoder"):
         next(recipes.image(training_data.Setting(tmp_path), 1))
