@@ -108,6 +108,11 @@ def check_space(folder: str | Path, needed: int, what: str) -> None:
         raise OSError(f"expected about {needed / 1e9:.1f} GB of disk in {folder} for {what}, {found}")
 
 
+def same_disk(one: Path, other: Path) -> bool:
+    """Whether two folders, or what will hold them, lie on one file system."""
+    return _nearest(one).stat().st_dev == _nearest(other).stat().st_dev
+
+
 def _nearest(folder: Path) -> Path:
     """The folder, or the one nearest above it that exists."""
     return next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))

@@ -9,7 +9,7 @@ What can be wrong with the arguments is refused before the first network runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..models.pretrained import Models, guided, provenance
 from ..sampling.cost import costs, peak_memory, timed
-from ..sampling.decode import decode
+from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.inpainting import Known
 from ..sampling.loop import Level
@@ -35,18 +35,13 @@ from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
+from .progress import Progress, silent
 
 BORDER = 4  # latent pixels, see `border_width`
 TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k tiles
 OVERLAP = 24  # of these tiles, twice the decoder's reach
 BYTES_PER_PX = 30  # of memory: measured from 1,536 to 3,072 px, the pair, its latents and what writes them to files
 MAX_FRAMES = 150  # of the animated timestep map
-Progress = Callable[[Iterable, int], Iterable]
-
-
-def silent(levels: Iterable, total: int) -> Iterable:
-    """The progress of a run that shows none."""
-    return levels
 
 
 @takes_settings
@@ -74,7 +69,8 @@ def generate(
     known : latents to keep, see `edit.inpaint` and `edit.resynthesise`; needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
-    progress : wraps the iterator over levels, for example ``lambda levels, n: tqdm(levels, total=n)``.
+    progress : wraps the items of each stage, for example ``lambda items, n, stage: tqdm(items, stage, n)``; see
+        `progress.STAGES`.
     overrides : single fields of `SamplingConfig`, for example ``steps=20, seed=3``.
 
     Raises
@@ -97,9 +93,8 @@ def generate(
     if mask is None:
         with timed(clock, "mask"):
             assert context is not None  # check_content demands one of the two
-            mask = generate_mask(
-                models.mask, context, size, seed=config.seed, precision=config.precision, device=device
-            )
+            settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
+            mask = generate_mask(models.mask, context, size, **settings, progress=progress)
     shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
     cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"):
@@ -107,10 +102,10 @@ def generate(
         known = known and Known(known.latents.to(device), known.keep.to(device))
         frames_a_level = max(1, MAX_FRAMES // config.steps)
         levels = sample_levels(denoiser, labels, models, config, known=known, record=frames_a_level)
-        level, frames = follow(progress(levels, config.steps))
+        level, frames = follow(progress(levels, config.steps, "sampling"))
     latents = level.canvas.latents
     with timed(clock, "decoding"):
-        image = picture(models.autoencoder, latents, config, border_width(config, size))
+        image = picture(models.autoencoder, latents, config, border_width(config, size), progress)
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= costs(level.ledger, config.window, config.steps, clock) | peak_memory(device)
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy())
@@ -182,10 +177,19 @@ def border_width(config: SamplingConfig, size: tuple[int, int]) -> int:
     return BORDER if TRAITS[config.plan].wraps and max(size) > config.window * CELL_PX else 0
 
 
-def picture(autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int) -> np.ndarray:
-    """The picture of a canvas, uint8 (H, W, 3)."""
+def picture(
+    autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int, progress: Progress = silent
+) -> np.ndarray:
+    """The picture of a canvas, uint8 (H, W, 3); floats of it are in memory part by part."""
+    height, width = latents.shape[1:]
+    image = np.empty((height * CELL_PX, width * CELL_PX, 3), np.uint8)
+    tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
     with lower_precision(latents.device, config.precision):
-        return to_rgb(decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=border))
+        parts = decode_stream(autoencoder, latents, batch_size=1, **tiles)
+        for top, left, part in progress(parts, count_tiles((height, width), **tiles), "decoding"):
+            pixels = to_rgb(part)
+            image[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return image
 
 
 def record_run(

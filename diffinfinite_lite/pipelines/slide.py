@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
-from ..files import check_folder, check_space
+from ..files import check_folder, check_space, same_disk
 from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
@@ -44,19 +44,15 @@ from .config import SamplingConfig, check_content, check_mpp, configure, takes_s
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
 from .masks import LabelRows, generate_cells, upsample
+from .progress import Progress, silent
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
 MPP = 0.5  # um/px of what the shipped model was trained on
+RESULT_PER_PX = 7  # bytes of disk while results are written: rows of picture and mask, their halves, JPEG twice
 BAND = 32  # rows of px of the mask at a time
 TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, for less memory
-Progress = Callable[[Iterable, int, str], Iterable]
-
-
-def silent(items: Iterable, total: int, stage: str) -> Iterable:
-    """The progress of a run that shows none."""
-    return items
 
 
 @takes_settings
@@ -89,7 +85,7 @@ def generate_slide(
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the stage "sampling" and the tiles of the stage "writing"
+    progress : wraps the items of each stage, see `progress.STAGES`; the tiles that are decoded are also written
 
     Returns
     -------
@@ -113,9 +109,9 @@ def generate_slide(
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
         models, denoiser = pretrained.load_models(weights, device), build()
-        _check_disk(store, models.autoencoder.latent_channels, size)
+        _check_disk(store, out, models.autoencoder.latent_channels, size)
     with timed(clock, "mask"):
-        labels = _cells(models, context, size, config, device) if labels is None else labels
+        labels = _cells(models, context, size, config, device, progress) if labels is None else labels
         cells, shares = _pool(labels, size, context)
     cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"), ExitStack() as stack:
@@ -175,11 +171,17 @@ def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Pa
 
 
 def _cells(
-    models: pretrained.Models, context: str | None, size: tuple[int, int], config: SamplingConfig, device: str
+    models: pretrained.Models,
+    context: str | None,
+    size: tuple[int, int],
+    config: SamplingConfig,
+    device: str,
+    progress: Progress,
 ) -> np.ndarray:
     """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
     assert context is not None  # check_content demands a context where there is no mask
-    return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
+    settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
+    return generate_cells(models.mask, context, size, **settings, progress=progress)
 
 
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:
@@ -193,11 +195,14 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
     check_folders(Path(out), Path(store))
 
 
-def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
-    """Refuse a disk that cannot take a new canvas: its state, a level's estimate, and two numbers a latent pixel."""
-    if not (store / "progress.json").exists():
-        needed = size[0] * size[1] // CELL_PX**2 * (2 * channels + 2) * 4  # float32
-        check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
+def _check_disk(store: Path, out: Path, channels: int, size: tuple[int, int]) -> None:
+    """Refuse disks that cannot take the results, and a new canvas: its state, a level's estimate, two numbers more."""
+    pixels, what = size[0] * size[1], f"of {size[0]} x {size[1]} px"
+    canvas = 0 if (store / "progress.json").exists() else pixels // CELL_PX**2 * (2 * channels + 2) * 4  # float32
+    check_space(store, canvas, f"the canvas {what}")
+    check_space(out, pixels * RESULT_PER_PX, f"the results {what}")
+    if same_disk(store, out):
+        check_space(out, canvas + pixels * RESULT_PER_PX, f"canvas and results {what}")
 
 
 def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
@@ -226,7 +231,7 @@ def _write_picture(
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
         _, height, width = latents.shape
-        watched = progress(parts, count_tiles((height, width), **tiles), "writing")
+        watched = progress(parts, count_tiles((height, width), **tiles), "decoding")
         pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
         write_image(path, pixels, size, mpp=mpp)
 

@@ -65,12 +65,13 @@ class Worker:
             self._thread.join(seconds)
 
     def _run(self, number: int, settings: dict) -> None:
-        def watched(levels: Iterable, total: int) -> Iterator:
-            for done, level in enumerate(levels, start=1):
+        def watched(items: Iterable, total: int, stage: str) -> Iterator:
+            for done, item in enumerate(items, start=1):
                 if number != self._newest:
                     raise Cancelled
-                self.progress(done, total)
-                yield level
+                if stage == "sampling":
+                    self.progress(done, total)
+                yield item
 
         with self._one_at_a_time:
             if number != self._newest:

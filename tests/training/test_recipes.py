@@ -57,7 +57,8 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--class-map", pictures / "classes.json")
     run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
-    images, masks, contexts = training_data.training_tiles(training_data.Setting(runs, data=pictures))
+    setting = training_data.Setting(runs, data=pictures, class_map={"Desmoplasia": "stroma"})
+    images, masks, contexts = training_data.training_tiles(setting)
     assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
     assert contexts.count("squamous") == 4
     assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
