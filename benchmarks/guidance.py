@@ -63,7 +63,7 @@ def measure(tiles: np.ndarray, real: np.ndarray) -> dict[str, float]:
     }
 
 
-def main(per_context: int = 5, steps: int = 20, solver: str = "dpm-solver++", sheet: Path | None = None) -> None:
+def main(per_context: int = 4, steps: int = 20, solver: str = "dpm-solver++", sheet: Path | None = None) -> None:
     """Paint the tiles and measure them."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", Caution)

@@ -300,7 +300,9 @@ def evaluate_folders(
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
     real: Annotated[Path | None, typer.Option(help="Folder of held-out real tiles.")] = None,
     synthetic: Annotated[Path | None, typer.Option(help="Folder of synthetic tiles of the same size.")] = None,
-    run: Annotated[Path | None, typer.Option(help="run.json of a generated canvas, instead of --synthetic.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a pair or slide, or its run.json, instead of --synthetic.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
     features: Annotated[
         str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16 or inception-v3.")

@@ -22,7 +22,6 @@ from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
 
-
 MEASURING_PER_PX = 100  # bytes of memory
 
 
