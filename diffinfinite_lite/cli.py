@@ -442,7 +442,7 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
     return int(parts[0]), int(parts[1])
 

@@ -181,6 +181,8 @@ def check_folder(folder: str | Path, results: Sequence[str] = (), *, force: bool
             kinds = ("a folder", "a file") if name.endswith("_files") else ("a file", "a folder")
             raise ValueError(f"expected {kinds[0]} or nothing at {folder / name}, got {kinds[1]}")
     try:
+        with suppress(FileNotFoundError):
+            folder.lstat()  # refuses a name that is too long, which no other question asks of a new folder
         with tempfile.TemporaryFile(dir=_nearest(folder)):
             pass
     except OSError as error:

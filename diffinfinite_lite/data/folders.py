@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -218,13 +219,15 @@ def _walk(root: Path, notes: list[Note]) -> dict[Path, list[Path]]:
 def _pair(files: list[Path], root: Path, found: Found) -> None:
     """Sort the files of one folder into pictures with their masks, and what is not used."""
     pictures, labels = [], []  # labels: (name of the picture that a file belongs to, file), masks before annotations
-    own = any(file.name == "run.json" for file in files)
+    own, others = any(file.name == "run.json" for file in files), []
     for file in sorted(files, key=lambda file: _ends(file)[1] == ".geojson"):
         stem, suffix = _ends(file)
         if suffix == ".geojson":
             labels.append((stem, file))
         elif suffix not in SUFFIXES:
-            if suffix not in _QUIET:
+            if suffix == ".json" and file.name != "run.json":
+                others.append(file)
+            elif suffix not in _QUIET:
                 found.notes.append(Note(_path(file, root), f"is no picture that can be read ({', '.join(SUFFIXES)})"))
         elif named := _MASK.fullmatch(stem):
             labels.append((named[1], file))
@@ -233,11 +236,14 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
         elif not (own and file.name in _OWN):
             pictures.append(file)
     names = {name for picture in pictures for name in _names(picture)}
+    for file in others:
+        if file.stem in names:
+            found.notes.append(Note(_path(file, root), "is not used: annotations of QuPath end in .geojson"))
     used: dict[Path, Path] = {}  # by picture
     for name, file in labels:
         fits = [p for p in pictures if name in _names(p)]
         if not fits and name not in names:
-            fits = [p for p in pictures if name.lower() in [n.lower() for n in _names(p)]]
+            fits = [p for p in pictures if _folded(name) in [_folded(n) for n in _names(p)]]
         for picture in fits:
             first = used.setdefault(picture, file)
             if first is not file:
@@ -251,6 +257,11 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
 def _names(picture: Path) -> tuple[str, str]:
     """What a mask may call its picture: a.png goes with a_mask.png and with a.png_mask.png."""
     return _ends(picture)[0], picture.name
+
+
+def _folded(name: str) -> str:
+    """A name without what file systems may change: case, and the way an accent is put together."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _path(file: Path, root: Path) -> str:
