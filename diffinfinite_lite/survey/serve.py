@@ -1,7 +1,7 @@
 """Start the live service: open the port, say where participants and the instructor come in, run until Ctrl-C.
 
-Only this machine can reach the service unless a host is asked for. Started again with the same folder it goes on with the
-same class, under the same codes; the instructor's token is a new one each time.
+Only this machine can reach the service unless a host is asked for. Started again with the same folder it goes on with
+the same class, under the same codes; the instructor's token is a new one each time.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def welcome(service: Service, public: str, own: str, database: str, *, local: bo
         f"Participants: {public}  code of the room: {service.store.room}",
         picture.getvalue().rstrip("\n"),
         f"Instructor:   {own}instructor#{service.door.token()}  (opens once)",
-        f"{len(service.store.deck.items)} pictures; answers are kept in {kept}. Ctrl-C stops, the same command goes on.",
+        f"{len(service.store.deck.items)} pictures; answers are in {kept}. Ctrl-C stops, the same command goes on.",
         *(["Only this machine can reach it; --host 0.0.0.0 opens it to the network."] if local else []),
     ]
 
