@@ -152,7 +152,7 @@ class Instructor:
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 def _among(secret: str, digests: Iterable[str]) -> str | None:

@@ -170,7 +170,11 @@ class Service:
         years, nonce = body.get("experience"), _text(body, "nonce")
         if years is not None and not _between(years, *YEARS):
             raise Refused(400, f"Experience is a number of years from {YEARS[0]} to {YEARS[1]}, or none.")
-        if body.get("asked") not in self._versions or not NONCE.fullmatch(nonce):
+        if (
+            not _whole(body.get("asked"), 1, self._versions[-1])
+            or body["asked"] not in self._versions
+            or not NONCE.fullmatch(nonce)
+        ):
             raise Refused(400, f"A survey of {' or '.join(map(str, self._versions))} pictures was expected.")
         return await run_in_threadpool(self.store.join, nonce, body["asked"], years)
 
@@ -249,7 +253,7 @@ class Service:
         at = next((place for place, item in enumerate(order) if item not in given), len(order) - 1)
         return {
             "survey": self.store.deck.key.survey, "rater": rater.rater, "code": f"{code[:NAME]}-{code[NAME:]}",
-            "experience": rater.experience, "asked": rater.requested, "order": [self.store.opaque(item) for item in order],
+            "experience": rater.experience, "asked": rater.requested, "order": list(map(self.store.opaque, order)),
             "answers": answers, "taps": taps, "at": at, "saved": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
 

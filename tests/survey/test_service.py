@@ -145,7 +145,8 @@ def test_answers_that_are_none(room, wrong):
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [({"rater": "WRONG"}, 403), ({"rater": ""}, 403), ({"rater": 5}, 403), ({"rater": "ABCDE-FGHJKM"}, 403),
-     ({"asked": 3}, 400), ({"asked": "12"}, 400), ({"nonce": "short"}, 400), ({"nonce": None}, 400),
+     ({"asked": 3}, 400), ({"asked": "12"}, 400),
+     ({"asked": 12.0}, 400), ({"asked": [12]}, 400), ({"rater": "\ud800\0"}, 403), ({"nonce": "short"}, 400), ({"nonce": None}, 400),
      ({"experience": 95}, 400), ({"experience": "3"}, 400)],
 )  # fmt: skip
 def test_beginnings_that_are_none(room, wrong, status):
@@ -303,8 +304,9 @@ def test_the_instructors_door(room):
     assert room.post("instructor/summary", authorization=f"Bearer {key}")["progress"] == []
     second = room.post("instructor/token", authorization=f"Bearer {key}")["token"]
     assert room.post("instructor/login", {"token": second})["key"] != key
-    for _ in range(12):
-        reply = room.client.post("/api/instructor/login", json={"token": "guess"})
+    for guess in ("guess", "\ud800", None, *range(9)):
+        reply = room.client.post("/api/instructor/login", json={"token": guess})
+        assert reply.status_code in (401, 429)
     assert reply.status_code == 429
 
 
