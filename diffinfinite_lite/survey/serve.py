@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +27,7 @@ with extra("classroom"):
 HERE = "127.0.0.1"
 ALL = ("0.0.0.0", "::")  # hosts that stand for every network of this machine
 DATABASE = "answers.sqlite"
+SWITCH = 0.0005  # s until a thread lets another on: that which writes has many short steps
 MOST = 1_000  # requests and connections at once; the next one is told to come back
 
 
@@ -66,6 +68,7 @@ def serve(
         own = f"http://{_bracket(HERE if host in ALL else host)}:{port}/"
         for line in welcome(service, public, own, url, local=host in (HERE, "localhost") and not address):
             say(line)
+        sys.setswitchinterval(SWITCH)
         config = uvicorn.Config(
             service.app,
             log_level="warning",

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..extras import extra
@@ -116,7 +117,7 @@ class Store:
 
     def __init__(self, url: str, deck: Deck):
         self.deck = deck
-        self.engine = _connect(url)
+        self.engine, self._turn = _connect(url), Lock()
         with _explained():
             row = self._found() or self._create()
         if row.name != deck.key.survey:
@@ -163,7 +164,7 @@ class Store:
             digest = hmac.digest(self._secret, f"rater {attempt} {nonce}".encode(), "sha256")
             name, key = _letters(NAME, digest[:16]), _letters(KEY, digest[16:])
             values = {"rater": name, "key_hash": _hash(name, key), "experience": experience, "asked": requested}
-            with _explained(), self.engine.begin() as connection:
+            with self._write() as connection:
                 known = connection.execute(sql.select(_raters.c.key_hash).where(_raters.c.rater == name)).scalar()
                 if known is None:
                     self._check_open(connection)
@@ -212,7 +213,7 @@ class Store:
                 newest[key] = answer
         for attempt in range(2):  # another process on the same database may store the same answer in between
             try:
-                with _explained(), self.engine.begin() as connection:
+                with self._write() as connection:
                     open_ = self._may_answer(connection, {answer.rater for answer in answers})
                     self._upsert(connection, [answer for answer in newest.values() if answer.rater in open_])
                 return [answer.rater in open_ for answer in answers]
@@ -252,7 +253,7 @@ class Store:
         Closed
             If a picture that they were asked about has no answer.
         """
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             count = sql.select(sql.func.count()).select_from(_answers).where(_answers.c.rater == rater.rater)
             found = connection.execute(count).scalar_one()
             if found < rater.requested:
@@ -264,7 +265,7 @@ class Store:
         """Store where a rater's red pen touched a picture, (x, y) as shares of its sides, in place of earlier ones."""
         here = (_taps.c.rater == rater) & (_taps.c.item == item)
         values = {"rater": rater, "item": item, "points": json.dumps([list(point) for point in points])}
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             if not connection.execute(_taps.update().where(here).values(values)).rowcount:
                 connection.execute(_taps.insert().values(values))
 
@@ -277,7 +278,7 @@ class Store:
 
     def close(self) -> None:
         """End the class: nobody may answer any more, and everybody may see the truth."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(_survey.update().values(closed=True))
 
     @property
@@ -313,7 +314,7 @@ class Store:
 
     def forget(self, rater: str) -> None:
         """Delete one rater with answers and taps."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete().where(table.c.rater == rater))
         self._raters.pop(rater, None)
@@ -321,7 +322,7 @@ class Store:
 
     def erase(self) -> None:
         """Delete raters, answers and taps for good, and begin a new class with a new room code."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete())
             self.room = _letters(ROOM)
@@ -344,7 +345,7 @@ class Store:
 
     def _create(self) -> sql.Row:
         """A new class."""
-        with self.engine.begin() as connection:
+        with self._write() as connection:
             _tables.create_all(connection)
             row = connection.execute(sql.select(_survey)).one_or_none()
             if row is None:  # or another process was faster
@@ -361,6 +362,12 @@ class Store:
     def _check_open(self, connection: sql.Connection) -> None:
         if connection.execute(sql.select(_survey.c.closed)).scalar():
             raise Closed("This class is over: the truth has been shown.")
+
+    @contextmanager
+    def _write(self) -> Iterator[sql.Connection]:
+        """A transaction. Threads of this process take turns, which is fairer than waiting for each other's locks."""
+        with _explained(), self._turn, self.engine.begin() as connection:
+            yield connection
 
     def _read(self) -> sql.Connection:
         """A connection that looks and does not lock."""
