@@ -147,7 +147,8 @@ def test_answers_that_are_none(room, wrong):
     ("wrong", "status"),
     [({"rater": "WRONG"}, 403), ({"rater": ""}, 403), ({"rater": 5}, 403), ({"rater": "ABCDE-FGHJKM"}, 403),
      ({"asked": 3}, 400), ({"asked": "12"}, 400),
-     ({"asked": 12.0}, 400), ({"asked": [12]}, 400), ({"rater": "\ud800\0"}, 403), ({"nonce": "short"}, 400), ({"nonce": None}, 400),
+     ({"asked": 12.0}, 400), ({"asked": [12]}, 400), ({"rater": "\ud800\0"}, 403),
+     ({"nonce": "short"}, 400), ({"nonce": None}, 400),
      ({"experience": 95}, 400), ({"experience": "3"}, 400)],
 )  # fmt: skip
 def test_beginnings_that_are_none(room, wrong, status):
