@@ -1,7 +1,7 @@
 """How the models are trained: data, sizes, steps. `diffinfinite train NAME` runs one of these generators.
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
-autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
+autoencoder, decoder, image, update (the image model once more, for a GPU), mask; decoder and image need
 the autoencoder's weights, update those of image, the others need none. What they learn from is in `data`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,13 +23,25 @@ from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.autoencoder import LiteAutoencoder, load_diffusers
 from ..models.efficientnet import EfficientNetLite0
+from ..models.pretrained import load_lite
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
 from ..sampling.solvers import cosine_alphas
-from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pairs, simulated_masks, training_tiles
+from .data import (
+    PATCH_PX,
+    Setting,
+    cached_tiles,
+    encode_tiles,
+    own_masks,
+    pairs,
+    real_pictures,
+    simulated_masks,
+    training_tiles,
+)
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
-from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+from .losses import Crops, Draws, autoencoder_loss, image_loss
 from .lowbit_encoder import compress, second_moments
+from .sharpening import Sharpener, Sharpening, sharpening_loss, smoothed
 
 with extra("train"):
     from accelerate import PartialState
@@ -42,11 +53,10 @@ MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
-LAYER = re.compile(r"decoder\.(\d+)\.")
 
 
 def _pictures(setting: Setting) -> Tensor:
-    """What autoencoder and decoder see: the training tiles, and the four corners of every published pair."""
+    """What the autoencoder sees: the training tiles, and the four corners of every published pair."""
     tiles = training_tiles(setting)[0]
     if setting.data:
         return tiles
@@ -80,15 +90,25 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
 
 
 def decoder(setting: Setting, steps: int | None = None) -> Recipe:
-    """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
-    steps = total_steps(steps, 3000)
+    """A smooth decoder for the latents as they are, against two critics; the encoder is not touched.
+
+    It is that of ``train autoencoder`` in the same folder or, where there is none, the shipped one. A step is 4 crops
+    of 144 px on a CPU, 32 on a GPU.
+    """
+    steps = total_steps(steps, 30_000)
     torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
-    model = setting.place(Sharpener(_trained_autoencoder(setting)))
-    loss = sharpening_loss(model, _pictures(setting), network.taps, Crops(size=112, batch=8), setting.compute)
-    optimisation = Optimisation(steps, peak_lr=3e-4, ema_decay=0.995)
-    trained = model.trained_parameters()
-    for progress in fit(model, loss, optimisation, out=setting.runs / "decoder", parameters=trained):
+    own = (setting.runs / "autoencoder" / "ema.safetensors").exists()
+    frozen = setting.place(_trained_autoencoder(setting) if own else load_lite(pretrained.WEIGHTS))
+    pictures, out = real_pictures(setting), setting.runs / "decoder"
+    started = (out / "state.safetensors").exists()
+    begun = frozen.new_decoder() if started else smoothed(frozen, pictures, setting.compute)
+    channels = [tap.shape[1] for tap in network.taps(torch.zeros(1, 3, 64, 64, device=setting.device))]
+    model = setting.place(Sharpener(frozen, begun, channels))
+    sharpening = Sharpening(batch=4 if setting.device == "cpu" else 32)
+    loss = sharpening_loss(model, pictures, network.taps, sharpening, setting.compute)
+    optimisation = Optimisation(steps, 4e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.25)
+    for progress in fit(model, loss, optimisation, out=out, parameters=model.trained_parameters()):
         yield progress, steps
 
 
@@ -184,8 +204,8 @@ def mask(setting: Setting, steps: int | None = None) -> Recipe:
 def export(runs: Path, weights: Path) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    Nothing changes in the folder before all of it is written. What sharpening changed in the decoder, and `update` in
-    the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
+    Nothing changes in the folder before all of it is written. A decoder that was trained on its own, and what `update`
+    changed in the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
 
     Returns
     -------
@@ -196,7 +216,7 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     if not config.get("vae"):
         files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
         if (runs / "decoder" / "ema.safetensors").exists():
-            files["decoder"] = _upper_decoder(runs)
+            files["decoder"] = _decoder(runs)
     if (runs / "update" / "ema.safetensors").exists():
         files["image_update"] = _difference(runs, image)
     hashes = {}
@@ -210,10 +230,9 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     return hashes
 
 
-def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
+def _decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
     tensors, config = checkpoint.load(runs / "decoder" / "ema.safetensors")
-    whole = {key.removeprefix("autoencoder."): value for key, value in tensors.items()}
-    return {key: whole[key] for key in whole if (at := LAYER.match(key)) and int(at[1]) >= UPPER}, config
+    return {key: value for key, value in tensors.items() if key.startswith("decoder.")}, config
 
 
 def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
