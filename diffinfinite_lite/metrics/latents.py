@@ -48,7 +48,7 @@ def unpredictable_share(latents: np.ndarray) -> float:
 
 
 def _neighbours(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The eight neighbours of each place in all channels and a 1, (places, 8 C + 1), and the place itself, (places, C)."""
+    """The eight neighbours of each place in all channels and a 1, (places, 8 C + 1); the place itself, (places, C)."""
     channels = latents.shape[1]
     seen = sliding_window_view(latents, (3, 3), axis=(2, 3)).transpose(0, 2, 3, 4, 5, 1).reshape(-1, 9, channels)
     seen = seen[:: max(1, len(seen) // MAX_PLACES)]

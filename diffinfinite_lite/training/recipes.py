@@ -107,7 +107,7 @@ def decoder(setting: Setting, steps: int | None = None) -> Recipe:
     model = setting.place(Sharpener(frozen, begun, channels))
     sharpening = Sharpening(batch=4 if setting.device == "cpu" else 32)
     loss = sharpening_loss(model, pictures, network.taps, sharpening, setting.compute)
-    optimisation = Optimisation(steps, 4e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.25)
+    optimisation = Optimisation(steps, 2e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.25)
     for progress in fit(model, loss, optimisation, out=out, parameters=model.trained_parameters()):
         yield progress, steps
 
