@@ -12,13 +12,13 @@ has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021). 
 reconstruction x' and says which is real (Jolicoeur-Martineau 2018), so that what both share, such as the stain,
 cancels. There are two. `Critic` looks at pixels. `ProjectedCritic` looks at features f_k of a frozen, pretrained
 network through fixed random mixtures of their channels and scales (Sauer et al. 2021): it need not learn first what an
-edge is. The weights w make the gradient of each on the pixels of x' four times as long as that of the first term: what a
-critic wants varies from pixel to pixel, and much of it cancels on the way back into the decoder, where all terms are
+edge is. The weights w make the gradient of each on the pixels of x' four times as long as that of the first term: what
+a critic wants varies from pixel to pixel, and much of it cancels on the way back into the decoder, where all terms are
 about equal then (measured: docs/adr/0016). The square keeps a critic that is always right from growing surer and surer,
-which teaches nothing. Features are
-compared place by place, and in their means over each crop: a bias that all pictures share is small in each place and
-decides a Fréchet distance. Spectra P (power by spatial frequency) are compared because layers that double the
-resolution leave too little power below and far too much at the highest frequency (Durall et al. 2020).
+which teaches nothing. Features are compared place by place, and in their means over each crop: a bias that all pictures
+share is small in each place and decides a Fréchet distance. Spectra P (power by spatial frequency) are compared because
+layers that double the resolution leave too little power below and far too much at the highest frequency (Durall et al.
+2020).
 
 No crop knows where its border was: encoder and decoder see more than the crop, of its real neighbours, or, beyond the
 picture, of its mirror image.
