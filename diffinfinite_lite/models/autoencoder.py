@@ -118,6 +118,11 @@ class SmoothDecoder(nn.Module):
             ]
         )
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """Its last convolution."""
+        return self.stages[-1][-1]
+
     def forward(self, latents: Tensor, margin: int = 0) -> Tensor:
         """Latents (B, C, h, w) to images (B, 3, 8 (h - 2 margin), 8 (w - 2 margin)).
 

@@ -12,9 +12,10 @@ has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021). 
 reconstruction x' and says which is real (Jolicoeur-Martineau 2018), so that what both share, such as the stain,
 cancels. There are two. `Critic` looks at pixels. `ProjectedCritic` looks at features f_k of a frozen, pretrained
 network through fixed random mixtures of their channels and scales (Sauer et al. 2021): it need not learn first what an
-edge is. The weights w make the gradient of each on the pixels of x' four times as long as that of the first term: what
-a critic wants varies from pixel to pixel, and much of it cancels on the way back into the decoder, where all terms are
-about equal then (measured: docs/adr/0016). The square keeps a critic that is always right from growing surer and surer,
+edge is. The weights w make the gradient of each on the decoder's last kernel half as long as that of the other terms
+(Esser et al. 2021), but on the pixels no longer than theirs. Measured on the pixels alone the weights go wrong: a good
+critic's wishes differ from pixel to pixel and cancel on the way back, those of one that has learnt nothing yet do not
+(docs/adr/0016). The square keeps a critic that is always right from growing surer and surer,
 which teaches nothing. Features are compared place by place, and in their means over each crop: a bias that all pictures
 share is small in each place and decides a Fréchet distance. Spectra P (power by spatial frequency) are compared because
 layers that double the resolution leave too little power below and far too much at the highest frequency (Durall et al.
@@ -55,14 +56,14 @@ class Sharpening:
     batch : crops a step.
     alone : steps before the critics come; they would only see that the decoder has not learnt anything yet.
     ramp : steps over which their weight then grows from 0 to `pull`.
-    pull : length of the gradient of each critic on the pixels, over that of the first term.
+    pull : length of the gradient of each critic on the decoder's last kernel, over that of the other terms.
     """
 
     crop: int = 144
     batch: int = 4
-    alone: int = 700
+    alone: int = 400
     ramp: int = 200
-    pull: float = 4.0
+    pull: float = 0.5
 
 
 class Critic(nn.Module):
@@ -222,9 +223,13 @@ def sharpening_loss(
         perceptual, means = feature_errors([f.float() for f in wanted], [f.float() for f in got])
         spectrum = (log_spectrum(y) - log_spectrum(x)).abs().mean()
         value = pixels + 0.05 * (perceptual + means + spectrum)
-        gradient = torch.autograd.grad(value, y, retain_graph=True)[0]
+        own = gradient = torch.autograd.grad(value, y, retain_graph=True)[0]
         parts = {"l1": pixels, "perceptual": perceptual, "means": means, "spectrum": spectrum}
         judged = value.new_zeros(())
+
+        def steps_of(pixels: Tensor) -> Tensor:  # how far a gradient on the pixels would move the last kernel
+            return torch.autograd.grad(painted, model.decoder.last.weight, pixels, retain_graph=True)[0].norm()
+
         if step > sharpening.alone:
             weight = sharpening.pull * min(1.0, (step - sharpening.alone) / sharpening.ramp)
             looks = (("pixel", model.critic, x, y), ("feature", model.projected, wanted, got))
@@ -232,8 +237,8 @@ def sharpening_loss(
                 with compute.autocast():
                     fooled, told = _judged(critic, real, fake)
                 pull = torch.autograd.grad(fooled, y, retain_graph=True)[0]
-                # the gradient of the L1 term on y has length 1 / sqrt(number of values), whatever the pictures
-                gradient = gradient + weight * pull / (pull.norm() * y.numel() ** 0.5 + 1e-8)
+                ratio = (steps_of(own) / (steps_of(pull) + 1e-12)).clamp(max=own.norm() / (pull.norm() + 1e-12))
+                gradient = gradient + weight * ratio * pull
                 judged = judged + told
                 parts |= {f"fooled_{name}": fooled, f"judged_{name}": told}
         through = (painted * gradient).sum()
