@@ -1,4 +1,5 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `latents`,
+`train`, `data`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -331,9 +332,36 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
+@app.command("latents")
+def measure_latents(
+    real: Annotated[Path, typer.Option(help="Folder of real tiles of one size.")],
+    out: Annotated[Path, typer.Option(help="Folder for latents.json and latents.md.")],
+    vae: Annotated[
+        str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    seed: Annotated[int, typer.Option(help="Of the split of the tiles.")] = 0,
+) -> None:
+    """What an autoencoder costs: its latents, and its reconstructions by several rulers.
+
+    Half of the tiles are reconstructed and compared with the other half; with a manifest.csv by cluster.
+    """
+    from .devices import choose_device
+    from .evaluation.latents import RESULTS, measure_folder, write
+
+    check_folder(out, RESULTS)
+    check_seed(seed)
+    if vae is not None and weights is not None:
+        raise ValueError("expected one autoencoder, got both --vae and --weights")
+    report = measure_folder(real, vae=vae, weights=weights, device=choose_device(device), seed=seed)
+    typer.echo(report.table().markdown())
+    typer.echo(write(report, out))
+
+
 RECIPES = {
     "autoencoder": "Pictures to latents and back.",
-    "decoder": "Sharpen the decoder against a critic; the latents stay.",
+    "decoder": "A decoder against critics; the latents stay. Of the autoencoder in --out, or else of the shipped one.",
     "image": "Latents under a label map (Alg. 1).",
     "update": "Train the image model on, 256 patches a step: for a GPU.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",

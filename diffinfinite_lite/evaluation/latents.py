@@ -10,19 +10,25 @@ beyond it is decoded, too, and cut off: so no border falls into the picture.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..files import move, staged
 from ..metrics import fidelity, latents, spectra
-from ..metrics.features import FeatureExtractor, Standardiser
-from ..models.autoencoder import Autoencoder
+from ..metrics.features import FeatureExtractor, HandcraftedFeatures, Standardiser, efficientnet_features
+from ..models.autoencoder import Autoencoder, load_diffusers
+from ..models.pretrained import load_models
+from .inputs import read_tiles
 from .table import Table
 
+RESULTS = ("latents.json", "latents.md")
 CONTINUED, CUT = 8, 4  # latents by which a picture is mirrored, and those of them that are cut off before decoding
 
 
@@ -170,3 +176,44 @@ def _ruler(
     told = [fidelity.classifier_two_sample(other, x, np.random.default_rng(seed)) for x in (painted, own)]
     ratio = fidelity.frechet_distance(other, painted) / fidelity.frechet_distance(other, own)
     return Ruler(extractor.name, ratio, *told)
+
+
+def measure_folder(
+    folder: Path,
+    *,
+    vae: str | None = None,
+    weights: Path | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+) -> AutoencoderReport:
+    """Measure an autoencoder on the tiles of a folder: one half is reconstructed and compared with the other.
+
+    Parameters
+    ----------
+    folder : see `inputs.read_tiles`; with clusters, none of them is in both halves, and one tile of each is measured
+    vae : a diffusers autoencoder (name on the hub or folder)
+    weights : folder of an exported model, the shipped one by default; not asked where ``vae`` is given
+
+    Raises
+    ------
+    ValueError : tiles as in `measure`, or fewer than 24 of them.
+    """
+    found, generator = read_tiles(folder, "real"), np.random.default_rng(seed)
+    names = found.clusters or [str(n) for n in range(len(found))]
+    first = [index for _, index in sorted({name: n for n, name in reversed(list(enumerate(names)))}.items())]
+    if len(first) < 24:
+        raise ValueError(f"expected at least 24 tiles of different clusters in {folder}, got {len(first)}")
+    order = generator.permutation(first)
+    tiles, others = ([found.images[int(n)] for n in half] for half in np.array_split(order, 2))
+    autoencoder = load_diffusers(vae).to(device) if vae else load_models(weights, device).autoencoder
+    extractors = (efficientnet_features(device=device), HandcraftedFeatures())
+    return measure(autoencoder, tiles, others, extractors, generator=generator, device=device)[0]
+
+
+def write(report: AutoencoderReport, folder: Path) -> Path:
+    """Write ``latents.json`` and ``latents.md``; returns the latter's path."""
+    with staged(folder, "a report") as place:
+        (place / RESULTS[0]).write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+        (place / RESULTS[1]).write_text(report.table().markdown(), encoding="utf-8")
+        move(place, folder, RESULTS)
+    return folder / RESULTS[1]

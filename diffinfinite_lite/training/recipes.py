@@ -83,7 +83,7 @@ def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
     steps = total_steps(steps, 3000)
     torch.manual_seed(0)
-    model = setting.place(LiteAutoencoder()).train()
+    model = setting.place(LiteAutoencoder(upsampling="nearest", borders="reflected")).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
     for progress in fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=setting.runs / "autoencoder"):
         yield progress, steps
