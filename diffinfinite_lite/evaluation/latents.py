@@ -40,13 +40,13 @@ class Ruler:
     ----------
     name : of the extractor.
     distance : Fréchet distance from other real tiles over that of the tiles themselves.
-    told_apart, real_told_apart : reconstructions from other real tiles by logistic regression, and the tiles from them.
+    accuracy, real_accuracy : reconstructions from other real tiles by logistic regression, and the tiles from them.
     """
 
     name: str
     distance: float
-    told_apart: float
-    real_told_apart: float
+    accuracy: float
+    real_accuracy: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class AutoencoderReport:
         ]
         for ruler in self.rulers:
             rows.append([f"{ruler.name}: Fréchet distance over real to real", f"{ruler.distance:.2f}", "1"])
-            rows.append([f"{ruler.name}: told apart", f"{ruler.told_apart:.2f}", f"{ruler.real_told_apart:.2f}"])
+            rows.append([f"{ruler.name}: told apart", f"{ruler.accuracy:.2f}", f"{ruler.real_accuracy:.2f}"])
         note = (
             f"{self.tiles} tiles, encoded and decoded, against {self.others} other real ones. The last column is what "
             "an autoencoder without loss would have; of latents, which way is easier for the model that paints them."
@@ -144,11 +144,11 @@ def measure(
     ------
     ValueError : tiles that are too few, too small or not of one size.
     """
-    made = list(reconstructions(autoencoder, tiles, device))
+    painted_tiles = list(reconstructions(autoencoder, tiles, device))
     z = np.concatenate([autoencoder.encode(tile[None].to(device)).float().cpu().numpy() for tile in tiles])
-    errors = [float((a - b).square().mean()) for a, b in zip(made, tiles, strict=True)]
-    real, painted = (spectra.power(tile.numpy() for tile in each) for each in (tiles, made))
-    rulers = [_ruler(extractor, tiles, others, made, generator) for extractor in extractors]
+    errors = [float((a - b).square().mean()) for a, b in zip(painted_tiles, tiles, strict=True)]
+    real, painted = (spectra.power(tile.numpy() for tile in each) for each in (tiles, painted_tiles))
+    rulers = [_ruler(extractor, tiles, others, painted_tiles, generator) for extractor in extractors]
     report = AutoencoderReport(
         tiles=len(tiles),
         others=len(others),
@@ -160,17 +160,17 @@ def measure(
         spectrum=(spectra.rings(painted) / spectra.rings(real))[1:].tolist(),
         rulers=rulers,
     )
-    return report, made
+    return report, painted_tiles
 
 
 def _ruler(
     extractor: FeatureExtractor,
     tiles: Sequence[Tensor],
     others: Sequence[Tensor],
-    made: Sequence[Tensor],
+    painted_tiles: Sequence[Tensor],
     generator: np.random.Generator,
 ) -> Ruler:
-    features = [extractor(each) for each in (others, tiles, made)]
+    features = [extractor(each) for each in (others, tiles, painted_tiles)]
     other, own, painted = map(Standardiser.fit(features[0]), features)
     seed = int(generator.integers(2**31))
     told = [fidelity.classifier_two_sample(other, x, np.random.default_rng(seed)) for x in (painted, own)]

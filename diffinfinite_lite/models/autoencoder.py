@@ -119,9 +119,9 @@ class SmoothDecoder(nn.Module):
         )
 
     @property
-    def last(self) -> nn.Conv2d:
-        """Its last convolution."""
-        return self.stages[-1][-1]
+    def last_kernel(self) -> Tensor:
+        """The weights of its last convolution."""
+        return self.get_parameter(f"stages.{len(self.stages) - 1}.2.weight")
 
     def forward(self, latents: Tensor, margin: int = 0) -> Tensor:
         """Latents (B, C, h, w) to images (B, 3, 8 (h - 2 margin), 8 (w - 2 margin)).

@@ -228,7 +228,7 @@ def sharpening_loss(
         judged = value.new_zeros(())
 
         def steps_of(pixels: Tensor) -> Tensor:  # how far a gradient on the pixels would move the last kernel
-            return torch.autograd.grad(painted, model.decoder.last.weight, pixels, retain_graph=True)[0].norm()
+            return torch.autograd.grad(painted, model.decoder.last_kernel, pixels, retain_graph=True)[0].norm()
 
         if step > sharpening.alone:
             weight = sharpening.pull * min(1.0, (step - sharpening.alone) / sharpening.ramp)
@@ -251,12 +251,12 @@ def sharpening_loss(
 def _judged(critic: nn.Module, real: Tensor | list[Tensor], fake: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
     """How little a critic is fooled, for what painted the fake one alone, and how badly it judges, for itself alone."""
 
-    def apart(maps: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    def detached(maps: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         return maps.detach() if isinstance(maps, Tensor) else [each.detach() for each in maps]
 
     learning = [p for p in critic.parameters() if p.requires_grad]
     truth = critic(real)
-    difference = (truth - critic(apart(fake))).float()
+    difference = (truth - critic(detached(fake))).float()
     told = F.softplus(-difference).mean() + 0.02 * difference.square().mean()
     for parameter in learning:
         parameter.requires_grad_(False)
