@@ -509,14 +509,15 @@ def survey_make(
     from .data import catalog
     from .survey.deck import INDEX, write_deck
     from .survey.fields import LUNG_SETS, describe_fields, lung_fields, slide_fields
-    from .survey.pictures import PROCESSING, classifier_accuracy, classifier_sentence, make_items
+    from .survey.leaks import classify, sentence, shares
+    from .survey.pictures import make_items
 
     check_folder(out, [INDEX], force=force)
     check_seed(seed)
     make = lung_fields if all(map(catalog.available, LUNG_SETS)) else slide_fields
     fields = make(small, large, steps=steps, seed=seed, device=device, progress=_picture_bar)
     items = make_items(fields)
-    about, lead = describe_fields(fields, PROCESSING), classifier_sentence(classifier_accuracy(items))
+    about, lead = describe_fields(fields), sentence(shares(classify(items)))
     typer.echo(f"{write_deck(items, about, lead, out, force=force)}: {len(items)} pictures. {lead}")
 
 

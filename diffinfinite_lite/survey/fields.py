@@ -33,7 +33,7 @@ from ..data.pictures import read_rgb
 from ..data.tiles import to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
-from .pictures import SIDES, Field, Processing, low_level_features
+from .pictures import PROCESSING, SIDES, Field, Processing, low_level_features
 
 MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
 MODEL = "the model of this course"
@@ -135,7 +135,7 @@ def slide_fields(
     return equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)])
 
 
-def describe_fields(fields: Sequence[Field], processing: Processing) -> list[str]:
+def describe_fields(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[str]:
     """Where the fields come from and what was done to them, in sentences for the page of the survey."""
     counts = {size: sum(f.size == size for f in fields) for size in SIDES}
     sizes = " and ".join(f"{counts[size]} {size} ones of {side} px" for size, side in SIDES.items() if counts[size])

@@ -1,15 +1,16 @@
 r"""What gives a survey's pictures away that is not tissue: measured on the files as raters see them.
 
-Three ways to look at a picture, each a cross-validated logistic regression that is asked about pictures it has not seen:
+Three ways to look at a picture, each a cross-validated logistic regression that is asked about pictures it has not
+seen:
 
 - *numbers*: brightness, contrast, colour, glass, fine detail and the length of the file (`pictures.FEATURES`);
-- *spectrum*: the share of power in `RINGS` rings up to Nyquist, and the *lattice* at periods of 2, 4 and 8 px: a decoder
-  that draws in blocks leaves energy there that its neighbours in the spectrum do not have;
+- *spectrum*: the share of power in `RINGS` rings up to Nyquist, and the *lattice* at periods of 2, 4 and 8 px: a
+  decoder that draws in blocks leaves energy there that its neighbours in the spectrum do not have;
 - *learned*: features of EfficientNet-Lite, which was trained on photographs. This is chapter 9's *told apart* on the
   pictures of the survey.
 
-What numbers and spectrum find has nothing to do with tissue. What learned features find may be either. A rater can do no
-better than the best of all ways to look, and need not know any of them: so `sentence` stands before every survey.
+What numbers and spectrum find has nothing to do with tissue. What learned features find may be either. All of it is
+open to a rater, who need not know any of it: so `sentence` stands before every survey.
 """
 
 from __future__ import annotations
@@ -153,11 +154,6 @@ def shares(classified: pd.DataFrame, by: Sequence[str] = ("look",)) -> pd.DataFr
     return table
 
 
-def best(found: pd.DataFrame) -> pd.Series:
-    """The way to look that is right most often, of `shares` by look."""
-    return found.loc[found["accuracy"].idxmax()]
-
-
 def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
     """What `shares` by look means for whoever takes the survey, in words that follow from the numbers.
 
@@ -168,10 +164,11 @@ def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
 
     >>> rows = {"numbers": (60, 0.5, 0.38, 0.62), "spectrum": (60, 0.6, 0.47, 0.71), "learned": (60, 0.95, 0.86, 0.98)}
     >>> table = pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
-    >>> print(sentence(table, 0.96))
-    A classifier tells real from synthetic on 95% of these 60 pictures by learned features (95% interval 86% to 98%), 60%
-    by the spectrum alone (47% to 71%) and 50% by brightness, colour and file length (38% to 62%); 50% is guessing.
-    ...96% of many tiles apart...
+    >>> print(sentence(table, 0.96))  # doctest: +NORMALIZE_WHITESPACE
+    A classifier tells real from synthetic on 95% of these 60 pictures by learned features (95% interval 86% to 98%),
+    60% by the spectrum alone (47% to 71%) and 50% by brightness, colour and file length (38% to 62%); 50% is guessing.
+    Chapter 9 tells 96% of many tiles apart. What gives these pictures away can be learned, and plain numbers do not
+    show it.
     """
     words = {"learned": "by learned features", "spectrum": "by the spectrum alone",
              "numbers": "by brightness, colour and file length"}  # fmt: skip
@@ -189,7 +186,8 @@ def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
         verdict = "What gives these pictures away can be learned, and plain numbers do not show it."
     else:
         verdict = "With so few pictures none of the three is better than guessing for certain."
-    return f"A classifier tells real from synthetic on {said[0]}, {said[1]} and {said[2]}; 50% is guessing.{apart} {verdict}"
+    shares = f"{said[0]}, {said[1]} and {said[2]}"
+    return f"A classifier tells real from synthetic on {shares}; 50% is guessing.{apart} {verdict}"
 
 
 def _by_size(items: Sequence[Item]) -> list[tuple[str, list[Item]]]:

@@ -267,7 +267,7 @@ def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, man
     accessible(first)
     fits(first)
     assert "3 of 20" in first.locator("main").inner_text()
-    file, code = save(first, "CSV", tmp_path), first.get_by_label("Answer code").input_value()
+    file, code = save(first, "CSV", tmp_path), first.get_by_role("textbox", name="Answer code").input_value()
     assert not re.search("camera|model", file.read_text())  # a rater can still go on, so the file has no truth
     with pytest.raises(ValueError, match="known only with the survey's page"), pytest.warns(UserWarning):
         read_answers(file)
@@ -282,10 +282,10 @@ def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, man
 
     second = open_page(long_address, viewport={"width": 1280, "height": 800})
     second.get_by_text("another device").click()
-    second.get_by_label("Answer code").fill(code[:-3] + "ZZZ")
+    second.get_by_role("textbox", name="Answer code").fill(code[:-3] + "ZZZ")
     second.get_by_role("button", name="Start").click()
     assert "letter wrong" in second.get_by_role("alert").inner_text()
-    second.get_by_label("Answer code").fill(code.lower().replace("-", " "))
+    second.get_by_role("textbox", name="Answer code").fill(code.lower().replace("-", " "))
     second.get_by_role("button", name="Start").click()
     heading(second, "Picture 4 of 20")
     assert second.locator(".frame img").get_attribute("src") == f"{order_of(key, 'half-way', 20)[3]}.jpg"
@@ -446,9 +446,9 @@ def test_answer_codes_of_a_room_are_read_on_the_class_page(open_page, address, i
         begin(page, code=code)
         answer(page, "real", 3)
         page.get_by_role("button", name="Pause").tap()
-        codes.append(page.get_by_label("Answer code").input_value())
+        codes.append(page.get_by_role("textbox", name="Answer code").input_value())
     page = open_page(address.replace("index.html", "class.html"), **PHONE)
-    page.get_by_label("Answer codes").fill("first " + "\n".join(codes) + "\nDS2-AAAA")
+    page.get_by_role("textbox", name="Answer codes").fill("first " + "\n".join(codes) + "\nDS2-AAAA")
     page.get_by_role("button", name="Add the codes").tap()
     assert "2 raters, 2 answers" in page.locator("[data-part=notes]").inner_text()
     assert "DS2-AAAA... left out" in page.locator("[data-part=notes]").inner_text()
