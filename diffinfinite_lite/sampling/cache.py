@@ -92,9 +92,9 @@ class Cache:
             )
             self._bytes += done.rowcount * len(content.getvalue())
             while self._bytes > self._limit:
-                self._make_room()
+                self._forget_oldest()
 
-    def _make_room(self) -> None:
+    def _forget_oldest(self) -> None:
         """Forget what was not asked for for the longest time."""
         assert self._file is not None
         freed, oldest = 0, []

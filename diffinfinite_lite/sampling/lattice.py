@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,6 +38,15 @@ from .solvers import make_solver
 from .windows import Size, Window, hann
 
 SIDE = 2**62  # "size" of what has no edge, for those who ask a canvas for it
+
+
+def short_hash(identity: Any) -> str:
+    """What names something in a cache, by all that it depends on.
+
+    >>> short_hash({"a": 1}) == short_hash({"a": 1.5}), len(short_hash([]))
+    (False, 16)
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def gather(window: Window, side: int, fetch: Callable[[int, int], Tensor]) -> Tensor:
@@ -59,13 +69,27 @@ def gather(window: Window, side: int, fetch: Callable[[int, int], Tensor]) -> Te
     return whole[..., first_row : first_row + window.height, first_column : first_column + window.width]
 
 
+@dataclass(frozen=True)
+class Labels:
+    """Labels of a plane.
+
+    Attributes
+    ----------
+    crop : those of any window, int64 (h, w)
+    identity : JSON-able, all that they depend on
+    """
+
+    crop: Callable[[Window], Tensor]
+    identity: Any
+
+
 class Lattice:
     """Latents without edges; see the module.
 
     Parameters
     ----------
     denoiser : asked for one window at a time
-    labels : labels int64 (h, w) of any window
+    labels : what is where
     method : how it is sampled; its plan has to be the mixture
     stride : latent pixels between windows, up to the patch
     channels : C of the latents
@@ -76,7 +100,7 @@ class Lattice:
     def __init__(
         self,
         denoiser: Estimator,
-        labels: Callable[[Window], Tensor],
+        labels: Labels,
         method: Method,
         *,
         stride: int,
@@ -94,9 +118,10 @@ class Lattice:
         self._step = steps_of(self._solver, self._noise)
         self._weight = _weights(method.patch, stride).to(device)
         about = {name: value for name, value in vars(method).items() if name != "plan"}
-        self.identity: dict[str, Any] = about | {"stride": stride, "device": str(device), **denoiser.settings}
+        self.identity: dict[str, Any] = about | {"stride": stride, "labels": labels.identity, "device": str(device)}
+        self.identity |= denoiser.settings
         self.identity |= {} if beside is None else {"beside": beside.identity}
-        self._key = hashlib.sha256(json.dumps(self.identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        self._key = short_hash(self.identity)
 
     @property
     def size(self) -> Size:
@@ -147,7 +172,7 @@ class Lattice:
             crop = gather(window, self._stride, lambda *at: self._state(level, *at)[0])
             if self._beside is not None:
                 crop = torch.cat([crop, *self._beside.crops([window], self.size)])
-            labels = self._labels(window).to(crop.device)
+            labels = self._labels.crop(window).to(crop.device)
             job = crop[None], self._solver.timesteps[level], labels[None]
             return next(iter(self._denoiser.map([job])))[0]
 

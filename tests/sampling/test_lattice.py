@@ -7,7 +7,7 @@ import torch
 
 from diffinfinite_lite.sampling.cache import Cache
 from diffinfinite_lite.sampling.denoiser import Denoiser
-from diffinfinite_lite.sampling.lattice import Lattice
+from diffinfinite_lite.sampling.lattice import Labels, Lattice
 from diffinfinite_lite.sampling.plans import find_plan
 from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.windows import Window
@@ -23,8 +23,8 @@ def labels(window):
 
 def lattice(network, alphas, cache=None, solver="ddim", eta=1.0, **more):
     method = Method(PATCH, "mixture", solver=solver, steps=STEPS, eta=eta, seed=more.pop("seed", 2))
-    denoiser = Denoiser(network, alphas, omega=0.5, batch_size=1)
-    return Lattice(denoiser, labels, method, stride=STRIDE, channels=2, cache=cache or Cache(), **more)
+    denoiser, more = Denoiser(network, alphas, omega=0.5, batch_size=1), {"stride": STRIDE, **more}
+    return Lattice(denoiser, Labels(labels, 1), method, channels=2, cache=cache or Cache(), **more)
 
 
 @pytest.mark.parametrize(("solver", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("dpm-solver++", None)])
@@ -107,6 +107,16 @@ def test_one_lattice_is_shown_to_the_next(toy_network, alphas):
 
 def test_a_stride_beyond_the_patch_leaves_holes_and_is_refused(toy_network, alphas):
     with pytest.raises(ValueError, match="expected a stride from 1 to the patch of 8 latent pixels, got 9"):
-        Lattice(
-            Denoiser(toy_network, alphas), labels, Method(PATCH, steps=1), stride=9, channels=2, cache=Cache()
-        )
+        lattice(toy_network, alphas, stride=9)
+
+
+def test_other_labels_do_not_find_what_was_remembered_for_these(toy_network, alphas):
+    cache, denoiser = Cache(), Denoiser(toy_network, alphas, batch_size=1)
+    settings = {"stride": STRIDE, "channels": 2, "cache": cache}
+    method = Method(PATCH, "mixture", steps=2)
+
+    def all_of(label):
+        return Labels(lambda window: torch.full((window.height, window.width), label), label)
+
+    these, others = (Lattice(denoiser, all_of(label), method, **settings) for label in (1, 2))
+    assert not torch.equal(these.latents(Window(0, 0, 4, 4)), others.latents(Window(0, 0, 4, 4)))
