@@ -15,6 +15,7 @@
   const viewer = OpenSeadragon({
     element: part("view"), drawer: "canvas", showNavigationControl: false, maxZoomPixelRatio: 4, visibilityRatio: 1,
     animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.8, crossOriginPolicy: false,
+    immediateRender: true, // smaller levels first would be 64 tiles painted for one that is in view
     timeout: 3600000, imageLoaderLimit: 4, // a tile is painted when it is asked for, which takes as long as it takes
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
     tileSources: [{ tileSource: source("mask") }, { tileSource: source("image") }, { tileSource: source("mask"), opacity: 0 }],
