@@ -167,8 +167,8 @@ def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
     >>> print(sentence(table, 0.96))  # doctest: +NORMALIZE_WHITESPACE
     A classifier tells real from synthetic on 95% of these 60 pictures by learned features (95% interval 86% to 98%),
     60% by the spectrum alone (47% to 71%) and 50% by brightness, colour and file length (38% to 62%); 50% is guessing.
-    Chapter 9 tells 96% of many tiles apart. What gives these pictures away can be learned, and plain numbers do not
-    show it.
+    Chapter 9 tells 96% of many tiles apart. What gives them away can be learned; whether plain numbers show it, so
+    few pictures leave open.
     """
     words = {"learned": "by learned features", "spectrum": "by the spectrum alone",
              "numbers": "by brightness, colour and file length"}  # fmt: skip
@@ -183,7 +183,7 @@ def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
     if without:
         verdict = "Part of what gives these pictures away has nothing to do with tissue, and eyes may use it, too."
     elif found.loc["learned", "low"] > 0.5:
-        verdict = "What gives these pictures away can be learned, and plain numbers do not show it."
+        verdict = "What gives them away can be learned; whether plain numbers show it, so few pictures leave open."
     else:
         verdict = "With so few pictures none of the three is better than guessing for certain."
     shares = f"{said[0]}, {said[1]} and {said[2]}"
