@@ -1,8 +1,8 @@
 """How hard each version of the survey is: `python benchmarks/survey.py --name "..."`, added to reports/survey.json.
 
 A version is a set of weights and a processing of the pictures. For each the share of pictures that classifiers call
-right (`leaks`), by way of looking and by source, and, where files of people are given, what people did. Chapter 11 draws
-the curve. A survey is easier the more pictures can be told apart: 50% is the goal.
+right (`leaks`), by way of looking and by source, and, where files of people are given, what people did. Chapter 11
+draws the curve. A survey is easier the more pictures can be told apart: 50% is the goal.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ optional.
 **Answer code**, to copy or to scan: ``DS2`` and base 32 (Crockford's letters, hyphens do not count) of these bytes:
 survey without its first letter (5); twice the years of experience, 255 for none (1); seconds of all answers (2); asked
 (2); length of the rater's code (1) and the code; for each picture of the version, in page order, four bits: 0 without
-an answer, else the confidence, plus 8 for "synthetic"; and the first two bytes of the SHA-256 of all that. It has no taps
-and no single times. A text file may hold any number of codes; to read them takes the `Key`.
+an answer, else the confidence, plus 8 for "synthetic"; and the first two bytes of the SHA-256 of all that. It has no
+taps and no single times. A text file may hold any number of codes; to read them takes the `Key`.
 
 `read_answers` takes all of these as people hand them in: twice, saved again by a spreadsheet, unfinished. What it could
 not use, or had to choose between, it says in a warning that names the file.

@@ -1,7 +1,7 @@
 """Cards for a class: pictures without titles on a page to print or to project, with the answers folded below.
 
-An instructor asks before anything is shown; the page has no title, file name or order that would tell. Cards are lettered
-and shuffled by a hash of their pixels.
+An instructor asks before anything is shown; the page has no title, file name or order that would tell. Cards are
+lettered and shuffled by a hash of their pixels.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .page import document
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STYLE = (
-    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem;max-width:60rem;margin:1rem "
-    "auto}.cards figure{margin:0;break-inside:avoid}.cards img{display:block;width:100%;background:#fff}main{color:var("
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem;max-width:60rem;margin:"
+    "1rem auto}.cards figure{margin:0;break-inside:avoid}.cards img{display:block;width:100%;background:#fff}main{color:var("
     "--ink)}main>*{max-width:60rem;margin-left:auto;margin-right:auto}.swatch{display:inline-block;width:1em;height:1em;"
     "border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em}@media print{header,details,nav{display:none}}"
 )
@@ -62,12 +62,13 @@ def write_cards(
     if not 1 <= len(cards) <= len(LETTERS):
         raise ValueError(f"expected 1 to {len(LETTERS)} cards, got {len(cards)}")
     shuffled = sorted(cards, key=lambda card: hashlib.sha256(card.rgb.tobytes()).digest())
+    lettered = list(zip(LETTERS, shuffled, strict=False))
     figures = "".join(
-        f'<figure><img src="{data_uri(encode(card.rgb, "png"), "png")}" alt="Card {letter}"><figcaption><strong>{letter}'
-        "</strong></figcaption></figure>"
-        for letter, card in zip(LETTERS, shuffled, strict=False)
+        f'<figure><img src="{data_uri(encode(card.rgb, "png"), "png")}" alt="Card {letter}">'
+        f"<figcaption><strong>{letter}</strong></figcaption></figure>"
+        for letter, card in lettered
     )
-    answers = "".join(f"<li>{letter}: {escape(card.answer)}</li>" for letter, card in zip(LETTERS, shuffled, strict=False))
+    answers = "".join(f"<li>{letter}: {escape(card.answer)}</li>" for letter, card in lettered)
     swatches = "".join(
         f'<span class="swatch" style="background:rgb{tuple(int(v) for v in colour)}"></span>{escape(name)}'
         for name, colour in zip(LABELS, LABEL_COLOURS, strict=True)

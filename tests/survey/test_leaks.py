@@ -31,7 +31,9 @@ class MeanColour:
 def planted(change, count=16):
     """Noise of one law on both sides; `change` is made to the synthetic ones alone."""
     fields = [Field(tissue(i, "small" if i < count else "large"), True, "camera") for i in range(count + 4)]
-    fields += [Field(change(tissue(100 + i, "small" if i < count else "large")), False, "model") for i in range(count + 4)]
+    fields += [
+        Field(change(tissue(100 + i, "small" if i < count else "large")), False, "model") for i in range(count + 4)
+    ]
     return make_items(fields, Processing(quality=95))
 
 
@@ -106,9 +108,10 @@ def test_rings_are_shares_of_all_power_up_to_nyquist():
 
 def test_the_sentence_follows_from_the_numbers():
     def said(learned, spectrum, numbers):
-        rows = {look: (60, share, share - 0.1, share + 0.1) for look, share in zip(LOOKS, (numbers, spectrum, learned), strict=True)}
+        measured = zip(LOOKS, (numbers, spectrum, learned), strict=True)
+        rows = {look: (60, share, share - 0.1, share + 0.1) for look, share in measured}
         return sentence(pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"]), 0.97)
 
     for call in (said(0.9, 0.8, 0.5), said(0.9, 0.5, 0.8)):
-        assert "nothing to do with tissue" in call and "90% of these 60 pictures" in call and "97% of many tiles" in call
+        assert "nothing to do with tissue" in call and "90% of these 60 pictures" in call and "97% of many" in call
     assert "can be learned" in said(0.9, 0.5, 0.5) and "better than guessing" in said(0.55, 0.5, 0.5)

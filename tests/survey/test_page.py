@@ -1,4 +1,4 @@
-"""The whole survey in a browser, from ``file://``: phone and desktop, partial hand-in, a second browser, red pen, class."""
+"""The whole survey in a browser, from ``file://``: phone, desktop, partial hand-in, second browser, red pen, class."""
 
 import json
 import re
@@ -11,12 +11,9 @@ from diffinfinite_lite.survey.answers import decode_answers, order_of, read_answ
 from diffinfinite_lite.survey.page import (
     CLASSROOM,
     PLAYER,
-    document,
     make_key,
-    markup,
     read_key,
     script,
-    settings,
     short_version,
     write_page,
 )
@@ -256,7 +253,7 @@ def test_whole_survey_on_a_phone_with_the_red_pen(open_page, items, tmp_path):
 
 
 def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, many, long_address, tmp_path):
-    """Twenty pictures on a phone: three answers, a file and a code; the code goes on elsewhere with the same picture."""
+    """Twenty pictures on a phone: three answers, a file and a code; the code goes on elsewhere with the next."""
     first, key = open_page(long_address, **PHONE), make_key(many)
     first.get_by_label("20", exact=True).check()
     begin(first, code="half-way", years="12,5".replace(",", "."))
@@ -373,7 +370,7 @@ def test_back_keeps_answers_and_orders_differ_between_raters(open_page):
 
 
 def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, address, tmp_path):
-    """Spreadsheets' files, a duplicate, a part, a code, markup in a code, formulas, another survey: both say the same."""
+    """Spreadsheets' files, a duplicate, a part, markup in a code, formulas, another survey: both say the same."""
     key, rng = make_key(items), np.random.default_rng(0)
     page = open_page(address.replace("index.html", "class.html"), viewport={"width": 1280, "height": 900})
     accessible(page)
@@ -433,7 +430,8 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     order = ["rater", "item"]
     assert back.sort_values(order, ignore_index=True).equals(ours.sort_values(order, ignore_index=True))
     assert page.evaluate(
-        "[...document.querySelectorAll('.marks canvas')].some(c => c.getContext('2d').getImageData(0, 0, 96, 96).data.some(v => v))"
+        "[...document.querySelectorAll('.marks canvas')]"
+        ".some(c => c.getContext('2d').getImageData(0, 0, 96, 96).data.some(v => v))"
     )
     page.get_by_role("button", name="Take all away").click()
     assert not page.locator("ul.all").count()
@@ -473,7 +471,8 @@ def test_the_code_is_shown_as_a_qr_code(open_page):
     page.get_by_role("button", name="Pause").click()
     rows = page.evaluate("""() => { const c = document.querySelector("canvas.qr"), p = c.getContext("2d");
         const data = p.getImageData(0, 0, c.width, c.height).data;
-        return Array.from({length: c.height}, (_, y) => Array.from({length: c.width}, (_, x) => data[4 * (y * c.width + x)] ? 0 : 1)); }""")
+        const row = (y) => Array.from({length: c.width}, (_, x) => data[4 * (y * c.width + x)] ? 0 : 1);
+        return Array.from({length: c.height}, (_, y) => row(y)); }""")
     dark = np.array(rows)
     inside = np.flatnonzero(dark.any(axis=0))
     scale = inside[0] // 4
