@@ -292,6 +292,10 @@ def _sampling_bar(levels: Iterable, total: int) -> Iterable:
     return tqdm(levels, total=total, unit="level", desc="sampling")
 
 
+def _picture_bar(pictures: Iterable, total: int) -> Iterable:
+    return tqdm(pictures, total=total, unit="picture", desc="painting")
+
+
 def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
     """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
     with tqdm(total=total, unit="level" if part == "sampling" else "tile", desc=part) as bar:
@@ -525,8 +529,7 @@ def survey_make(
 def survey_serve(
     pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
     database: Annotated[
-        str | None,
-        typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures."),
+        str | None, typer.Option(help="SQLAlchemy address such as postgresql+psycopg://HOST/NAME; else a file.")
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,

@@ -2,7 +2,7 @@ r"""Answers of people: the format in which the survey exports them, and a forgiv
 
 **Format** ``diffinfinite-survey-2``. A file has the answers of one rater, all of them or those given so far.
 
-JSON::
+JSON:
 
     {"format": "diffinfinite-survey-2", "survey": "0123456789", "rater": "p-1", "experience": 8.5 or null,
      "asked": 60, "saved": "2026-11-29T03:00:00Z",

@@ -1,8 +1,8 @@
 """The summary of a class, computed in a process of its own, so that no answer waits for it.
 
-Python computes in one thread of a process at a time. A summary of some thousand answers takes a fifth of a second, and the
-thread that talks to the participants would get its turn between two steps of it only: measured, the slowest twentieth of
-200 raters' answers took 160 ms with an instructor's page open and 65 ms without.
+Python computes in one thread of a process at a time. A summary of some thousand answers takes a fifth of a second, and
+the thread that talks to the participants would get its turn between two steps of it only: measured, the slowest
+twentieth of 200 raters' answers took 160 ms with an instructor's page open and 65 ms without.
 """
 
 from __future__ import annotations

@@ -31,7 +31,12 @@ def summary(store: Store) -> dict[str, Any]:
     raters, rows = store.raters(), store.rows()
     answered = pd.Series([row["rater"] for row in rows], dtype=object).value_counts()
     progress = [
-        {"rater": each.rater, "asked": each.length, "answered": int(answered.get(each.rater, 0)), "finished": each.finished}
+        {
+            "rater": each.rater,
+            "asked": each.requested,
+            "answered": int(answered.get(each.rater, 0)),
+            "finished": each.finished,
+        }
         for each in raters
     ]
     return {
@@ -45,7 +50,7 @@ def summary(store: Store) -> dict[str, Any]:
 
 
 def paper() -> dict[str, Any]:
-    """The paper's ten pathologists: accuracy with its interval, as if all answers were independent; confidence, years."""
+    """The paper's ten pathologists: accuracy with its interval, all answers taken as independent; confidence, years."""
     n = PAPER.raters * PAPER.items
     low, high = proportion_confint(round(PAPER.accuracy * n), n, method="wilson")
     shown = {"raters": PAPER.raters, "items": PAPER.items, "accuracy": PAPER.accuracy, "low": low, "high": high}

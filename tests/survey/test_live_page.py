@@ -1,4 +1,4 @@
-"""The live survey in a browser: a phone takes all of it, goes on elsewhere, meets a server that is away; the instructor."""
+"""The live survey in a browser: phones, another device, a server that is away, the instructor."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ import uvicorn
 
 from diffinfinite_lite.survey.answers import read_answers
 from diffinfinite_lite.survey.service import Service
-from diffinfinite_lite.survey.store import Store, Unavailable
+from diffinfinite_lite.survey.store import Answer, Store, Unavailable
 from tests.check_site import chromium
 from tests.survey.decks import small_deck, truths
 
@@ -53,7 +53,9 @@ class Room:
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         if quiet:
             page.on("console", lambda m: self.problems.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: None if r.url.startswith((self.url, "data:", "blob:")) else self.problems.append(r.url))
+        page.on(
+            "request", lambda r: None if r.url.startswith((self.url, "data:", "blob:")) else self.problems.append(r.url)
+        )
         page.goto(self.url + path)
         return page
 
@@ -81,6 +83,10 @@ def accessible(page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def on_one_screen(page):
+    assert page.locator(".steps .main").evaluate("b => b.getBoundingClientRect().bottom") <= 844
+
+
 def answer(page, said="Synthetic", confidence="4"):
     page.locator(f"label:has(input[value={said.lower()}])").click()
     page.locator(f"label:has(input[name=confidence][value='{confidence}'])").click()
@@ -98,35 +104,34 @@ def at(page, place):
     text(page, "h2:visible", f"Picture {place} of 12")
 
 
-def test_a_class(room, tmp_path):
-    board = room.open(f"instructor#{room.service.door.token()}", accept_downloads=True, **DESKTOP)
-    board.wait_for_selector(".code:not(:empty)")
-    assert board.locator(".code").inner_text() == room.store.room and "#" not in board.url
-    accessible(board)
+def fill(room, nonce="0" * 32, said="real"):
+    """A rater who has answered everything."""
+    rater = room.store.rater(room.store.join(nonce, 12))
+    room.store.save([Answer(rater.rater, item, said, 4, 2.5) for item in room.store.order(rater)])
+    room.store.finish(rater)
+    return rater
 
+
+def test_a_phone_and_then_another_device(room):
     phone = room.open(f"#code={room.store.room}", **PHONE)
     accessible(phone)
     phone.get_by_role("button", name="Start").click()
     at(phone, 1)
     accessible(phone)
-    bottom = phone.locator(".steps .main").evaluate("b => b.getBoundingClientRect().bottom")
-    assert bottom <= 844  # all of it on one screen
+    on_one_screen(phone)
     for place in range(1, 6):
-        at(phone, place)
         answer(phone)
         at(phone, place + 1)
         assert len(room.store.rows()) == place  # stored before the next picture came
     state = json.loads(phone.evaluate("Object.values(localStorage)[0]"))
     assert not any(word in json.dumps(state) for word in ("truth", "our-camera", "our-network"))
-    text(board, ".progress li", "5 of 12")
 
-    other = room.open(f"#code={state['code']}", **DESKTOP)  # on another device
+    other = room.open(f"#code={state['code']}", **DESKTOP)
     other.get_by_role("button", name="Start").click()
-    at(other, 6)
     for place in range(6, 13):
         at(other, place)
         answer(other, "Real", "7")
-    other.wait_for_selector("text=Your result")
+    text(other, "h2:visible", "Your result")
     right = sum(row["truth"] == row["answer"] for row in room.store.rows())
     assert f"{right} of 12 right" in other.locator(".big").inner_text()
     accessible(other)
@@ -134,11 +139,24 @@ def test_a_class(room, tmp_path):
     other.locator(".marked img").click(position={"x": 60, "y": 60})
     text(other, "dialog .about", "1 mark")
     other.get_by_role("button", name="Close").click()
+    assert [len(points) for points in room.store.taps().values()] == [1]
 
-    text(board, ".progress li", "done")
+
+def test_the_instructor_sees_them_come_and_reveals(room):
+    board = room.open(f"instructor#{room.service.door.token()}", **DESKTOP)
+    text(board, ".code", room.store.room)
+    assert "#" not in board.url
+    accessible(board)
+    half = room.store.rater(room.store.join("1" * 32, 12))
+    room.store.save([Answer(half.rater, item, "real", 4, 2.5) for item in room.store.order(half)[:5]])
+    text(board, ".progress li", "5 of 12")
+    rater = fill(room)
+    room.store.mark(rater.rater, room.store.order(rater)[0], [(0.5, 0.5)])
     board.get_by_role("button", name="Figures").click()
-    board.wait_for_selector("canvas[data-taps]")
-    assert f"{right} of 12 answers" in board.locator(".figures").inner_text()
+    text(board, ".figures", "of 17 answers of 2 participants")
+    right = sum(row["truth"] == row["answer"] for row in room.store.rows())
+    text(board, ".figures", f"{right} of 17")
+    assert board.locator("canvas[data-taps]").count() == 1
     accessible(board)
     board.get_by_role("button", name="Reveal").click()
     assert not room.store.closed  # asked once more
@@ -146,15 +164,22 @@ def test_a_class(room, tmp_path):
     board.wait_for_selector("body.projector")
     accessible(board)
     assert room.store.closed and not board.get_by_role("button", name="Room").is_visible()
-    board.get_by_role("button", name="Leave").click()
+    board.keyboard.press("Escape")
+    assert board.get_by_role("button", name="Room").is_visible()
 
+
+def test_the_instructor_exports_and_deletes(room, tmp_path):
+    fill(room)
+    board = room.open(f"instructor#{room.service.door.token()}", accept_downloads=True, **DESKTOP)
     board.get_by_role("button", name="Data").click()
-    with board.expect_download() as download:
-        board.get_by_role("button", name="Save as CSV").click()
-    download.value.save_as(tmp_path / "class.csv")
-    assert len(read_answers(tmp_path / "class.csv")) == 12
+    for ending in ("csv", "json"):
+        with board.expect_download() as download:
+            board.get_by_role("button", name=f"Save as {ending.upper()}").click()
+        download.value.save_as(tmp_path / f"class.{ending}")
+        assert len(read_answers(tmp_path / f"class.{ending}")) == 12
     accessible(board)
     board.get_by_role("button", name="Delete everything").click()
+    assert room.store.raters()  # asked once more
     board.get_by_role("button", name="Really").click()
     text(board, ".counts", "Nobody yet.")
     assert not room.store.raters()
@@ -177,7 +202,7 @@ def test_what_a_server_does_not_take_waits_in_the_browser(room, monkeypatch):
     text(phone, ".alert", said)
     assert phone.locator("h2").inner_text() == "Picture 1 of 12" and not room.store.rows()
     accessible(phone)
-    assert phone.locator(".steps .main").evaluate("b => b.getBoundingClientRect().bottom") <= 844
+    on_one_screen(phone)
     phone.reload()  # kept, and sent with the next one
     phone.get_by_role("button", name="Go on").click()
     full.clear()

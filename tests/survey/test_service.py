@@ -27,7 +27,8 @@ class Class:
         self.client = TestClient(self.service.app, raise_server_exceptions=False)
 
     def post(self, path, body=None, status=200, **headers):
-        reply = self.client.post(f"/api/{path}", json=body or {}, headers=headers)
+        kind = {"content-type": "application/json"}
+        reply = self.client.post(f"/api/{path}", content=json.dumps(body or {}), headers=kind | headers)
         assert reply.status_code == status, reply.text
         return reply.json() if "json" in reply.headers["content-type"] else reply.text
 
@@ -132,9 +133,9 @@ def test_a_rater_can_be_forgotten(room):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"answer": "maybe"}, {"answer": None}, {"confidence": 0}, {"confidence": 8}, {"confidence": 2.5}, {"confidence": True},
-     {"confidence": "4"}, {"ms": -1}, {"ms": 1e12}, {"ms": "1"}, {"revision": -1}, {"revision": 1.5}, {"revision": None},
-     {"item": "../../etc/passwd"}, {"item": ["a"]}, {"item": None}],
+    [{"answer": "maybe"}, {"answer": None}, {"confidence": 0}, {"confidence": 8}, {"confidence": 2.5},
+     {"confidence": True}, {"confidence": "4"}, {"ms": -1}, {"ms": 1e12}, {"ms": "1"}, {"revision": -1},
+     {"revision": 1.5}, {"revision": None}, {"item": "../../etc/passwd"}, {"item": ["a"]}, {"item": None}],
 )  # fmt: skip
 def test_answers_that_are_none(room, wrong):
     record = room.begin()
@@ -145,7 +146,9 @@ def test_answers_that_are_none(room, wrong):
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [({"rater": "WRONG"}, 403), ({"rater": ""}, 403), ({"rater": 5}, 403), ({"rater": "ABCDE-FGHJKM"}, 403),
-     ({"asked": 3}, 400), ({"asked": "12"}, 400), ({"nonce": "short"}, 400), ({"nonce": None}, 400),
+     ({"asked": 3}, 400), ({"asked": "12"}, 400),
+     ({"asked": 12.0}, 400), ({"asked": [12]}, 400), ({"rater": "\ud800\0"}, 403),
+     ({"nonce": "short"}, 400), ({"nonce": None}, 400),
      ({"experience": 95}, 400), ({"experience": "3"}, 400)],
 )  # fmt: skip
 def test_beginnings_that_are_none(room, wrong, status):
@@ -213,7 +216,9 @@ def test_a_mistake_of_ours_is_one_sentence_without_a_trace(room, monkeypatch, ca
     record = room.begin()
     monkeypatch.setattr(room.store, "finish", broken)
     reply = room.client.post("/api/truth", json={"code": record["code"]})
-    assert reply.status_code == 500 and reply.json() == {"message": "The server made a mistake that it has noted; try again."}
+    assert reply.status_code == 500 and reply.json() == {
+        "message": "The server made a mistake that it has noted; try again."
+    }
     assert "content-security-policy" in reply.headers
     assert "secret detail" in capsys.readouterr().err
 
@@ -256,7 +261,9 @@ def test_rates_are_kept(tmp_path):
         wrong = {"code": f"{record['rater']}-AAAAAA"}
         room.post("truth", wrong, 403)
         assert "Too many wrong codes" in room.post("truth", wrong, 429)["message"]
-        assert "Too many wrong codes" in room.post("truth", {"code": record["code"]}, 429)["message"]  # or one could guess on
+        assert (
+            "Too many wrong codes" in room.post("truth", {"code": record["code"]}, 429)["message"]
+        )  # or one could guess on
         for status in (403, 403):
             room.post("begin", {"rater": "WRONG", "nonce": NONCE, "asked": 12}, status)
         room.post("begin", {"rater": room.store.room, "nonce": NONCE, "asked": 12}, 429)
@@ -299,8 +306,10 @@ def test_the_instructors_door(room):
     assert room.post("instructor/summary", authorization=f"Bearer {key}")["progress"] == []
     second = room.post("instructor/token", authorization=f"Bearer {key}")["token"]
     assert room.post("instructor/login", {"token": second})["key"] != key
-    for _ in range(12):
-        reply = room.client.post("/api/instructor/login", json={"token": "guess"})
+    for guess in ("guess", "\ud800", None, *range(9)):
+        kind = {"content-type": "application/json"}
+        reply = room.client.post("/api/instructor/login", content=json.dumps({"token": guess}), headers=kind)
+        assert reply.status_code in (401, 429)
     assert reply.status_code == 429
 
 
@@ -336,7 +345,9 @@ def test_export_can_be_read_by_the_course(room, tmp_path):
     (tmp_path / "class.csv").write_text(room.post("instructor/csv", **head))
     (tmp_path / "class.json").write_text(json.dumps(room.post("instructor/json", **head)))
     tables = [
-        read_answers(tmp_path / f"class.{ending}").sort_values(["rater", "position"], ignore_index=True).drop(columns="saved")
+        read_answers(tmp_path / f"class.{ending}")
+        .sort_values(["rater", "position"], ignore_index=True)
+        .drop(columns="saved")
         for ending in ("csv", "json")
     ]
     assert tables[0].equals(tables[1]) and len(tables[0]) == 15
@@ -351,7 +362,10 @@ def test_reveal_ends_the_class_and_delete_begins_a_new_one(room):
     head, record = room.enter(), room.begin()
     room.answer(record, record["order"][0])
     assert room.post("instructor/reveal", **head)["closed"]
-    assert room.answer(record, record["order"][1], status=409)["message"] == "This class is over: the truth has been shown."
+    assert (
+        room.answer(record, record["order"][1], status=409)["message"]
+        == "This class is over: the truth has been shown."
+    )
     before = room.post("instructor/invitation", **head)
     assert before["url"] == "http://10.0.0.1:8000/" and before["qr"].startswith("data:image/svg+xml")
     assert before["link"] == f"http://10.0.0.1:8000/#code={before['room']}"
