@@ -21,10 +21,11 @@ from .page import document
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STYLE = (
-    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem;"
-    "max-width:60rem;margin:1rem auto}.cards figure{margin:0;break-inside:avoid}.cards img{display:block;width:100%;background:#fff}main{color:var("
-    "--ink)}main>*{max-width:60rem;margin-left:auto;margin-right:auto}.swatch{display:inline-block;width:1em;height:1em;"
-    "border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em}@media print{header,details,nav{display:none}}"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}"
+    "main>*{max-width:60rem;margin:1rem auto}main{color:var(--ink)}.cards figure{margin:0;break-inside:avoid}"
+    ".cards img{display:block;width:100%;background:#fff}"
+    ".swatch{display:inline-block;width:1em;height:1em;border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em}"
+    "@media print{header,details{display:none}}"
 )
 
 

@@ -155,8 +155,8 @@ def describe_fields(fields: Sequence[Field], processing: Processing = PROCESSING
     if made[PUBLISHED]:
         sentences.append(
             "Our pictures were painted under masks of real fields, turned and mirrored. Small real pictures were "
-            "chosen from others, our large ones from three paintings of each mask, and the published ones from all that "
-            "were published, so that real and synthetic ones are alike in brightness, contrast, redness and glass."
+            "chosen from others, our large ones from three paintings of each mask, and the published ones from all "
+            "that were published, so that real and synthetic ones are alike in brightness, contrast, redness and glass."
         )
     else:
         sentences.append("Synthetic pictures were painted under masks that the model drew from context prompts.")

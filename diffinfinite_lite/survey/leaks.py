@@ -154,13 +154,13 @@ def shares(classified: pd.DataFrame, by: Sequence[str] = ("look",)) -> pd.DataFr
     return table
 
 
-def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
+def sentence(found: pd.DataFrame, chapter_9: float | None = None) -> str:
     """What `shares` by look means for whoever takes the survey, in words that follow from the numbers.
 
     Parameters
     ----------
     found : as of `shares`, by look.
-    told_apart : chapter 9's balanced accuracy on many tiles, if it is known.
+    chapter_9 : its's balanced accuracy on many tiles, if it is known.
 
     >>> rows = {"numbers": (60, 0.5, 0.38, 0.62), "spectrum": (60, 0.6, 0.47, 0.71), "learned": (60, 0.95, 0.86, 0.98)}
     >>> table = pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
@@ -178,7 +178,7 @@ def sentence(found: pd.DataFrame, told_apart: float | None = None) -> str:
         of = f" of these {row['n']:.0f} pictures" if first else ""
         interval = f"{'95% interval ' if first else ''}{row['low']:.0%} to {row['high']:.0%}"
         said.append(f"{row['accuracy']:.0%}{of} {words[look]} ({interval})")
-    apart = f" Chapter 9 tells {told_apart:.0%} of many tiles apart." if told_apart is not None else ""
+    apart = f" Chapter 9 tells {chapter_9:.0%} of many tiles apart." if chapter_9 is not None else ""
     without = [look for look in ("spectrum", "numbers") if found.loc[look, "low"] > 0.5]
     if without:
         verdict = "Part of what gives these pictures away has nothing to do with tissue, and eyes may use it, too."
