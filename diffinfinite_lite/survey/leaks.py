@@ -160,7 +160,7 @@ def sentence(found: pd.DataFrame, chapter_9: float | None = None) -> str:
     Parameters
     ----------
     found : as of `shares`, by look.
-    chapter_9 : its's balanced accuracy on many tiles, if it is known.
+    chapter_9 : its balanced accuracy on many tiles, if it is known.
 
     >>> rows = {"numbers": (60, 0.5, 0.38, 0.62), "spectrum": (60, 0.6, 0.47, 0.71), "learned": (60, 0.95, 0.86, 0.98)}
     >>> table = pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
