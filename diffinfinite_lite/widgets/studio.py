@@ -21,9 +21,9 @@ from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
 from ..pipelines.pair import Pair
-from ..sampling.loop import Level
+from ..pipelines.stages import StageLevel, find_stages
 from .controls import control, read, shown_fields
-from .emergence import Emergence
+from .emergence import Box, Emergence, windows_of_levels
 from .jobs import Job, Queue
 from .state import SEEDS, State
 
@@ -79,6 +79,11 @@ class Studio:
                     self._masks.popitem(last=False)
         return found
 
+    def windows_of(self, state: State) -> list[list[Box]]:
+        """The windows of every level of a state's picture."""
+        models, config = load_models(self.weights, self.device), configure(state.config, {}, self.weights)
+        return windows_of_levels(find_stages(models, config, state.context, self.weights, self.device), state.size)
+
     def paint(self, job: Job, state: State, shown: Callable[[Emergence], None] | None = None) -> Finished:
         """The picture of a state, as `generate` paints it.
 
@@ -88,10 +93,9 @@ class Studio:
         """
         config = configure(state.config, {}, self.weights)
         mask = self.mask_of(job, state)
-        autoencoder = load_models(self.weights, self.device).autoencoder
-        emergence = Emergence(config, state.size, autoencoder) if shown else None
+        emergence = Emergence(config, state.size) if shown else None
 
-        def progress(levels: Iterable[Level], total: int) -> Iterator[Level]:
+        def progress(levels: Iterable[StageLevel], total: int) -> Iterator[StageLevel]:
             watched = levels if emergence is None else emergence.watch(levels)
             for level in job.follow(watched, total, "sampling"):
                 yield level
@@ -105,7 +109,7 @@ class Studio:
     def retouch(self, job: Job, pair: Pair, mask: np.ndarray) -> Pair:
         """The pair under a changed mask: only what depends on the change is painted again."""
 
-        def progress(levels: Iterable[Level], total: int) -> Iterator[Level]:
+        def progress(levels: Iterable[StageLevel], total: int) -> Iterator[StageLevel]:
             yield from job.follow(levels, total, "repainting")
             job.begin("decoding", 0)
 
