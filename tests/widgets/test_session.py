@@ -184,6 +184,22 @@ def test_what_emerges_is_what_the_run_recorded(person):
     assert np.array_equal(last, person.pair.image)  # the last estimate is the picture
 
 
+def test_a_draft_emerges_before_its_detail(two_stage_weights):
+    studio = Studio(two_stage_weights, "cpu")
+    person = Person(studio, START.change("draft_steps", "3"))
+    person.do("open")
+    assert len(person.parts["run"]["windows"]) == 5
+    levels = [parts["moment"]["level"] for parts in person.seen if "moment" in parts]
+    assert levels == [0, 1, 2, 3, 4]
+    draft = person.session._emergence.show(2)
+    assert draft.shape == (64, 128, 3) and (draft[:8, :8] == draft[0, 0]).all()
+    last = person.session._emergence.show(4).astype(int)
+    assert abs(last - person.pair.image).max() <= 1  # an estimate is rounded once more than the canvas
+    person.do("draw", tool="brush", label=3, points=[[120, 6]], radius=7)
+    assert 0 < person.pair.run["recomputed"] < 1
+    studio.queue.close()
+
+
 def test_a_contact_sheet_is_made_and_one_of_it_finished(person):
     person.do("set", name="tab", value="sheet")
     person.do("set", name="sweep", value="conditioning")
