@@ -350,8 +350,10 @@ class Session:
         except ValueError as error:
             link, no_link = replace(state, mask=None).to_query(), explain(error)
         current = self._versions.get(_digest(state))
+        controls = _controls(state.config)
         self.show(
             state={
+                "seed": next(shown for shown in controls if shown["name"] == "seed"),
                 "context": state.context,
                 "size": f"{state.size[0]}x{state.size[1]}",
                 "tab": state.tab,
@@ -362,7 +364,7 @@ class Session:
                 "command": (current.commands if current else state.command)(**self._places()),
                 "python": (current or state).python(**self._places()),
             },
-            controls={"a": _controls(state.config), "b": [c for c in _controls(state.other) if c["name"] != "seed"]},
+            controls={"a": controls, "b": [c for c in _controls(state.other) if c["name"] != "seed"]},
         )
 
     def _show_mask(self) -> None:
