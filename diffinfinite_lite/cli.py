@@ -171,13 +171,15 @@ def sample(
 ) -> None:
     """Generate a mask-image pair."""
     from .data.mask_files import read_mask
+    from .pipelines.config import check_content
     from .pipelines.generate import generate
-    from .pipelines.pair import RESULTS
+    from .pipelines.pair import RESULTS, check_disk
 
     check_folder(out, RESULTS, force=force)
-    labels = read_mask(mask) if mask else None
+    labels, shape = check_content(context, read_mask(mask) if mask else None, read_size(size))
+    check_disk(out, shape)
     pair = generate(
-        context, labels, read_size(size), device=device, weights=weights, progress=_sampling_bar, **settings
+        context, labels, shape, device=device, weights=weights, progress=_part_bar, **settings
     )
     pair.save(out, force=force)
     _report_cost(out, pair.run)
@@ -224,12 +226,14 @@ def edit(
     """
     from .data.mask_files import read_mask
     from .pipelines.edit import resynthesise
-    from .pipelines.pair import RESULTS, Pair
+    from .pipelines.pair import RESULTS, Pair, check_disk
 
     check_folder(out, RESULTS, force=force)
+    labels = read_mask(mask)
+    check_disk(out, labels.shape)
     changed = {name: value for name, value in settings.items() if value is not None}
-    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
-    pair = resynthesise(Pair.read(run), read_mask(mask), context, **options, **changed)
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
+    pair = resynthesise(Pair.read(run), labels, context, **options, **changed)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -250,11 +254,12 @@ def inpaint(
     from .data.mask_files import read_keep, read_mask
     from .data.pictures import read_rgb
     from .pipelines.edit import inpaint as fill_holes
-    from .pipelines.pair import RESULTS
+    from .pipelines.pair import RESULTS, check_disk
 
     check_folder(out, RESULTS, force=force)
     known, labels = read_keep(keep), read_mask(mask)
-    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
+    check_disk(out, labels.shape)
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
@@ -265,13 +270,11 @@ for _name, _function in SAMPLING.items():
     app.command(_name)(_with_options(_function, []))
 
 
-def _sampling_bar(levels: Iterable, total: int) -> Iterable:
-    return tqdm(levels, total=total, unit="level", desc="sampling")
-
-
 def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
     """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
-    with tqdm(total=total, unit="level" if part == "sampling" else "tile", desc=part) as bar:
+    from .pipelines.progress import PARTS
+
+    with tqdm(total=total, unit=PARTS[part], desc=part) as bar:
         for item in items:
             if part == "sampling" and item.number > bar.n:
                 bar.initial = bar.n = item.number
@@ -297,7 +300,9 @@ def evaluate_folders(
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
     real: Annotated[Path | None, typer.Option(help="Folder of held-out real tiles.")] = None,
     synthetic: Annotated[Path | None, typer.Option(help="Folder of synthetic tiles of the same size.")] = None,
-    run: Annotated[Path | None, typer.Option(help="run.json of a generated canvas, instead of --synthetic.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a pair or slide, or its run.json, instead of --synthetic.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
     features: Annotated[
         str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16 or inception-v3.")
@@ -440,7 +445,7 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
     return int(parts[0]), int(parts[1])
 

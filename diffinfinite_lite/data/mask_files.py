@@ -52,7 +52,7 @@ def read_mask(path: str | Path, classes: int = 5, notes: list[Note] | None = Non
     if low < 0 or high >= classes:
         got = f"grey values {low} to {high} in {opened.name}"
         raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_saving_advice(classes)}")
-    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8)
+    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8, copy=False)
 
 
 def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:

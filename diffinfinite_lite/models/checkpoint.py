@@ -22,10 +22,14 @@ from ..files import staged
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
+def save(path: Path, tensors: dict[str, Tensor], config: dict, made_of: dict | None = None) -> None:
     """Write tensors and a JSON-able configuration to one safetensors file, all or nothing.
 
     The file can be read by whom the user's umask lets read.
+
+    Parameters
+    ----------
+    made_of : JSON-able, what the tensors follow from, for `read_made_of`; see `training.fingerprint`
 
     Raises
     ------
@@ -41,7 +45,7 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
                 partial,
-                metadata={"config": json.dumps(config)},
+                metadata={"config": json.dumps(config)} | ({} if made_of is None else {"made_of": json.dumps(made_of)}),
             )
         except SafetensorError as error:  # what it makes of an OSError: "I/O error: ... (os error 28)"
             number = re.search(r"os error (\d+)", str(error))
@@ -71,6 +75,19 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             config = json.loads((file.metadata() or {})["config"])
             return {key: file.get_tensor(key) for key in file.keys()}, config  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"expected a complete checkpoint of this library, got {path.name}: {error}"
+        ) from error
+
+
+def read_made_of(path: Path) -> dict | None:
+    """What `save` was told that the tensors of a file follow from; None if it was told nothing. Errors as in `load`."""
+    path = Path(path)
+    check_readable(path, "a checkpoint")
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("made_of", "null"))
+    except (SafetensorError, ValueError) as error:
         raise ValueError(
             f"expected a complete checkpoint of this library, got {path.name}: {error}"
         ) from error

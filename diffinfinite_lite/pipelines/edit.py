@@ -37,8 +37,9 @@ from ..models import pretrained
 from ..models.pretrained import expected_hashes
 from ..sampling.inpainting import Known
 from .config import SamplingConfig, check_mask, check_memory, configure, takes_settings
-from .generate import Progress, generate, silent
+from .generate import generate
 from .pair import Pair
+from .progress import Progress, silent
 from .stages import DETAIL, DRAFT, find_stages, settle
 
 ENCODING_PER_PX = 200  # bytes of memory: measured with the shipped encoder on 1,536 px

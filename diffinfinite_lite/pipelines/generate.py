@@ -9,7 +9,7 @@ What can be wrong with the arguments is refused before the first network runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..models.pretrained import provenance
 from ..sampling.cost import peak_memory, timed
-from ..sampling.decode import decode
+from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.inpainting import Known
 from ..sampling.plans import TRAITS
 from .cautions import find_cautions, find_copies, say
 from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
+from .progress import Progress, silent
 from .stages import (
     DETAIL,
     DRAFT,
@@ -48,12 +49,6 @@ TILE = 152  # of the decoder, latent pixels: with their border 1024 k px take k 
 OVERLAP = 24  # of these tiles, twice the decoder's reach
 BYTES_PER_PX = 30  # of memory: measured from 1,536 to 3,072 px, the pair, its latents and what writes them to files
 MAX_FRAMES = 150  # of the animated timestep map
-Progress = Callable[[Iterable, int], Iterable]
-
-
-def silent(levels: Iterable, total: int) -> Iterable:
-    """The progress of a run that shows none."""
-    return levels
 
 
 @takes_settings
@@ -82,8 +77,9 @@ def generate(
         needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
-    progress : wraps the iterator over levels, for example ``lambda levels, n: tqdm(levels, total=n)``. Each is a
-        `stages.StageLevel`, whose ``preview()`` shows the draft while it emerges.
+    progress : wraps the items of each part of the work, for example ``lambda items, n, part: tqdm(items, part, n)``;
+        see `progress.PARTS`. Levels of "sampling" are `stages.StageLevel`, whose ``preview()`` shows the draft while it
+        emerges.
     overrides : single fields of `SamplingConfig`, for example ``steps=20, seed=3``.
 
     Raises
@@ -108,19 +104,18 @@ def generate(
     if mask is None:
         with timed(clock, "mask"):
             assert context is not None  # check_content demands one of the two
-            mask = generate_mask(
-                models.mask, context, size, seed=config.seed, precision=config.precision, device=device
-            )
+            settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
+            mask = generate_mask(models.mask, context, size, **settings, progress=progress)
     shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
     cautions = say(find_cautions(context, size, config, shares, weights) + find_copies(known))
     with timed(clock, "sampling"):
         labels, levels = conditions(mask, context).to(device), count_levels(stages)
         kept = {name: Known(part.latents.to(device), part.keep.to(device)) for name, part in (known or {}).items()}
         sampled = sample_stages(stages, denoisers, labels, known=kept, record=max(1, MAX_FRAMES // levels))
-        last, frames = follow(progress(sampled, levels))
+        last, frames = follow(progress(sampled, levels, "sampling"))
     latents = last[DETAIL].canvas.latents
     with timed(clock, "decoding"):
-        image = picture(models.autoencoder, latents, config, border_width(config, size))
+        image = picture(models.autoencoder, latents, config, border_width(config, size), progress)
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= cost_of(last, config.window, clock) | peak_memory(device)
     draft = last[DRAFT].canvas.latents.cpu().numpy().copy() if DRAFT in last else None
@@ -137,10 +132,19 @@ def border_width(config: SamplingConfig, size: tuple[int, int]) -> int:
     return BORDER if TRAITS[config.plan].wraps and max(size) > config.window * CELL_PX else 0
 
 
-def picture(autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int) -> np.ndarray:
-    """The picture of a canvas, uint8 (H, W, 3)."""
+def picture(
+    autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int, progress: Progress = silent
+) -> np.ndarray:
+    """The picture of a canvas, uint8 (H, W, 3); floats of it are in memory part by part."""
+    height, width = latents.shape[1:]
+    image = np.empty((height * CELL_PX, width * CELL_PX, 3), np.uint8)
+    tiles: dict[str, Any] = {"tile": TILE, "overlap": OVERLAP, "border": border}
     with lower_precision(latents.device, config.precision):
-        return to_rgb(decode(autoencoder, latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=border))
+        parts = decode_stream(autoencoder, latents, batch_size=1, **tiles)
+        for top, left, part in progress(parts, count_tiles((height, width), **tiles), "decoding"):
+            pixels = to_rgb(part)
+            image[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return image
 
 
 def record_run(

@@ -15,13 +15,14 @@ from ..data.encoding import indexed
 from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..extras import extra
-from ..files import check_folder, move, staged
+from ..files import check_folder, check_space, move, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "draft.npy", "run.json")
 
@@ -110,6 +111,11 @@ class Pair:
         except (OSError, ValueError) as error:
             raise ValueError(f"expected a result of `diffinfinite sample` in {folder}, got: {error}") from error
         return cls(image, mask, [], run, latents, draft)
+
+
+def check_disk(folder: str | Path, size: tuple[int, int]) -> None:
+    """Refuse a folder on a disk that cannot take a pair of (H, W) px, before it is made; see `files.check_space`."""
+    check_space(folder, size[0] * size[1] * RESULT_PER_PX, f"a result of {size[0]} x {size[1]} px")
 
 
 def _legend() -> PngInfo:

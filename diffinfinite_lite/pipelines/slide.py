@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..data.mask_files import read_mask
 from ..devices import choose_device, lower_precision
-from ..files import check_folder, check_space
+from ..files import check_folder, check_space, same_disk
 from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
@@ -44,6 +44,7 @@ from .config import SamplingConfig, check_content, check_mpp, configure, takes_s
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, record_run
 from .masks import LabelRows, generate_cells, upsample
+from .progress import Progress, silent
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 from .stages import (
     DETAIL,
@@ -61,14 +62,9 @@ from .stages import (
 RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
 MPP = 0.5  # um/px of what the shipped model was trained on
+RESULT_PER_PX = 7  # bytes of disk while results are written: rows of picture and mask, their halves, JPEG twice
 BAND = 32  # rows of px of the mask at a time
 TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, for less memory
-Progress = Callable[[Iterable, int, str], Iterable]
-
-
-def silent(items: Iterable, total: int, part: str) -> Iterable:
-    """The progress of a run that shows none."""
-    return items
 
 
 @takes_settings
@@ -101,7 +97,8 @@ def generate_slide(
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the part "sampling" (`stages.StageLevel`) and the tiles of the part "writing"
+    progress : wraps the items of each part of the work, see `progress.PARTS`; the tiles that are decoded are also
+        written
 
     Returns
     -------
@@ -127,9 +124,9 @@ def generate_slide(
         stages = find_stages(models, config, context, weights, device)
         builds = {stage.name: partial(local_denoiser, config, wanted, weights, stage.name) for stage in stages}
         denoisers = {name: build() for name, build in builds.items()}
-        _check_disk(store, stages, size)
+        _check_disk(store, out, stages, size)
     with timed(clock, "mask"):
-        labels = _cells(models, context, size, config, device) if labels is None else labels
+        labels = _cells(models, context, size, config, device, progress) if labels is None else labels
         cells, shares = _pool(labels, size, context)
     cautions = say(find_cautions(context, size, config, shares, weights))
     with timed(clock, "sampling"), _machines(denoisers, builds, cluster, workers) as estimators:
@@ -207,11 +204,17 @@ def _machines(
 
 
 def _cells(
-    models: pretrained.Models, context: str | None, size: tuple[int, int], config: SamplingConfig, device: str
+    models: pretrained.Models,
+    context: str | None,
+    size: tuple[int, int],
+    config: SamplingConfig,
+    device: str,
+    progress: Progress,
 ) -> np.ndarray:
     """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
     assert context is not None  # check_content demands a context where there is no mask
-    return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
+    settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
+    return generate_cells(models.mask, context, size, **settings, progress=progress)
 
 
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:
@@ -225,13 +228,16 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
     check_folders(Path(out), Path(store))
 
 
-def _check_disk(store: Path, stages: Sequence[Stage], size: tuple[int, int]) -> None:
-    """Refuse a disk that cannot take new canvases: their states, a level's estimate, and two numbers a latent pixel."""
+def _check_disk(store: Path, out: Path, stages: Sequence[Stage], size: tuple[int, int]) -> None:
+    """Refuse disks that cannot take the results, and new canvases: state, a level's estimate, two numbers more each."""
+    pixels, what = size[0] * size[1], f"of {size[0]} x {size[1]} px"
     new = [stage for stage in stages if not (stage_store(store, stage, stages) / "progress.json").exists()]
-    if new:
-        numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)
-        needed = size[0] * size[1] // CELL_PX**2 * numbers * 4  # float32
-        check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
+    numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)
+    canvas = pixels // CELL_PX**2 * numbers * 4  # float32
+    check_space(store, canvas, f"the canvas {what}")
+    check_space(out, pixels * RESULT_PER_PX, f"the results {what}")
+    if same_disk(store, out):
+        check_space(out, canvas + pixels * RESULT_PER_PX, f"canvas and results {what}")
 
 
 def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
@@ -260,7 +266,7 @@ def _write_picture(
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
         _, height, width = latents.shape
-        watched = progress(parts, count_tiles((height, width), **tiles), "writing")
+        watched = progress(parts, count_tiles((height, width), **tiles), "decoding")
         pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
         write_image(path, pixels, size, mpp=mpp)
 

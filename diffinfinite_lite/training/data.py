@@ -30,6 +30,7 @@ from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
 from ..pipelines.config import check_mpp
 from ..pipelines.masks import PATCH, prompt
+from . import fingerprint
 
 with extra("train"):
     from accelerate import PartialState
@@ -99,7 +100,7 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     Raises
     ------
     ValueError
-        If the stored tiles were made from another folder, or a folder holds no usable picture.
+        If the stored tiles were made of something else (see `fingerprint`), or a folder holds no usable picture.
     """
     with PartialState().main_process_first():
         return cached_tiles(setting)
@@ -107,20 +108,27 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "+".join(catalog.training_sets("tiles")))
-    if not cache.exists():
+    cache, made_of = setting.runs / "tiles.safetensors", made_of_tiles(setting)
+    if cache.exists():
+        fingerprint.check(cache, made_of)
+    else:
         images, masks, contexts = [], [], []
         for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
             images.append(torch.from_numpy(rgb))
             masks.append(torch.from_numpy(mask))
             contexts.append(context)
-        config = {"contexts": contexts, "source": source}
-        checkpoint.save(cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, config)
+        tensors = {"images": torch.stack(images), "masks": torch.stack(masks)}
+        checkpoint.save(cache, tensors, {"contexts": contexts}, made_of)
     tensors, config = checkpoint.load(cache)
-    if config.get("source", source) != source:
-        found = config["source"]
-        raise ValueError(f"expected tiles of {source} in {cache}, got those of {found}: choose another --out")
     return tensors["images"], tensors["masks"], config["contexts"]
+
+
+def made_of_tiles(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `training_tiles`, and of `own_masks`."""
+    if setting.data is None:
+        return {"code": fingerprint.code(), "files": fingerprint.of_sets("tiles")}
+    files = {"code": fingerprint.code(), "files": fingerprint.of_folder(setting.data)}
+    return files | {"mpp": float(setting.mpp), "class_map": setting.class_map}
 
 
 def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:

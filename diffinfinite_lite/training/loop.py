@@ -1,7 +1,8 @@
 r"""Training loops as generators: `fit` draws a batch, steps, averages weights, and survives being killed.
 
 The batch of step n is a function of (seed, n), so that a resumed run sees the batches it would have seen. State
-(weights, their exponential moving average, Adam moments) is one safetensors file, written whole and renamed.
+(weights, their exponential moving average, Adam moments) is one safetensors file, written whole and renamed. It says
+what the model learns from (`fingerprint`), and does not go on from anything else.
 
 Started by `accelerate launch`, every process draws batches of its own and the gradients are averaged: p processes take
 p times the batch. The first one keeps the log and the checkpoints.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from ..extras import extra
 from ..files import check_folder, write_text
 from ..models import checkpoint
+from . import fingerprint
 
 with extra("train"):
     from accelerate import PartialState
@@ -75,6 +77,7 @@ def fit(
     *,
     out: Path,
     parameters: Iterable[nn.Parameter] | None = None,
+    made_of: Mapping[str, object] | None = None,
 ) -> Iterator[Progress]:
     """Train a model and yield after every step.
 
@@ -84,11 +87,13 @@ def fit(
     loss : ``loss(step, generator)`` returns a dict whose ``"loss"`` entry is minimised; the rest is logged.
     out : folder for ``state.safetensors`` (resumed from if present), ``ema.safetensors`` and ``log.csv``.
     parameters : what to train; all of the model by default.
+    made_of : fingerprint of what the model learns from, see `fingerprint.check`. None: nothing is known and compared.
 
     Raises
     ------
     ValueError
-        If a loss is infinite or not a number, or ``out`` holds a model that was trained for more steps.
+        If a loss is infinite or not a number, or ``out`` holds a model that was trained for more steps or on something
+        else.
     OSError
         If the disk is full; the last checkpoint stays.
     """
@@ -100,6 +105,8 @@ def fit(
         trained, lr=optimisation.peak_lr, weight_decay=optimisation.weight_decay, betas=(0.9, 0.99)
     )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    if made_of is not None and (out / "state.safetensors").exists():
+        fingerprint.check(out / "state.safetensors", made_of)
     start = _resume(out, model, optimizer, average)
     processes = PartialState()  # one, or those that `accelerate launch` started
     processes.wait_for_everyone()
@@ -122,7 +129,7 @@ def fit(
         if step % optimisation.save_every == 0 or step == optimisation.steps:
             if processes.is_main_process:
                 _extend_log(out / "log.csv", ["step", *values], rows)
-                _save(out, model, optimizer, average, step)
+                _save(out, model, optimizer, average, step, made_of)
             rows.clear()
         yield Progress(step, values, time.monotonic() - began)
 
@@ -173,18 +180,20 @@ def batch_generator(seed: int, step: int, process: int = 0) -> torch.Generator:
 
 
 def _save(
-    out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int
+    out: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: dict[str, Tensor],
+    step: int,
+    made_of: Mapping[str, object] | None,
 ) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
-    checkpoint.save(out / "state.safetensors", tensors, {"step": step, **model.config})
-    checkpoint.save(
-        out / "ema.safetensors",
-        {k: v.half() if v.is_floating_point() else v for k, v in average.items()},
-        model.config,
-    )
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in average.items()}
+    checkpoint.save(out / "state.safetensors", tensors, {"step": step, **model.config}, made_of)
+    checkpoint.save(out / "ema.safetensors", halves, model.config, made_of)
 
 
 def _resume(out: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:

@@ -4,6 +4,9 @@ Each yields (`Progress`, total steps), can be killed at any moment and goes on w
 autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), draft, detail (the image model
 that reads a draft), mask; decoder and image need the autoencoder's weights, update and detail those of image, detail
 those of the draft, too, the others need none. What they learn from is in `data`.
+
+Every recipe has a folder of its own, which one run at a time writes. What it learnt from is part of its checkpoint, so
+that a run stops where that has changed since (`fingerprint`), and `export` where the models do not belong together.
 """
 
 from __future__ import annotations
@@ -12,16 +15,17 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..extras import extra
-from ..files import staged
+from ..files import held, staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.appearance import Appearance
@@ -32,7 +36,18 @@ from ..models.efficientnet import EfficientNetLite0
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
 from ..sampling.solvers import cosine_alphas
-from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pairs, simulated_masks, training_tiles
+from . import fingerprint
+from .data import (
+    PATCH_PX,
+    Setting,
+    cached_tiles,
+    encode_tiles,
+    made_of_tiles,
+    own_masks,
+    pairs,
+    simulated_masks,
+    training_tiles,
+)
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
 from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
 from .lowbit_encoder import compress, second_moments
@@ -77,35 +92,74 @@ def total_steps(steps: int | None, usual: int) -> int:
     return steps
 
 
-def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
+def recipe(usual: int) -> Callable[[Callable[[Setting, Path, int], Iterator[Progress]]], Callable[..., Recipe]]:
+    """Make a recipe of a function of (setting, folder, total steps): it holds the folder of its name while it runs.
+
+    Parameters
+    ----------
+    usual : total steps where none are given
+    """
+
+    def wrap(train: Callable[[Setting, Path, int], Iterator[Progress]]) -> Callable[..., Recipe]:
+        @wraps(train)
+        def run(setting: Setting, steps: int | None = None) -> Recipe:
+            total, folder = total_steps(steps, usual), setting.runs / train.__name__
+            torch.manual_seed(0)
+            with held(folder) if PartialState().is_main_process else nullcontext():  # one of those that were launched
+                for progress in train(setting, folder, total):
+                    yield progress, total
+
+        del run.__wrapped__  # its signature is its own: the function's has the folder
+        return run
+
+    return wrap
+
+
+@recipe(usual=3000)
+def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
     model = setting.place(LiteAutoencoder()).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=setting.runs / "autoencoder"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, made_of=_made_of_pictures(setting))
 
 
-def decoder(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=3000)
+def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
     model = setting.place(Sharpener(_trained_autoencoder(setting)))
     loss = sharpening_loss(model, _pictures(setting), network.taps, Crops(size=112, batch=8), setting.compute)
     optimisation = Optimisation(steps, peak_lr=3e-4, ema_decay=0.995)
+    made_of = _made_of_pictures(setting) | {"autoencoder": checkpoint.sha256(_ema(setting.runs, "autoencoder"))}
     trained = model.trained_parameters()
-    for progress in fit(model, loss, optimisation, out=setting.runs / "decoder", parameters=trained):
-        yield progress, steps
+    yield from fit(model, loss, optimisation, out=folder, parameters=trained, made_of=made_of)
 
 
-def _latents(setting: Setting, cache: Path, orientations: int = 1) -> dict[str, Tensor]:
-    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
+def _made_of_pictures(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `_pictures`."""
+    made_of = {"code": fingerprint.code(), "tiles": fingerprint.digest(made_of_tiles(setting))}
+    return made_of if setting.data else made_of | {"pairs": fingerprint.of_sets("pairs")}
+
+
+def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}.
+
+    Returns
+    -------
+    them and their fingerprint
+    """
+    made_of = _made_of_pictures(setting) | {"orientations": orientations, "autoencoder": _autoencoder_known_by(setting)}
     with PartialState().main_process_first():
-        if not cache.exists():
-            checkpoint.save(cache, _encode(setting, orientations), {})
-    return checkpoint.load(cache)[0]
+        if cache.exists():
+            fingerprint.check(cache, made_of)
+        else:
+            checkpoint.save(cache, _encode(setting, orientations), {}, made_of)
+    return checkpoint.load(cache)[0], made_of
+
+
+def _autoencoder_known_by(setting: Setting) -> str | dict[str, str]:
+    """What says which autoencoder's latents are learnt, for a fingerprint."""
+    return fingerprint.of_model(setting.vae) if setting.vae else checkpoint.sha256(_ema(setting.runs, "autoencoder"))
 
 
 def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
@@ -142,11 +196,10 @@ def _image_loss(
     return image_loss(model, cosine_alphas(), data["q0"], labelled, draws, setting.compute)
 
 
-def image(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=20_000)
+def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
-    steps = total_steps(steps, 20_000)
-    torch.manual_seed(0)
-    data = _latents(setting, setting.runs / "image" / "latents.safetensors")
+    data, made_of = _latents(setting, folder / "latents.safetensors")
     model = setting.place(MaskUNet(data["q0"].shape[1]))
     model.config |= {"patch": PATCH_PX, "vae": setting.vae}
 
@@ -156,70 +209,66 @@ def image(setting: Setting, steps: int | None = None) -> Recipe:
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return (small if step < SMALL_SHARE * steps else large)(step, generator)
 
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "image"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
 
 
-def update(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=5500)
+def update(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The image model trained on, for a GPU: 256 patches a step in all eight orientations, middle noise more often.
 
     That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
     as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
     """
-    steps = total_steps(steps, 5500)
-    torch.manual_seed(0)
-    model = setting.place(_image_model(setting.runs / "image"))
+    model = setting.place(_image_model(setting.runs, "image"))
     setting = replace(setting, vae=model.config.get("vae"))
-    data = _latents(setting, setting.runs / "update" / "latents.safetensors", orientations=8)
+    data, made_of = _latents(setting, folder / "latents.safetensors", orientations=8)
+    made_of["image"] = checkpoint.sha256(_ema(setting.runs, "image"))
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, UPDATE_BATCH, middle=0.5)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "update"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
 
 
-def draft(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=40_000)
+def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Thumbnails of 28 x 28 from noise under labels and an appearance, from random weights; needs no autoencoder.
 
     A step is 16 of them on a CPU, 256 on a GPU. Codes are noised by 0.3, and 40% of the samples have none.
     """
-    steps = total_steps(steps, 40_000)
-    torch.manual_seed(0)
-    small = [(thumbnails(images), conditions) for images, conditions in _annotated(setting)]
+    sets_seen = _annotated(setting, training_tiles(setting))
+    small = [(thumbnails(images), conditions) for images, conditions in sets_seen]
     mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
     network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()])
     sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "draft"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=_made_of_pictures(setting))
 
 
-def detail(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=40_000)
+def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The image model trained on with a thumbnail beside its latents, 16 patches a step on a CPU, 256 on a GPU.
 
     It is that of ``train image`` or ``train update`` in the same folder or, where there is neither that nor an
     autoencoder, the shipped one. Noise on the thumbnail is up to 0.5, and 15% of the samples have none. The draft of
     the same folder says how thumbnails are standardised, so that it is trained first, if for a step only.
     """
-    steps = total_steps(steps, 40_000)
-    torch.manual_seed(0)
     planned = _trained_draft(setting.runs).draft
-    begun, encoder = _image_to_detail(setting)
+    begun, encoder, begun_from = _image_to_detail(setting)
     model = setting.place(Detail.begun(begun))
-    tensors = _detail_sets(setting, encoder)
+    tensors, made_of = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
+    made_of |= begun_from | {"thumbnails": _standardisation(planned)}
     sets = [
         Aligned(_standardised(tensors[f"h{n}"], planned), tensors[f"c{n}"], tensors[f"z{n}"])
         for n in range(len(tensors) // 3)
     ]
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
     loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=setting.runs / "detail"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, made_of=made_of)
 
 
-def _annotated(setting: Setting) -> list[tuple[Tensor, Tensor]]:
+def _annotated(setting: Setting, tiles: tuple[Tensor, Tensor, list[str]]) -> list[tuple[Tensor, Tensor]]:
     """Pictures uint8 (N, H, W, 3) and conditions uint8 (N, h, w) of all sets, the training tiles first."""
-    images, masks, contexts = training_tiles(setting)
+    images, masks, contexts = tiles
     sources = [(images, torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]))]
     if not setting.data:
         images, masks = pairs()
@@ -237,62 +286,79 @@ def _standardised(small: Tensor, network: Draft) -> Tensor:
     return ((small.float() - network.thumbnails.mean.cpu()) / network.thumbnails.std.cpu()).half()
 
 
+def _standardisation(network: Draft) -> dict[str, list[float]]:
+    """How the draft model takes thumbnails, for a fingerprint."""
+    return {f"{name} of thumbnails": network.config[name] for name in ("mean", "std")}
+
+
 def _stage_batch(setting: Setting) -> int:
     return 16 if setting.device == "cpu" else UPDATE_BATCH
 
 
-def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder]:
-    """The image model that `detail` begins with and the autoencoder of its latents, see there."""
+def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder, dict[str, object]]:
+    """The image model that `detail` begins with, the autoencoder of its latents, and the fingerprint of both."""
     own = [name for name in ("update", "image") if (setting.runs / name / "ema.safetensors").exists()]
     if not own and not (setting.runs / "autoencoder" / "ema.safetensors").exists():
-        models = pretrained.load_models()
-        return models.image, models.autoencoder
-    image = _image_model(setting.runs / (own[0] if own else "image"))
-    vae = image.config.get("vae")
-    return image, load_diffusers(vae) if vae else _trained_autoencoder(setting)
+        models, shipped = pretrained.load_models(), pretrained.expected_hashes()
+        images = {name: value for name, value in shipped.items() if name.startswith("image")}
+        return models.image, models.autoencoder, {"shipped": images, "autoencoder": shipped["autoencoder"]}
+    name = own[0] if own else "image"
+    image = _image_model(setting.runs, name)
+    setting = replace(setting, vae=image.config.get("vae"))
+    encoder = load_diffusers(setting.vae) if setting.vae else _trained_autoencoder(setting)
+    begun_from = {name: checkpoint.sha256(_ema(setting.runs, name)), "autoencoder": _autoencoder_known_by(setting)}
+    return image, encoder, begun_from
 
 
-def _detail_sets(setting: Setting, encoder: Autoencoder) -> dict[str, Tensor]:
-    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}."""
-    cache = setting.runs / "detail" / "latents.safetensors"
+def _detail_sets(
+    setting: Setting, cache: Path, encoder: Autoencoder, known_by: object
+) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}.
+
+    Parameters
+    ----------
+    known_by : what the encoder is, for the fingerprint
+
+    Returns
+    -------
+    them and their fingerprint
+    """
+    made_of = _made_of_pictures(setting) | {"orientations": ORIENTATIONS, "autoencoder": known_by}
     with PartialState().main_process_first():
-        if not cache.exists():
+        if cache.exists():
+            fingerprint.check(cache, made_of)
+        else:
             encoder = encoder.to(setting.device)
             found: dict[str, list[Tensor]] = defaultdict(list)
-            for n, (images, conditions) in enumerate(_annotated(setting)):
+            for n, (images, conditions) in enumerate(_annotated(setting, cached_tiles(setting))):
                 batch = 16 if images.shape[1] == PATCH_PX else 4
                 for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
                     seen = turned(images, k)
                     found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
                     found[f"h{n}"].append(thumbnails(seen))
                     found[f"c{n}"].append(turned(conditions, k))
-            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {})
-    return checkpoint.load(cache)[0]
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {}, made_of)
+    return checkpoint.load(cache)[0], made_of
 
 
 def _trained_draft(runs: Path) -> Drafter:
     """Draft model and encoder of appearances of a folder."""
-    path = runs / "draft" / "ema.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"expected a draft model in {path.parent}: run diffinfinite train draft")
-
     def build(draft: dict, appearance: dict) -> Drafter:
         return Drafter(Draft(**draft), Appearance(**appearance))
 
-    return checkpoint.load_weights(path, build)
+    return checkpoint.load_weights(_ema(runs, "draft"), build)
 
 
-def mask(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=2500)
+def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
-    steps = total_steps(steps, 2500)
-    torch.manual_seed(0)
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=setting.runs / "mask"):
-        yield progress, steps
+    made_of = made_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, made_of=made_of)
 
 
 def export(runs: Path, weights: Path) -> dict[str, str]:
@@ -304,7 +370,13 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     Returns
     -------
     dict of file name (without suffix) to SHA-256
+
+    Raises
+    ------
+    ValueError
+        If a model was trained on another one than the one that lies beside it now.
     """
+    _check_belonging(runs)
     files = _detail_files(runs) if (runs / "detail" / "ema.safetensors").exists() else _single_stage_files(runs)
     hashes = {}
     with staged(weights, "a model") as place:
@@ -336,7 +408,7 @@ def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
     tiles, config = checkpoint.load(runs / "tiles.safetensors")
     fit_mixtures(drafter.appearance, _standardised(thumbnails(tiles["images"]), drafter.draft), config["contexts"])
     parts = {"draft": drafter.draft, "appearance": drafter.appearance}
-    if any((runs / name / "ema.safetensors").exists() for name in ("image", "autoencoder")):
+    if not _begun_from_shipped(runs):
         files = _single_stage_files(runs)
         files.pop("image_update", None)  # the detail model was trained on from it
     else:
@@ -360,7 +432,7 @@ def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
 
 def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
     """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
-    model, setting = _image_model(runs / "update"), Setting(runs, device="cpu")
+    model, setting = _image_model(runs, "update"), Setting(runs, device="cpu")
     data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 16)
     moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
@@ -368,14 +440,67 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
     return compress(changes, moments), {**model.config, "gain": GAIN}
 
 
-def _image_model(folder: Path) -> MaskUNet:
-    if not (folder / "ema.safetensors").exists():
-        raise FileNotFoundError(f"expected an image model in {folder}: run diffinfinite train {folder.name}")
-    return pretrained.load_unet(folder / "ema.safetensors")
+def _begun_from_shipped(runs: Path) -> bool:
+    """Whether `detail` was trained on from the shipped model, and not from one that lies beside it."""
+    return "shipped" in (checkpoint.read_made_of(_ema(runs, "detail")) or {})
+
+
+def _check_belonging(runs: Path) -> None:
+    """Refuse models that do not belong together, of those that `export` would put into one folder."""
+    if not (runs / "detail" / "ema.safetensors").exists() or not _begun_from_shipped(runs):
+        follows = [("image", "autoencoder"), ("decoder", "autoencoder"), ("update", "image")]
+        for after, before in [*follows, *(("detail", name) for name in ("autoencoder", "image", "update"))]:
+            _check_follows(runs, after, before)
+    if (runs / "detail" / "ema.safetensors").exists():
+        _check_detail(runs)
+
+
+def _check_detail(runs: Path) -> None:
+    """Refuse a detail model beside a draft with other thumbnails, or tiles that the draft was not trained on."""
+    made_of = checkpoint.read_made_of(_ema(runs, "detail")) or {}
+    drawn = checkpoint.read_made_of(_ema(runs, "draft")) or {}
+    wanted = made_of.get("thumbnails")
+    if wanted and wanted != _standardisation(_trained_draft(runs).draft):
+        raise ValueError(
+            f"expected the draft in {runs / 'draft'} to take thumbnails as {runs / 'detail'} learnt them, but it is of "
+            "other pictures: train detail again in a new folder, beside a copy of draft"
+        )
+    tiles = checkpoint.read_made_of(runs / "tiles.safetensors")
+    if tiles and drawn and drawn["tiles"] != fingerprint.digest(tiles):
+        raise ValueError(f"expected tiles.safetensors in {runs} to be what the draft was trained on, found others")
+    shipped = pretrained.expected_hashes()
+    if _begun_from_shipped(runs) and made_of["autoencoder"] != shipped["autoencoder"]:
+        raise ValueError(
+            f"expected the model in {runs / 'detail'} to follow from the shipped one, but that is another since: train "
+            "detail again in a new folder"
+        )
+
+
+def _check_follows(runs: Path, after: str, before: str) -> None:
+    """Refuse a model that was trained on another one than the one that lies beside it now."""
+    if not (runs / after / "ema.safetensors").exists():
+        return
+    found = (checkpoint.read_made_of(runs / after / "ema.safetensors") or {}).get(before)
+    if isinstance(found, str) and found != checkpoint.sha256(_ema(runs, before)):  # a dict: a model of diffusers
+        raise ValueError(
+            f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "
+            f"since: train {after} again in a new folder, beside a copy of {before}"
+        )
+
+
+def _image_model(runs: Path, name: str) -> MaskUNet:
+    return pretrained.load_unet(_ema(runs, name))
+
+
+def _ema(runs: Path, name: str) -> Path:
+    """The averaged weights that a recipe made."""
+    path = runs / name / "ema.safetensors"
+    if not path.exists():
+        kind = "autoencoder" if name == "autoencoder" else f"{name} model"
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise FileNotFoundError(f"expected {article} {kind} in {path.parent}: run diffinfinite train {name}")
+    return path
 
 
 def _trained_autoencoder(setting: Setting) -> LiteAutoencoder:
-    weights = setting.runs / "autoencoder" / "ema.safetensors"
-    if not weights.exists():
-        raise FileNotFoundError(f"expected an autoencoder in {weights.parent}: run diffinfinite train autoencoder")
-    return checkpoint.load_weights(weights, LiteAutoencoder)
+    return checkpoint.load_weights(_ema(setting.runs, "autoencoder"), LiteAutoencoder)

@@ -71,14 +71,15 @@ class Worker:
             self._thread.join(seconds)
 
     def _run(self, number: int, settings: dict) -> None:
-        def watched(levels: Iterable, total: int) -> Iterator:
-            for done, level in enumerate(levels, start=1):
+        def watched(items: Iterable, total: int, part: str) -> Iterator:
+            for done, item in enumerate(items, start=1):
                 if number != self._newest:
                     raise Cancelled
-                self.progress(done, total)
-                if (draft := level.preview()) is not None:
-                    self.preview(draft)
-                yield level
+                if part == "sampling":
+                    self.progress(done, total)
+                    if (draft := item.preview()) is not None:
+                        self.preview(draft)
+                yield item
 
         with self._one_at_a_time:
             if number != self._newest:

@@ -62,10 +62,11 @@ def pair(paint):
 def test_both_stages_are_sampled_counted_and_recorded(paint):
     seen = []
 
-    def progress(levels, total):
-        for level in levels:
-            seen.append((total, level.number, level.stage.name, level.preview()))
-            yield level
+    def progress(items, total, part):
+        for item in items:
+            if part == "sampling":
+                seen.append((total, item.number, item.stage.name, item.preview()))
+            yield item
 
     pair = paint(progress=progress)
     assert [entry[:3] for entry in seen] == [(5, k, "draft" if k < 3 else "detail") for k in range(5)]
@@ -212,10 +213,10 @@ def test_a_slide_is_the_picture_and_goes_on_from_either_stage(paint, two_stage_w
 
     for last in (1, 3):  # within the draft, and after the first level of the detail
 
-        def killed(items, total, stage, last=last):
+        def killed(items, total, part, last=last):
             for item in items:
                 yield item
-                if stage == "sampling" and item.number == last:
+                if part == "sampling" and item.number == last:
                     raise Killed
 
         with pytest.raises(Killed):
