@@ -1,4 +1,5 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `info`, `workbench`, `evaluate`,
+`latents`, `train`, `data`, `survey`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -24,6 +25,7 @@ import typer
 from tqdm import tqdm
 
 from . import __version__
+from .errors import explain
 from .files import check_folder
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
 Out = Annotated[Path, typer.Option(help="Folder for the result.")]
 Context = Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")]
-Mask = Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")]
+MASK_HELP = "Index-colour or greyscale picture of labels 0-4, or QuPath's .geojson."
+Mask = Annotated[Path | None, typer.Option(help=MASK_HELP)]
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
@@ -89,6 +92,8 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class.")
+app.add_typer(survey_app, name="survey")
 
 
 def _show_version(wanted: bool) -> None:
@@ -160,10 +165,14 @@ def _with_options(function: Callable, options: list[inspect.Parameter]) -> Calla
 
 
 def sample(
-    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, mask.geojson, timesteps.webp, run.json.")],
     context: Context = None,
     mask: Mask = None,
     size: Size = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Picture of this library to make once more; other options change it.")
+    ] = None,
     device: Device = None,
     weights: Weights = None,
     force: Force = False,
@@ -174,13 +183,20 @@ def sample(
     from .pipelines.config import check_content
     from .pipelines.generate import generate
     from .pipelines.pair import RESULTS, check_disk
+    from .pipelines.passport import repeat
 
     check_folder(out, RESULTS, force=force)
-    labels, shape = check_content(context, read_mask(mask) if mask else None, read_size(size))
+    shape = read_size(size)
+    labels, config = read_mask(mask, size=shape) if mask else None, None
+    if like:
+        told = repeat(like, labels, weights)
+        config, context, shape = told.config, context or told.context, shape or told.size
+        labels, device = told.mask, device or told.device
+        settings = {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
+    labels, shape = check_content(context, labels, shape)
     check_disk(out, shape)
-    pair = generate(
-        context, labels, shape, device=device, weights=weights, progress=_part_bar, **settings
-    )
+    options = {"config": config, "device": device, "weights": weights, "progress": _part_bar}
+    pair = generate(context, labels, shape, **options, **settings)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -211,7 +227,7 @@ def slide(
 
 def edit(
     run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
-    mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
+    mask: Annotated[Path, typer.Option(help="The run's mask.png, or its mask.geojson out of QuPath, changed.")],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
@@ -229,11 +245,12 @@ def edit(
     from .pipelines.pair import RESULTS, Pair, check_disk
 
     check_folder(out, RESULTS, force=force)
-    labels = read_mask(mask)
+    before = Pair.read(run)
+    labels = read_mask(mask, size=before.mask.shape)
     check_disk(out, labels.shape)
     changed = {name: value for name, value in settings.items() if value is not None}
     options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
-    pair = resynthesise(Pair.read(run), labels, context, **options, **changed)
+    pair = resynthesise(before, labels, context, **options, **changed)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -241,7 +258,7 @@ def edit(
 def inpaint(
     image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
     keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
-    mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
+    mask: Annotated[Path, typer.Option(help=MASK_HELP)],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around a hole whose latents are computed again as well.")] = 8,
@@ -257,7 +274,8 @@ def inpaint(
     from .pipelines.pair import RESULTS, check_disk
 
     check_folder(out, RESULTS, force=force)
-    known, labels = read_keep(keep), read_mask(mask)
+    known = read_keep(keep)
+    labels = read_mask(mask, size=known.shape)
     check_disk(out, labels.shape)
     options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
@@ -268,6 +286,12 @@ def inpaint(
 SAMPLING = {"sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
 for _name, _function in SAMPLING.items():
     app.command(_name)(_with_options(_function, []))
+
+
+def _is_chosen(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was typed, and has not just its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
@@ -293,6 +317,16 @@ def _report_cost(out: Path, run: dict) -> None:
         f"{run['windows_per_level']:g} windows a level, {run['labels_per_window']:g} labels a window, "
         f"{run['sequential_depth']} levels one after the other"
     )
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Picture, .dzi, .geojson or folder that this library made.")],
+) -> None:
+    """Say how a picture was made: model, settings, versions."""
+    from .pipelines.passport import describe, read_passport
+
+    typer.echo(describe(read_passport(file)))
 
 
 @app.command("evaluate")
@@ -336,9 +370,53 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
+@app.command("workbench")
+def open_workbench(
+    port: Annotated[int, typer.Option(help="Where it listens.", min=0, max=65535)] = 5006,
+    address: Annotated[str, typer.Option(help="Of this machine; 0.0.0.0 lets others in.")] = "localhost",
+    workers: Annotated[int, typer.Option(help="Pictures painted at a time; others wait in a queue.", min=1)] = 1,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    device: Device = None,
+    weights: Weights = None,
+) -> None:
+    """Explore, compare and paint in the browser, until Ctrl-C."""
+    from .models.pretrained import expected_hashes
+    from .widgets.workbench import serve
+
+    expected_hashes(weights)  # refuses a folder that holds no model
+    serve(port=port, address=address, workers=workers, weights=weights, device=device, show=browser)
+
+
+@app.command("latents")
+def measure_latents(
+    real: Annotated[Path, typer.Option(help="Folder of real tiles of one size.")],
+    out: Annotated[Path, typer.Option(help="Folder for latents.json and latents.md.")],
+    vae: Annotated[
+        str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    seed: Annotated[int, typer.Option(help="Of the split of the tiles.")] = 0,
+) -> None:
+    """What an autoencoder costs: its latents, and its reconstructions by several rulers.
+
+    Half of the tiles are reconstructed and compared with the other half; with a manifest.csv by cluster.
+    """
+    from .devices import choose_device
+    from .evaluation.latents import RESULTS, measure_folder, write
+
+    check_folder(out, RESULTS)
+    check_seed(seed)
+    if vae is not None and weights is not None:
+        raise ValueError("expected one autoencoder, got both --vae and --weights")
+    report = measure_folder(real, vae=vae, weights=weights, device=choose_device(device), seed=seed)
+    typer.echo(report.table().markdown())
+    typer.echo(write(report, out))
+
+
 RECIPES = {
     "autoencoder": "Pictures to latents and back.",
-    "decoder": "Sharpen the decoder against a critic; the latents stay.",
+    "decoder": "A decoder against critics; the latents stay. Of the autoencoder in --out, or else of the shipped one.",
     "image": "Latents under a label map (Alg. 1).",
     "update": "Train the image model on, 256 patches a step: for a GPU.",
     "draft": "Thumbnails under a label map and an appearance, the first stage.",
@@ -423,6 +501,22 @@ def data_fetch(name: str) -> None:
     typer.echo(f"{name}: {fetch(name)}")
 
 
+@survey_app.command("serve")
+def survey_serve(
+    pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
+    database: Annotated[
+        str | None, typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
+    address: Annotated[str | None, typer.Option(help="How others reach it, if not by host and port.")] = None,
+) -> None:
+    """Serve a survey to a class: participants join by a code, answers are stored one by one."""
+    from .survey.serve import serve
+
+    serve(pictures, database=database, host=host, port=port, address=address, say=typer.echo)
+
+
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
     if path is None:
@@ -466,25 +560,6 @@ def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     except ValueError:
         raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
     return parts[0], (low, high)
-
-
-def explain(error: Exception) -> str:
-    """An error as one sentence: what was expected, or, where nobody expected it, what to report.
-
-    >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
-    "expected a size such as 1024x1024, got 'huge'"
-    """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
-        return "expected more memory than there is: a smaller --batch-size or --size needs less"
-    if isinstance(error, OSError) and error.strerror:  # its own text is "[Errno 13] Permission denied: 'FILE'"
-        return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
-    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
-        return " ".join(str(error).split())
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    return (
-        f"an error that was not foreseen ({what}); please report it with the command, the version {__version__} "
-        "and what `diffinfinite --debug` in front of the same command shows"
-    )
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

@@ -172,8 +172,9 @@ def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):
         raise ValueError("seen enough")
 
     monkeypatch.setattr(edit, "resynthesise", resynthesise)
-    monkeypatch.setattr(Pair, "read", lambda folder: None)
-    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "mask.png")
+    mask = np.zeros((64, 64), np.uint8)
+    monkeypatch.setattr(Pair, "read", lambda folder: Pair(np.zeros((64, 64, 3), np.uint8), mask, [], {}))
+    Image.fromarray(mask).save(tmp_path / "mask.png")
     files = ["--run", tmp_path, "--mask", tmp_path / "mask.png", "--out", tmp_path / "out"]
     arguments = ["edit", *map(str, files), "--omega", "2", "--no-compile", "--plan", "mixture"]
     assert isinstance(CliRunner().invoke(cli.app, arguments).exception, ValueError)

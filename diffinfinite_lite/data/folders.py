@@ -27,7 +27,8 @@ from .qupath import UnknownClasses, geojson_mask
 from .tiles import Tile, read_tile, refuse_all_bad
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-_QUIET = (".csv", ".dzi", ".html", ".json", ".md", ".npy", ".safetensors", ".txt", ".yaml", ".yml", "")  # no pictures
+# no pictures
+_QUIET = (".csv", ".dzi", ".html", ".json", ".md", ".npy", ".safetensors", ".txt", ".xmp", ".yaml", ".yml", "")
 _MASK = re.compile(r"(.*)[_-]mask", re.IGNORECASE)
 _OWN = ("timesteps.webp",)  # of a result, neither picture nor mask
 
@@ -223,7 +224,8 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
     for file in sorted(files, key=lambda file: _ends(file)[1] == ".geojson"):
         stem, suffix = _ends(file)
         if suffix == ".geojson":
-            labels.append((stem, file))
+            if not (own and file.name == "mask.geojson" and labels):  # of a result that has it as a picture, too
+                labels.append(("image" if stem.lower() == "mask" else stem, file))
         elif suffix not in SUFFIXES:
             if suffix == ".json" and file.name != "run.json":
                 others.append(file)

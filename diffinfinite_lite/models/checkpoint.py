@@ -121,7 +121,16 @@ def load_weights(path: Path, build: Callable[..., Network]) -> Network:
         If the tensors do not fit the module.
     """
     tensors, config = load(path)
-    model = build(**config)
+    return fill(build(**config), tensors, path)
+
+
+def fill(model: Network, tensors: dict[str, Tensor], path: Path) -> Network:
+    """Put tensors into a module, in single precision, and that into evaluation mode; errors as of `load_weights`.
+
+    Parameters
+    ----------
+    path : where they come from, for the message.
+    """
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:

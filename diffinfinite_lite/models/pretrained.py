@@ -194,7 +194,7 @@ def _load_models(folder: Path, device: torch.device) -> Models:
     vae = image.config.get("vae")
     if not vae and "autoencoder" not in files:
         raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
-    autoencoder = load_diffusers(vae) if vae else load_lite(folder, sharpened="decoder" in files)
+    autoencoder = load_diffusers(vae) if vae else load_lite(folder)
     mask = load_unet(folder / "mask.safetensors")
     return Models(autoencoder.to(device), image.to(device), mask.to(device))
 
@@ -248,15 +248,17 @@ def load_unet(path: Path) -> MaskUNet:
     return load_weights(path, build)
 
 
-def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
-    """Our own autoencoder from the folder of a model.
+def load_lite(weights: Path) -> LiteAutoencoder:
+    """Our own autoencoder from the folder of a model, with the decoder of ``decoder.safetensors`` where there is one.
 
-    Parameters
-    ----------
-    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest, in its place.
+    That file says how its decoder, which was trained after the rest, is built. It may hold the upper layers alone.
     """
-    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
-    if sharpened:
-        upper = checkpoint.load(weights / "decoder.safetensors")[0]
-        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
-    return model
+    tensors, config = checkpoint.load(weights / "autoencoder.safetensors")
+    later = weights / "decoder.safetensors"
+    if later.exists():
+        newer, config = checkpoint.load(later)
+        tensors |= newer
+    model = LiteAutoencoder(**config)
+    return checkpoint.fill(model, {key: tensors[key] for key in model.state_dict() if key in tensors}, weights)
+
+

@@ -5,7 +5,7 @@ what the command line offers and what the workbench shows. All of these read its
 and nowhere else:
 
     field of SamplingConfig -> signatures (`takes_settings`), configure, to_run and from_run,
-                               options of the command line (`cli`), controls of the workbench (`widgets.workbench`)
+                               options of the command line (`cli`), controls of the workbench (`widgets.controls`)
 
 What is no property of the sample, such as the device, and what names files, such as the folder of a model, is a
 parameter of the functions.
@@ -157,7 +157,6 @@ class SamplingConfig:
         "fp32",
         "Number format of the networks' products; the shorter ones where the hardware is faster at them.",
         choices=tuple(PRECISIONS),
-        control={"hidden": True},
     )
     compiled: bool = setting(
         False,

@@ -31,6 +31,7 @@ from .cautions import find_cautions, find_copies, say
 from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
 from .masks import generate_mask
 from .pair import Pair
+from .passport import MASK, hash_mask
 from .progress import Progress, silent
 from .stages import (
     DETAIL,
@@ -93,6 +94,7 @@ def generate(
     check_memory(size, BYTES_PER_PX, "a smaller picture needs less, and `diffinfinite slide` a fraction of it")
     if known is not None and mask is None:
         raise ValueError("expected a mask beside the latents to keep, got none")
+    given = {} if mask is None else {MASK: hash_mask(mask)}
     clock: dict[str, float] = {}
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -117,7 +119,7 @@ def generate(
     with timed(clock, "decoding"):
         image = picture(models.autoencoder, latents, config, border_width(config, size), progress)
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
-    run |= cost_of(last, config.window, clock) | peak_memory(device)
+    run |= given | cost_of(last, config.window, clock) | peak_memory(device)
     draft = last[DRAFT].canvas.latents.cpu().numpy().copy() if DRAFT in last else None
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy(), draft)
 

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from ..data.encoding import indexed
 from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
+from ..data.qupath import write_geojson
 from ..extras import extra
 from ..files import check_folder, check_space, move, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
+from .passport import TEXT, make_passport, png_info, xmp
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
-RESULTS = ("image.png", "mask.png", "timesteps.webp", "latents.npy", "draft.npy", "run.json")
+RESULTS = ("image.png", "mask.png", "mask.geojson", "timesteps.webp", "latents.npy", "draft.npy", "run.json")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ class Pair:
         return figure
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
-        """Write image.png, mask.png, timesteps.webp, latents.npy, draft.npy and run.json, all or nothing.
+        """Write image.png, mask.png, mask.geojson, timesteps.webp, latents.npy, draft.npy and run.json, all or nothing.
+
+        The pictures carry their `passport`.
 
         Raises
         ------
@@ -82,11 +85,15 @@ class Pair:
             If they cannot be written.
         """
         check_folder(folder, RESULTS, force=force)
+        passport = make_passport(self.run)
         with staged(folder) as place:
-            Image.fromarray(self.image).save(place / "image.png")
-            indexed(self.mask).save(place / "mask.png", pnginfo=_legend())
+            Image.fromarray(self.image).save(place / "image.png", pnginfo=png_info(passport))
+            about = png_info(passport)
+            about.add_text("labels", _legend())
+            indexed(self.mask).save(place / "mask.png", pnginfo=about)
+            write_geojson(place / "mask.geojson", [self.mask], self.mask.shape, {TEXT: passport})
             if self.timesteps:
-                _animate(self.timesteps, place / "timesteps.webp")
+                _animate(self.timesteps, place / "timesteps.webp", xmp(passport))
             for name, latents in (("latents", self.latents), ("draft", self.draft)):
                 if latents is not None:
                     np.save(place / f"{name}.npy", latents, allow_pickle=False)
@@ -118,15 +125,11 @@ def check_disk(folder: str | Path, size: tuple[int, int]) -> None:
     check_space(folder, size[0] * size[1] * RESULT_PER_PX, f"a result of {size[0]} x {size[1]} px")
 
 
-def _legend() -> PngInfo:
-    legend = PngInfo()
-    legend.add_text(
-        "labels", json.dumps({n: {"name": name, "colour": LABEL_COLOURS[n]} for n, name in enumerate(LABELS)})
-    )
-    return legend
+def _legend() -> str:
+    return json.dumps({n: {"name": name, "colour": LABEL_COLOURS[n]} for n, name in enumerate(LABELS)})
 
 
-def _animate(frames: list[np.ndarray], path: Path) -> None:
+def _animate(frames: list[np.ndarray], path: Path, about: bytes) -> None:
     """Noise levels to go as brightness, one latent pixel as 4 px at most, 12 frames a second.
 
     Of a canvas that is longer than a WebP may be, every second latent pixel is shown, every third, and so on.
@@ -139,4 +142,4 @@ def _animate(frames: list[np.ndarray], path: Path) -> None:
         Image.fromarray(np.kron((frame.astype(int) * 255 // top).astype(np.uint8), np.ones((zoom, zoom), np.uint8)))
         for frame in frames
     ]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=83, loop=0, lossless=True)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=83, loop=0, lossless=True, xmp=about)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from ..data.mask_files import read_mask
+from ..data.qupath import write_geojson
 from ..devices import choose_device, lower_precision
 from ..files import check_folder, check_space, same_disk
 from ..labels import CELL_PX, LABELS, conditions
@@ -44,6 +45,7 @@ from .config import SamplingConfig, check_content, check_mpp, configure, takes_s
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, record_run
 from .masks import LabelRows, generate_cells, upsample
+from .passport import MASK, TEXT, hash_mask, make_passport
 from .progress import Progress, silent
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
 from .stages import (
@@ -59,7 +61,7 @@ from .stages import (
     stage_store,
 )
 
-RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
+RESULTS = ("image.ome.tif", "mask.ome.tif", "mask.geojson", "image.dzi", "image.xmp", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
 MPP = 0.5  # um/px of what the shipped model was trained on
 RESULT_PER_PX = 7  # bytes of disk while results are written: rows of picture and mask, their halves, JPEG twice
@@ -115,7 +117,8 @@ def generate_slide(
     out, store, config = Path(out), Path(store), configure(config, overrides, weights)
     wanted, device = device, choose_device(device)
     labels: LabelRows | None  # an array until all of them were read, then rows of a file
-    labels, size = check_content(context, _read(mask), size)
+    labels, size = check_content(context, _read(mask, size), size)
+    given = {} if labels is None else {MASK: hash_mask(labels)}
     # if a call was killed while results took their names, those that already have them are no earlier result
     check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     clock: dict[str, float] = {}
@@ -136,18 +139,16 @@ def generate_slide(
         last = last_levels(progress(levels, count_levels(stages), "sampling"))
     latents = last[DETAIL].canvas.latents
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
-    run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
+    run |= {**given, "mpp": mpp, "cluster": cluster, "workers": workers}
+    passport = make_passport(run)
     with explain_full_disk(out, f"all {count_levels(stages)} levels are safe in {store}"):
-        place = out / UNFINISHED
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        place = _emptied(out / UNFINISHED)
         with timed(clock, "decoding"):
             on_device = Plane(lambda *at: latents[at].to(device), latents.shape)
-            _write_picture(place / "image.ome.tif", models.autoencoder, on_device, config, size, mpp, device, progress)
+            pixels = _pixels(place, models.autoencoder, on_device, config, size, device, progress)
+            write_image(place / "image.ome.tif", pixels, size, mpp=mpp, passport=passport)
         with timed(clock, "pyramids"):
-            write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
-            with read_levels(place / "image.ome.tif") as scales:
-                write_dzi(scales, place, "image", quality=QUALITY)
+            write_rest(place, lambda: _bands(labels, size), size, mpp, passport)
         run |= cost_of(last, config.window, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
         _name_results(place, out)
@@ -240,35 +241,46 @@ def _check_disk(store: Path, out: Path, stages: Sequence[Stage], size: tuple[int
         check_space(out, canvas + pixels * RESULT_PER_PX, f"canvas and results {what}")
 
 
-def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
+def _read(mask: np.ndarray | str | Path | None, size: tuple[int, int] | None) -> np.ndarray | None:
     """Labels (H, W) of an array or a file."""
     if mask is None or isinstance(mask, np.ndarray):
         return mask
-    return read_mask(mask)
+    return read_mask(mask, size=size)
 
 
-def _write_picture(
-    path: Path,
+def _pixels(
+    place: Path,
     autoencoder: Autoencoder,
     latents: Plane,
     config: SamplingConfig,
     size: tuple[int, int],
-    mpp: float,
     device: str,
     progress: Progress,
-) -> None:
-    """Decode a canvas tile by tile into a pyramidal OME-TIFF; what waits for the tiles below waits in files."""
+) -> Iterator[Part]:
+    """Decode a canvas tile by tile; what waits for the tiles below waits in files in a folder."""
     border = border_width(config, size)
-    with (
-        lower_precision(torch.device(device), config.precision),
-        tempfile.TemporaryDirectory(dir=path.parent) as waiting,
-    ):
+    with lower_precision(torch.device(device), config.precision), tempfile.TemporaryDirectory(dir=place) as waiting:
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
         _, height, width = latents.shape
         watched = progress(parts, count_tiles((height, width), **tiles), "decoding")
-        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
-        write_image(path, pixels, size, mpp=mpp)
+        yield from ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
+
+
+def write_rest(
+    place: Path, bands: Callable[[], Iterator[Part]], size: tuple[int, int], mpp: float, passport: dict
+) -> None:
+    """Write the mask and, from the picture that is in the folder already, the tiles for a browser."""
+    write_mask(place / "mask.ome.tif", bands(), size, mpp=mpp, passport=passport)
+    write_geojson(place / "mask.geojson", (band for *_, band in bands()), size, {TEXT: passport})
+    with read_levels(place / "image.ome.tif") as scales:
+        write_dzi(scales, place, "image", quality=QUALITY, passport=passport)
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _name_results(place: Path, out: Path) -> None:

@@ -71,7 +71,7 @@ def sample(
     known : latents to keep, for inpainting and local re-synthesis
     beside : what the network reads beside the latents, see `beside`
     record : True keeps the timestep map after every window; a number keeps so many maps a level at most, evenly
-        spaced and the last one included
+        spaced and the last one included. Either keeps the level's clean estimate, too
     store : folder for a canvas on disk (`zarr_canvas`), whose size memory does not limit. Called again with the same
         arguments after a kill, it goes on from the last finished level; the ledger goes on, too
 
@@ -119,7 +119,7 @@ def sample(
         identity = describe(identity | denoiser.settings)
         canvas = ZarrCanvas(store, start, channels, size, method.steps, visible, identity)
     checked = CheckedCanvas(canvas, solver.timesteps, None if known is None else known.keep)
-    recorded = RecordedCanvas(checked, record)
+    recorded = RecordedCanvas(checked, record, solver.alphas)
     metered = MeteredCanvas(recorded, denoiser)
     shown = metered if beside is None else BesideCanvas(metered, beside)
     if not metered.left:

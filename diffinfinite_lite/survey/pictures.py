@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -37,8 +37,6 @@ from ..data.encoding import encode
 from ..data.stain import optical_density
 
 SIDES = {"small": 208, "large": 416}  # px
-QUALITY = 90
-MAX_SIGMA = 1.0  # px
 GLASS = 0.1  # mean optical density under which a pixel counts as glass
 FEATURES = ("brightness", "contrast", "redness", "glass", "fine detail", "bytes")  # `low_level_features`, file length
 
@@ -51,14 +49,12 @@ class Field:
     ----------
     origin : where it comes from: pictures of one origin share camera or model.
     context : the growth pattern it shows, or "".
-    sigma : px of the Gaussian it was smoothed with, see `equalise_sharpness`.
     """
 
     rgb: np.ndarray
     real: bool
     origin: str
     context: str = ""
-    sigma: float = 0.0
 
     def __post_init__(self):
         if self.rgb.shape not in [(side, side, 3) for side in SIDES.values()] or self.rgb.dtype != np.uint8:
@@ -106,38 +102,53 @@ def low_level_features(rgb: np.ndarray) -> tuple[float, float, float, float, flo
     return float(grey.mean()), contrast, redness, glass, fine / contrast if contrast else 0.0
 
 
-def equalise_sharpness(fields: Sequence[Field]) -> list[Field]:
-    """Smooth every source until it is as soft as the softest of its size.
+@dataclass(frozen=True)
+class Processing:
+    """What every picture of a survey goes through, real or not, before it is shown.
 
-    All pictures of a source and size are smoothed by the same Gaussian, which is noted as their `sigma`. It is found by
-    bisection, to 0.01 px.
+    Attributes
+    ----------
+    scale : share of its side to which a picture is resampled (Lanczos), and back; 1 leaves it as it is.
+    sigma : px of a Gaussian after that; 0 for none.
+    quality : of the JPEG.
+
+    >>> Processing(0.5, 0.0, 80).describe()
+    'resampled to 50% and back, JPEG of quality 80'
     """
-    sigmas = {}
-    for size in SIDES:
-        groups = {f.origin: [g.rgb for g in fields if (g.size, g.origin) == (size, f.origin)] for f in fields}
-        groups = {origin: pictures for origin, pictures in groups.items() if pictures}
-        target = min((_median_detail(pictures, 0) for pictures in groups.values()), default=0)
-        for origin, pictures in groups.items():
-            low, high = 0.0, MAX_SIGMA
-            for _ in range(7):
-                middle = (low + high) / 2
-                # fine detail falls as sigma grows
-                low, high = (middle, high) if _median_detail(pictures, middle) > target else (low, middle)
-            sigmas[size, origin] = 0.0 if _median_detail(pictures, 0) <= target else high
-    chosen = [sigmas[f.size, f.origin] for f in fields]
-    return [replace(f, rgb=_smoothed(f.rgb, s), sigma=s) for f, s in zip(fields, chosen, strict=True)]
+
+    scale: float = 1.0
+    sigma: float = 0.0
+    quality: int = 90
+
+    def describe(self) -> str:
+        """What is done, in words."""
+        resampled = f"resampled to {self.scale:.0%} and back, " if self.scale != 1 else ""
+        blurred = f"a Gaussian of {self.sigma:g} px, " if self.sigma else ""
+        return f"{resampled}{blurred}JPEG of quality {self.quality}"
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        """The picture after resampling and blur; the codec comes with the file."""
+        picture = Image.fromarray(rgb)
+        if self.scale != 1:
+            small = tuple(max(1, round(self.scale * n)) for n in picture.size)
+            picture = picture.resize(small, Image.Resampling.LANCZOS).resize(picture.size, Image.Resampling.LANCZOS)
+        values = np.asarray(picture)
+        return _smoothed(values, self.sigma)
 
 
-def make_items(fields: Sequence[Field]) -> list[Item]:
+PROCESSING = Processing()
+
+
+def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[Item]:
     """The files that raters see: of equal length for each size, without metadata, named and sorted by their hash."""
-    files = [encode(f.rgb, "jpeg", quality=QUALITY, optimize=True) for f in fields]
+    files = [encode(processing(f.rgb), "jpeg", quality=processing.quality, optimize=True) for f in fields]
     longest = {size: max((len(d) for d, f in zip(files, fields, strict=True) if f.size == size), default=0)
                for size in SIDES}  # fmt: skip
     items = []
     for data, field in zip(files, fields, strict=True):
         noise = np.random.default_rng(list(hashlib.sha256(data).digest()))
         whole = data + noise.bytes(longest[field.size] + 64 - len(data))
-        name = hashlib.sha256(whole).hexdigest()[:12]
+        name = "p" + hashlib.sha256(whole).hexdigest()[:11]  # a letter first: spreadsheets take 12 digits for a number
         items.append(Item(name, field.size, field.real, field.origin, whole, len(data)))
     return sorted(items, key=lambda item: item.name)
 
@@ -205,11 +216,6 @@ def _measurements(items: Sequence[Item]) -> Iterator[tuple[str, np.ndarray, np.n
         if of_size:
             rows = [(*low_level_features(np.asarray(Image.open(io.BytesIO(i.data)))), i.length) for i in of_size]
             yield size, np.array(rows), np.array([i.real for i in of_size])
-
-
-def _median_detail(pictures: Sequence[np.ndarray], sigma: float) -> float:
-    """Median share of fine detail of pictures after a Gaussian of so many px."""
-    return float(np.median([low_level_features(_smoothed(rgb, sigma))[4] for rgb in pictures]))
 
 
 def _smoothed(rgb: np.ndarray, sigma: float) -> np.ndarray:

@@ -35,9 +35,13 @@ def of_folder(folder: Path) -> dict[str, str]:
 
 def of_sets(kind: str) -> dict[str, str]:
     """Content of the public sets that are learnt from as "tiles" or "pairs", by name, as their registry has it."""
+    return of_public(catalog.training_sets(kind))
+
+
+def of_public(names: Iterable[str]) -> dict[str, str]:
+    """Content of public sets by name, as their registry has it."""
     return {
-        name: digest([[entry.file, entry.sha256, entry.profile] for entry in catalog.entries(name)])
-        for name in catalog.training_sets(kind)
+        name: digest([[entry.file, entry.sha256, entry.profile] for entry in catalog.entries(name)]) for name in names
     }
 
 

@@ -190,3 +190,16 @@ def test_find_opens_no_file(tmp_path):
     for name in ("b.png", "a.png", "a_mask.png"):
         (tmp_path / name).write_bytes(b"")
     assert find(tmp_path).pictures == [(tmp_path / "a.png", tmp_path / "a_mask.png"), (tmp_path / "b.png", None)]
+
+
+def test_a_result_with_its_mask_as_annotations_too_is_read_without_a_word(tmp_path):
+    """`sample` writes mask.png and mask.geojson; with the former gone, the latter takes its place."""
+    mask = np.repeat(np.array([1, 3], np.uint8), 16)[None].repeat(32, 0)
+    pair = Pair(np.zeros((32, 32, 3), np.uint8), mask, [], {"steps": 1})
+    pair.save(tmp_path / "run")
+    notes = []
+    (tile,) = read_folder(tmp_path, notes=notes)
+    assert np.array_equal(tile.mask.numpy(), mask) and not notes
+    (tmp_path / "run" / "mask.png").unlink()
+    (tile,) = read_folder(tmp_path, class_map={"Tumor": 1, "Stroma": 3}, notes=notes)
+    assert np.array_equal(tile.mask.numpy(), mask) and not notes

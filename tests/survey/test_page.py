@@ -10,7 +10,7 @@ from diffinfinite_lite.survey import statistics
 from diffinfinite_lite.survey.page import write_page
 from diffinfinite_lite.survey.pictures import make_items
 from tests.check_site import chromium
-from tests.survey.test_statistics import make_fields
+from tests.survey.toys import make_fields
 
 CHROMIUM = chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")

@@ -5,7 +5,7 @@ import pytest
 from diffinfinite_lite.survey import page
 from diffinfinite_lite.survey.page import write_page
 from diffinfinite_lite.survey.pictures import make_items
-from tests.survey.test_statistics import make_fields
+from tests.survey.toys import make_fields
 
 
 def contents(folder):
