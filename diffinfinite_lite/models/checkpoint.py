@@ -22,14 +22,14 @@ from ..files import staged
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save(path: Path, tensors: dict[str, Tensor], config: dict, made_of: dict | None = None) -> None:
+def save(path: Path, tensors: dict[str, Tensor], config: dict, origin: dict | None = None) -> None:
     """Write tensors and a JSON-able configuration to one safetensors file, all or nothing.
 
     The file can be read by whom the user's umask lets read.
 
     Parameters
     ----------
-    made_of : JSON-able, what the tensors follow from, for `read_made_of`; see `training.fingerprint`
+    origin : JSON-able, what the tensors follow from, for `read_origin`; see `training.fingerprint`
 
     Raises
     ------
@@ -45,7 +45,7 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict, made_of: dict | N
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
                 partial,
-                metadata={"config": json.dumps(config)} | ({} if made_of is None else {"made_of": json.dumps(made_of)}),
+                metadata={"config": json.dumps(config)} | ({} if origin is None else {"origin": json.dumps(origin)}),
             )
         except SafetensorError as error:  # what it makes of an OSError: "I/O error: ... (os error 28)"
             number = re.search(r"os error (\d+)", str(error))
@@ -80,13 +80,13 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
-def read_made_of(path: Path) -> dict | None:
+def read_origin(path: Path) -> dict | None:
     """What `save` was told that the tensors of a file follow from; None if it was told nothing. Errors as in `load`."""
     path = Path(path)
     check_readable(path, "a checkpoint")
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("made_of", "null"))
+            return json.loads((file.metadata() or {}).get("origin", "null"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(
             f"expected a complete checkpoint of this library, got {path.name}: {error}"

@@ -110,9 +110,9 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, made_of = setting.runs / "tiles.safetensors", made_of_tiles(setting)
+    cache, origin = setting.runs / "tiles.safetensors", origin_of_tiles(setting)
     if cache.exists():
-        fingerprint.check(cache, made_of)
+        fingerprint.check(cache, origin)
     else:
         images, masks, contexts = [], [], []
         for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
@@ -120,12 +120,12 @@ def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
             masks.append(torch.from_numpy(mask))
             contexts.append(context)
         tensors = {"images": torch.stack(images), "masks": torch.stack(masks)}
-        checkpoint.save(cache, tensors, {"contexts": contexts}, made_of)
+        checkpoint.save(cache, tensors, {"contexts": contexts}, origin)
     tensors, config = checkpoint.load(cache)
     return tensors["images"], tensors["masks"], config["contexts"]
 
 
-def made_of_tiles(setting: Setting) -> dict[str, object]:
+def origin_of_tiles(setting: Setting) -> dict[str, object]:
     """The fingerprint of `training_tiles`, and of `own_masks`."""
     if setting.data is None:
         return {"code": fingerprint.code(), "files": fingerprint.of_sets("tiles")}
@@ -210,23 +210,23 @@ def real_pictures(setting: Setting) -> Pictures:
     if setting.data:
         tiles = training_tiles(setting)[0]
         return Pictures({"own": tiles}, {"own": [[n] for n in range(len(tiles))]}, {"own": 1.0})
-    cache, made_of = setting.runs / "pictures.safetensors", made_of_pictures(setting)
+    cache, origin = setting.runs / "pictures.safetensors", origin_of_pictures(setting)
     with PartialState().main_process_first():
         if cache.exists():
-            fingerprint.check(cache, made_of)
+            fingerprint.check(cache, origin)
         else:
             images, clusters = {}, {}
             for name in SHARES:
                 images[name], clusters[name] = _clustered(name)
-            checkpoint.save(cache, images, {"clusters": clusters}, made_of)
+            checkpoint.save(cache, images, {"clusters": clusters}, origin)
     images, config = checkpoint.load(cache)
     return Pictures(images, config["clusters"], SHARES)
 
 
-def made_of_pictures(setting: Setting) -> dict[str, object]:
+def origin_of_pictures(setting: Setting) -> dict[str, object]:
     """The fingerprint of `real_pictures`."""
     if setting.data:
-        return {"code": fingerprint.code(), "tiles": fingerprint.digest(made_of_tiles(setting))}
+        return {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
     return {"code": fingerprint.code(), "files": fingerprint.of_public(SHARES)}
 
 

@@ -66,20 +66,20 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def check(path: Path, made_of: Mapping[str, object]) -> None:
+def check(path: Path, origin: Mapping[str, object]) -> None:
     """Refuse a file that was made of something else.
 
     Parameters
     ----------
     path : safetensors file that `checkpoint.save` was told the fingerprint of
-    made_of : the fingerprint of this run
+    origin : the fingerprint of this run
 
     Raises
     ------
     ValueError
         If it has another one or none. What differs is named.
     """
-    theirs, ours = checkpoint.read_made_of(path), json.loads(json.dumps(made_of))
+    theirs, ours = checkpoint.read_origin(path), json.loads(json.dumps(origin))
     if theirs == ours:
         return
     if not isinstance(theirs, dict):

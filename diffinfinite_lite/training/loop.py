@@ -85,7 +85,7 @@ def fit(
     *,
     out: Path,
     parameters: Iterable[dict[str, Any]] | None = None,
-    made_of: Mapping[str, object] | None = None,
+    origin: Mapping[str, object] | None = None,
 ) -> Iterator[Progress]:
     """Train a model and yield after every step.
 
@@ -98,7 +98,7 @@ def fit(
     out : folder for ``state.safetensors`` (resumed from if present), ``ema.safetensors`` and ``log.csv``.
     parameters : what to train, as groups of the optimiser (``{"params": [...], "betas": ...}``), each with a gradient
         of length 1 at most; by default all of the model.
-    made_of : fingerprint of what the model learns from, see `fingerprint.check`. None: nothing is known and compared.
+    origin : fingerprint of what the model learns from, see `fingerprint.check`. None: nothing is known and compared.
 
     Raises
     ------
@@ -116,8 +116,8 @@ def fit(
         groups, lr=optimisation.peak_lr, weight_decay=optimisation.weight_decay, betas=(0.9, 0.99)
     )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    if made_of is not None and (out / "state.safetensors").exists():
-        fingerprint.check(out / "state.safetensors", made_of)
+    if origin is not None and (out / "state.safetensors").exists():
+        fingerprint.check(out / "state.safetensors", origin)
     start, before = _resume(out, model, optimizer, average)
     processes = PartialState()  # one, or those that `accelerate launch` started
     processes.wait_for_everyone()
@@ -144,7 +144,7 @@ def fit(
             if step % optimisation.save_every == 0 or step == optimisation.steps or stopped:
                 if processes.is_main_process:
                     _extend_log(out / "log.csv", ["step", "minutes", *values], rows)
-                    _save(out, model, optimizer, average, {"step": step, "minutes": before + seconds / 60}, made_of)
+                    _save(out, model, optimizer, average, {"step": step, "minutes": before + seconds / 60}, origin)
                 rows.clear()
             if stopped:
                 raise KeyboardInterrupt
@@ -217,15 +217,15 @@ def _save(
     optimizer: torch.optim.Optimizer,
     average: dict[str, Tensor],
     done: dict[str, float],
-    made_of: Mapping[str, object] | None,
+    origin: Mapping[str, object] | None,
 ) -> None:
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in average.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{k}": v for k, v in state.items()}
     halves = {k: v.half() if v.is_floating_point() else v for k, v in average.items()}
-    checkpoint.save(out / "state.safetensors", tensors, {**done, **model.config}, made_of)
-    checkpoint.save(out / "ema.safetensors", halves, model.config, made_of)
+    checkpoint.save(out / "state.safetensors", tensors, {**done, **model.config}, origin)
+    checkpoint.save(out / "ema.safetensors", halves, model.config, origin)
 
 
 def _resume(

@@ -42,8 +42,8 @@ from .data import (
     Setting,
     cached_tiles,
     encode_tiles,
-    made_of_pictures,
-    made_of_tiles,
+    origin_of_pictures,
+    origin_of_tiles,
     own_masks,
     pairs,
     real_pictures,
@@ -122,7 +122,7 @@ def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress
     """L1 on pixels and edges, 16 crops of 128 px a step."""
     model = setting.place(LiteAutoencoder(upsampling="nearest", borders="reflected")).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, made_of=_made_of_sets(setting))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, origin=_origin_of_sets(setting))
 
 
 @recipe(usual=30_000)
@@ -146,15 +146,15 @@ def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     sharpening = Sharpening(batch=4 if setting.device == "cpu" else 32)
     loss = sharpening_loss(model, pictures, network.taps, sharpening, setting.compute)
     optimisation = Optimisation(steps, 2e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.25)
-    made_of = {**made_of_pictures(setting), "autoencoder": known_by}
+    origin = {**origin_of_pictures(setting), "autoencoder": known_by}
     trained = model.trained_parameters()
-    yield from fit(model, loss, optimisation, out=folder, parameters=trained, made_of=made_of)
+    yield from fit(model, loss, optimisation, out=folder, parameters=trained, origin=origin)
 
 
-def _made_of_sets(setting: Setting) -> dict[str, object]:
+def _origin_of_sets(setting: Setting) -> dict[str, object]:
     """The fingerprint of `_pictures`, and of all that is learnt from tiles and pairs."""
-    made_of = {"code": fingerprint.code(), "tiles": fingerprint.digest(made_of_tiles(setting))}
-    return made_of if setting.data else made_of | {"pairs": fingerprint.of_sets("pairs")}
+    origin = {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
+    return origin if setting.data else origin | {"pairs": fingerprint.of_sets("pairs")}
 
 
 def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -164,13 +164,13 @@ def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict
     -------
     them and their fingerprint
     """
-    made_of = _made_of_sets(setting) | {"orientations": orientations, "autoencoder": _autoencoder_known_by(setting)}
+    origin = _origin_of_sets(setting) | {"orientations": orientations, "autoencoder": _autoencoder_known_by(setting)}
     with PartialState().main_process_first():
         if cache.exists():
-            fingerprint.check(cache, made_of)
+            fingerprint.check(cache, origin)
         else:
-            checkpoint.save(cache, _encode(setting, orientations), {}, made_of)
-    return checkpoint.load(cache)[0], made_of
+            checkpoint.save(cache, _encode(setting, orientations), {}, origin)
+    return checkpoint.load(cache)[0], origin
 
 
 def _autoencoder_known_by(setting: Setting) -> str | dict[str, str]:
@@ -215,7 +215,7 @@ def _image_loss(
 @recipe(usual=20_000)
 def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
-    data, made_of = _latents(setting, folder / "latents.safetensors")
+    data, origin = _latents(setting, folder / "latents.safetensors")
     model = setting.place(MaskUNet(data["q0"].shape[1]))
     model.config |= {"patch": PATCH_PX, "vae": setting.vae}
 
@@ -225,7 +225,7 @@ def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return (small if step < SMALL_SHARE * steps else large)(step, generator)
 
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
 
 
 @recipe(usual=5500)
@@ -237,10 +237,10 @@ def update(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """
     model = setting.place(_image_model(setting.runs, "image"))
     setting = replace(setting, vae=model.config.get("vae"))
-    data, made_of = _latents(setting, folder / "latents.safetensors", orientations=8)
-    made_of["image"] = checkpoint.sha256(_ema(setting.runs, "image"))
+    data, origin = _latents(setting, folder / "latents.safetensors", orientations=8)
+    origin["image"] = checkpoint.sha256(_ema(setting.runs, "image"))
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, UPDATE_BATCH, middle=0.5)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=made_of)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
 
 
 @recipe(usual=40_000)
@@ -257,7 +257,7 @@ def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, made_of=_made_of_sets(setting))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=_origin_of_sets(setting))
 
 
 @recipe(usual=40_000)
@@ -271,15 +271,15 @@ def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     planned = _trained_draft(setting.runs).draft
     begun, encoder, begun_from = _image_to_detail(setting)
     model = setting.place(Detail.begun(begun))
-    tensors, made_of = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
-    made_of |= begun_from | {"thumbnails": _standardisation(planned)}
+    tensors, origin = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
+    origin |= begun_from | {"thumbnails": _standardisation(planned)}
     sets = [
         Aligned(_standardised(tensors[f"h{n}"], planned), tensors[f"c{n}"], tensors[f"z{n}"])
         for n in range(len(tensors) // 3)
     ]
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
     loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, made_of=made_of)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, origin=origin)
 
 
 def _annotated(setting: Setting, tiles: tuple[Tensor, Tensor, list[str]]) -> list[tuple[Tensor, Tensor]]:
@@ -339,10 +339,10 @@ def _detail_sets(
     -------
     them and their fingerprint
     """
-    made_of = _made_of_sets(setting) | {"orientations": ORIENTATIONS, "autoencoder": known_by}
+    origin = _origin_of_sets(setting) | {"orientations": ORIENTATIONS, "autoencoder": known_by}
     with PartialState().main_process_first():
         if cache.exists():
-            fingerprint.check(cache, made_of)
+            fingerprint.check(cache, origin)
         else:
             encoder = encoder.to(setting.device)
             found: dict[str, list[Tensor]] = defaultdict(list)
@@ -353,8 +353,8 @@ def _detail_sets(
                     found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
                     found[f"h{n}"].append(thumbnails(seen))
                     found[f"c{n}"].append(turned(conditions, k))
-            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {}, made_of)
-    return checkpoint.load(cache)[0], made_of
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {}, origin)
+    return checkpoint.load(cache)[0], origin
 
 
 def _trained_draft(runs: Path) -> Drafter:
@@ -373,8 +373,8 @@ def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
-    made_of = made_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
-    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, made_of=made_of)
+    origin = origin_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=origin)
 
 
 def export(runs: Path, weights: Path) -> dict[str, str]:
@@ -457,7 +457,7 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
 
 def _begun_from_shipped(runs: Path) -> bool:
     """Whether `detail` was trained on from the shipped model, and not from one that lies beside it."""
-    return "shipped" in (checkpoint.read_made_of(_ema(runs, "detail")) or {})
+    return "shipped" in (checkpoint.read_origin(_ema(runs, "detail")) or {})
 
 
 def _check_belonging(runs: Path) -> None:
@@ -472,19 +472,19 @@ def _check_belonging(runs: Path) -> None:
 
 def _check_detail(runs: Path) -> None:
     """Refuse a detail model beside a draft with other thumbnails, or tiles that the draft was not trained on."""
-    made_of = checkpoint.read_made_of(_ema(runs, "detail")) or {}
-    drawn = checkpoint.read_made_of(_ema(runs, "draft")) or {}
-    wanted = made_of.get("thumbnails")
+    origin = checkpoint.read_origin(_ema(runs, "detail")) or {}
+    drawn = checkpoint.read_origin(_ema(runs, "draft")) or {}
+    wanted = origin.get("thumbnails")
     if wanted and wanted != _standardisation(_trained_draft(runs).draft):
         raise ValueError(
             f"expected the draft in {runs / 'draft'} to take thumbnails as {runs / 'detail'} learnt them, but it is of "
             "other pictures: train detail again in a new folder, beside a copy of draft"
         )
-    tiles = checkpoint.read_made_of(runs / "tiles.safetensors")
+    tiles = checkpoint.read_origin(runs / "tiles.safetensors")
     if tiles and drawn and drawn["tiles"] != fingerprint.digest(tiles):
         raise ValueError(f"expected tiles.safetensors in {runs} to be what the draft was trained on, found others")
     shipped = pretrained.expected_hashes()
-    if _begun_from_shipped(runs) and made_of["autoencoder"] != shipped["autoencoder"]:
+    if _begun_from_shipped(runs) and origin["autoencoder"] != shipped["autoencoder"]:
         raise ValueError(
             f"expected the model in {runs / 'detail'} to follow from the shipped one, but that is another since: train "
             "detail again in a new folder"
@@ -495,7 +495,7 @@ def _check_follows(runs: Path, after: str, before: str) -> None:
     """Refuse a model that was trained on another one than the one that lies beside it now."""
     if not (runs / after / "ema.safetensors").exists():
         return
-    found = (checkpoint.read_made_of(runs / after / "ema.safetensors") or {}).get(before)
+    found = (checkpoint.read_origin(runs / after / "ema.safetensors") or {}).get(before)
     if isinstance(found, str) and found != checkpoint.sha256(_ema(runs, before)):  # a dict: a model of diffusers
         raise ValueError(
             f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "

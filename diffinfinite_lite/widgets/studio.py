@@ -21,7 +21,6 @@ from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
 from ..pipelines.pair import Pair
-from ..sampling.loop import Level
 from .controls import control, read, shown_fields
 from .emergence import Emergence
 from .jobs import Job, Queue
