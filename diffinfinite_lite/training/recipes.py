@@ -66,6 +66,7 @@ MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
 DRAFT_WIDTHS = (128, 192, 256)
+LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
 
@@ -252,7 +253,8 @@ def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     sets_seen = _annotated(setting, training_tiles(setting))
     small = [(thumbnails(images), conditions) for images, conditions in sets_seen]
     mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
-    network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()])
+    spread = [max(round(v, 5), LEAST_STD) for v in std.tolist()]
+    network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], spread)
     sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)

@@ -80,15 +80,16 @@ def test_a_field_more_is_written_to_run_json_and_read_again(stub_models):
 
 
 def test_a_field_more_has_a_control_in_the_workbench():
-    from diffinfinite_lite.widgets.workbench import controls
+    from diffinfinite_lite.widgets.controls import control, read, shown_fields
 
-    made = controls(Extended(humour="black", steps=7, stride=40))
-    assert made["humour"].value == "black" and set(made["humour"].options) == {"dry", "black"}
-    assert made["humour"].tooltip == "How funny the tissue is."
-    assert made["steps"].value == 7 and made["stride"].value == 40 and made["patch"].value is None
-    hidden = {"precision", "compiled", "batch_size"}  # these change what a picture costs and not what it shows
-    assert made.keys() == {field.name for field in fields(Extended)} - hidden
-    Extended(**{name: control.value for name, control in made.items()})  # what controls say is a configuration
+    config = Extended(humour="black", steps=7, stride=40)
+    controls = {field.name: control(field, getattr(config, field.name)) for field in shown_fields(config)}
+    assert controls["humour"]["value"] == "black" and set(controls["humour"]["options"]) == {"dry", "black"}
+    assert controls["humour"]["help"] == "How funny the tissue is."
+    assert [controls[name]["value"] for name in ("steps", "stride", "patch")] == ["7", "40", "default"]
+    hidden = {"compiled", "batch_size"}  # these change what a picture costs and not what it shows
+    assert controls.keys() == {field.name for field in fields(Extended)} - hidden
+    assert Extended(**{name: read(name, shown["value"], Extended) for name, shown in controls.items()}) == config
 
 
 @pytest.mark.parametrize("function", [generate, generate_slide, resynthesise, inpaint])

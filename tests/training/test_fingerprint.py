@@ -31,6 +31,7 @@ def small(monkeypatch):
     monkeypatch.setattr(recipes, "LiteAutoencoder", lambda **config: LiteAutoencoder(**(config or tiny)))
     monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32): MaskUNet(channels, (32, 32)))
     monkeypatch.setattr(recipes, "UPDATE_BATCH", 2)
+    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
 
 
 @pytest.fixture
@@ -154,6 +155,28 @@ def test_an_autoencoder_that_was_trained_on_stops_all_that_follows(small, data, 
     with pytest.raises(ValueError, match=r"runs/image to follow from the one in .*runs/autoencoder, but that was"):
         recipes.export(given.runs, tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+def test_detail_follows_from_its_image_model_and_the_thumbnails_of_its_draft(small, data, tmp_path):
+    given = setting(tmp_path, data)
+    for recipe in (recipes.autoencoder, recipes.image, recipes.draft, recipes.detail):
+        train(recipe, given)
+    train(recipes.draft, given, 2)  # of the same pictures: their standardisation is the same
+    assert train(recipes.detail, given, 2) == [2]
+    draft, kept = given.runs / "draft/ema.safetensors", tmp_path / "draft.safetensors"
+    shutil.copy(draft, kept)
+    tensors, config = checkpoint.load(draft)
+    checkpoint.save(draft, tensors, config | {"draft": config["draft"] | {"mean": [0.0] * 3}}, {"tiles": "others"})
+    with pytest.raises(ValueError, match=r"detail/state\.safetensors .*mean of thumbnails has changed"):
+        train(recipes.detail, given, 3)
+    with pytest.raises(ValueError, match=r"expected the draft in .*runs/draft to take thumbnails as .*runs/detail"):
+        recipes.export(given.runs, tmp_path / "weights")
+    shutil.copy(kept, draft)
+    train(recipes.image, given, 2)
+    with pytest.raises(ValueError, match=r"detail/state\.safetensors .*the image is another"):
+        train(recipes.detail, given, 3)
+    with pytest.raises(ValueError, match=r"runs/detail to follow from the one in .*runs/image, but that was"):
+        recipes.export(given.runs, tmp_path / "weights")
 
 
 def test_a_checkpoint_without_a_fingerprint_is_not_gone_on_from(small, data, tmp_path):
