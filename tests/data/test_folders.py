@@ -1,6 +1,7 @@
 """Folders of people's pictures: what belongs together, what was left out, and this library's own results in them."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -62,6 +63,22 @@ def test_masks_are_found_whatever_the_case_and_the_joint(tmp_path):
     tiles, notes = read(tmp_path, class_map={"Tumor": 1})
     assert [int(tile.mask.max()) for tile in tiles.values()] == [1, 2, 3, 4, 1, 2, 1] and not notes
     assert {tile.context for tile in tiles.values()} == {"normal"}
+
+
+def test_accents_fit_however_they_are_put_together(tmp_path):
+    """A Mac writes them as a letter and a mark, others as one character."""
+    composed, taken_apart = (unicodedata.normalize(form, "Präparat") for form in ("NFC", "NFD"))
+    save(tmp_path / f"{composed}.png")
+    mask(tmp_path / f"{taken_apart}_mask.png", 3)
+    tiles, notes = read(tmp_path)
+    assert [tile.labelled for tile in tiles.values()] == [True] and not notes
+
+
+def test_annotations_that_end_in_json_are_named(tmp_path):
+    save(tmp_path / "a.png")
+    drawn(tmp_path / "a.json", "Tumor")
+    (tmp_path / "classes.json").write_text("{}")
+    assert read(tmp_path)[1] == {"a.json": "is not used: annotations of QuPath end in .geojson"}
 
 
 def test_exact_names_come_first(tmp_path):
