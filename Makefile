@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book check-site lint test test-fast lab bench eval clean
+.PHONY: help book check-site lint test test-fast workbench lab bench eval clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -36,6 +36,9 @@ test: lint ## linters, then every test, chapters included, and the 30 slowest
 
 test-fast: $(READY) ## the tests that take less than two seconds each
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
+
+workbench: $(READY) ## the workbench, in the browser
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/diffinfinite workbench
 
 lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir book

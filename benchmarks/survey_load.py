@@ -2,14 +2,15 @@
 
     python benchmarks/survey_load.py --out reports/survey_load.json
 
-Every rater joins, looks at 60 pictures (fetches each, waits a random time, one second on average, where a person takes five
-to ten) and answers; one answer in twenty is sent twice, as a phone with a bad connection does. An instructor's page asks for
-figures every two seconds. When half of the answers are in, the service gets ``kill -9`` and is started again a second later;
-raters send again whatever was not acknowledged. In the end the database is compared with what was acknowledged: an answer
-is lost if it is missing or another one, and counted twice if there are more rows than answers.
+Every rater joins, looks at 60 pictures (fetches each, waits a random time, one second on average, where a person takes
+five to ten) and answers; one answer in twenty is sent twice, as a phone with a bad connection does. An instructor's
+page asks for figures every two seconds. When half of the answers are in, the service gets ``kill -9`` and is started
+again a second later; raters send again whatever was not acknowledged. In the end the database is compared with what
+was acknowledged: an answer is lost if it is missing or another one, and counted twice if there are more rows than
+answers.
 
-The time of an answer is that from sending it to its acknowledgement, without the attempts that met no server. Clients and
-service share the cores of this machine; the load average before and after says who else did.
+The time of an answer is that from sending it to its acknowledgement, without the attempts that met no server. Clients
+and service share the cores of this machine; the load average before and after says who else did.
 """
 
 from __future__ import annotations
@@ -64,7 +65,12 @@ class Client:
             if self.writer is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
             data = b"" if body is None else json.dumps(body).encode()
-            more = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
+            more = {
+                "Host": "127.0.0.1",
+                "Content-Type": "application/json",
+                "Content-Length": str(len(data)),
+                **headers,
+            }
             head = "".join(f"{name}: {value}\r\n" for name, value in more.items())
             self.writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + data)
             lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin1").lower()
@@ -158,7 +164,14 @@ class Load:
             await self.until(client, lambda name=name: client.ask("GET", f"/picture/{name}.jpg"), self.pictures)
             await asyncio.sleep(rng.exponential(self.think))
             said, confidence = str(rng.choice(["real", "synthetic"])), int(rng.integers(1, 8))
-            answer = {"code": record["code"], "item": name, "answer": said, "confidence": confidence, "ms": 900, "revision": 0}
+            answer = {
+                "code": record["code"],
+                "item": name,
+                "answer": said,
+                "confidence": confidence,
+                "ms": 900,
+                "revision": 0,
+            }
             start = time.perf_counter()
             for _ in range(2 if rng.integers(TWICE) == 0 else 1):
                 await self.until(client, lambda answer=answer: client.ask("POST", "/api/answer", answer), self.seconds)
@@ -201,7 +214,9 @@ def make_deck(folder: Path, count: int) -> None:
         side = SIDES["large" if i % 3 == 0 else "small"]
         data = encode(np.random.default_rng(i).normal(180, 40, (side, side, 3)).clip(0, 255).astype(np.uint8), "jpeg")
         name = sha256(data).hexdigest()[:12]
-        items.append(Item(name, "large" if i % 3 == 0 else "small", bool(i % 2), "camera" if i % 2 else "model", data, len(data)))
+        items.append(
+            Item(name, "large" if i % 3 == 0 else "small", bool(i % 2), "camera" if i % 2 else "model", data, len(data))
+        )
     write_deck(sorted(items, key=lambda item: item.name), ["Noise."], "Noise.", folder)
 
 
@@ -227,7 +242,10 @@ def compare(load: Load, folder: Path) -> dict[str, int]:
 def milliseconds(seconds: list[float]) -> dict[str, float]:
     """Percentiles of times, in milliseconds."""
     values = 1000 * np.array(seconds)
-    return {name: round(float(np.percentile(values, q)), 1) for name, q in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))}
+    return {
+        name: round(float(np.percentile(values, q)), 1)
+        for name, q in (("p50", 50), ("p95", 95), ("p99", 99), ("max", 100))
+    }
 
 
 def measure(raters: int, items: int, think: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `info`, `workbench`, `evaluate`,
+"""The command line: `diffinfinite sample`, `slide`, `endless`, `edit`, `inpaint`, `info`, `workbench`, `evaluate`,
 `latents`, `train`, `data`, `survey`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
@@ -30,6 +30,8 @@ from .files import check_folder
 
 if TYPE_CHECKING:
     from .pipelines.config import SamplingConfig
+    from .pipelines.endless import Endless
+    from .sampling.windows import Window
 
 DEBUG = "DIFFINFINITE_DEBUG"  # environment variable, which the processes that a command starts inherit
 RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
@@ -140,13 +142,13 @@ def sampling_options(config: type[SamplingConfig], *, unset: bool = False) -> li
 def sampling_app(name: str, config: type[SamplingConfig] | None = None) -> typer.Typer:
     """One of the commands in `SAMPLING` with an option for every field of a configuration, `SamplingConfig` by default.
 
-    `edit` leaves to the run whatever is not set.
+    `edit` leaves to the run whatever is not set, `endless` to its own defaults.
     """
     if config is None:
         from .pipelines.config import SamplingConfig as config
 
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    options = sampling_options(config, unset=name == "edit")
+    options = sampling_options(config, unset=name in ("edit", "endless"))
     single.command(name, cls=_Command)(_with_options(SAMPLING[name], options))
     return single
 
@@ -203,10 +205,16 @@ def sample(
 
 def slide(
     out: Annotated[Path, typer.Option(help="Folder for image.ome.tif, mask.ome.tif, image.dzi, run.json.")],
-    store: Annotated[Path, typer.Option(help="Folder for the canvas; the same command again goes on from it.")],
+    store: Annotated[
+        Path, typer.Option(help="Folder for the canvas (file of the cache, for --region); the same command goes on.")
+    ],
+    ctx: typer.Context,
     context: Context = None,
     mask: Mask = None,
     size: Size = None,
+    region: Annotated[
+        str | None, typer.Option(help="X,Y,W,H in px: this part of the endless slide (see `endless`) instead.")
+    ] = None,
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel, written to the files.")] = 0.5,
     cluster: Annotated[str | None, typer.Option(help="Dask scheduler of the workers: tcp://HOST:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="So many processes here instead; GPUs are shared out.")] = None,
@@ -218,6 +226,17 @@ def slide(
     """Generate a slide of any size: pyramidal OME-TIFFs of picture and mask, and tiles for a browser."""
     from .pipelines.slide import generate_slide
 
+    if region is not None:
+        if any(given is not None for given in (mask, size, cluster, workers)):
+            raise ValueError("expected --region without --mask, --size, --cluster and --workers, got one of them")
+        from .pipelines.region import write_region
+
+        place, told = read_region(region), {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
+        part = write_region(
+            _open_endless(context, store, device, weights, told), place, out, mpp=mpp, force=force, progress=_tile_bar
+        )
+        typer.echo(f"{out}: {place.height} x {place.width} px; {part['network_evaluations']} network evaluations")
+        return
     files = {"store": store, "out": out, "mpp": mpp, "force": force}
     machines = {"cluster": cluster, "workers": workers, "device": device, "weights": weights}
     run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_part_bar, **settings)
@@ -283,7 +302,42 @@ def inpaint(
     _report_cost(out, pair.run)
 
 
-SAMPLING = {"sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
+def endless(
+    context: Annotated[str, typer.Option(help="adenocarcinoma, squamous or normal.")],
+    store: Annotated[Path, typer.Option(help="File of the cache; what is in it is not painted again.")],
+    cache: Annotated[float, typer.Option(help="Gigabytes that this file may grow to.")] = 2.0,
+    port: Annotated[int, typer.Option(help="Of the page on this machine; 0 takes a free one.")] = 8765,
+    mpp: Annotated[float, typer.Option(help="Micrometres per pixel, for the scale bar.")] = 0.5,
+    device: Device = None,
+    weights: Weights = None,
+    **settings: Any,
+) -> None:
+    """Look at a slide without edges in the browser; whatever comes into view is painted then.
+
+    The plan is mixture. Of what is not said here: 4 steps of dpm-solver++.
+    """
+    from .widgets.endless import serve
+
+    told = {name: value for name, value in settings.items() if value is not None}
+    slide = _open_endless(context, store, device, weights, told, cache)
+    with serve(slide, port=port, mpp=mpp) as server:
+        typer.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        server.serve_forever()
+
+
+def _open_endless(
+    context: str | None, store: Path, device: str | None, weights: Path | None, settings: dict, gigabytes: float = 2.0
+) -> Endless:
+    from .pipelines.endless import Endless, default_config
+
+    if context is None:
+        raise ValueError("expected a --context for the endless slide, got none")
+    limit = int(gigabytes * 10**9)
+    options = {"limit": limit, "device": device, "weights": weights}
+    return Endless(context, default_config(weights), store=store, **options, **settings)
+
+
+SAMPLING = {"endless": endless, "sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
 for _name, _function in SAMPLING.items():
     app.command(_name)(_with_options(_function, []))
 
@@ -304,6 +358,10 @@ def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
                 bar.initial = bar.n = item.number
             bar.update()
             yield item
+
+
+def _tile_bar(items: Iterable, total: int, stage: str) -> Iterable:
+    return tqdm(items, total=total, unit="tile", desc=stage)
 
 
 def _report_cost(out: Path, run: dict) -> None:
@@ -505,7 +563,8 @@ def data_fetch(name: str) -> None:
 def survey_serve(
     pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
     database: Annotated[
-        str | None, typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures.")
+        str | None,
+        typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures."),
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
@@ -524,9 +583,9 @@ def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {path}: {error}") from error
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error}') from error
     if not isinstance(found, dict):
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {found} in {path}")
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {found} in {path}')
     return found
 
 
@@ -542,6 +601,21 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def read_region(text: str) -> Window:
+    """The region of an option such as -512,0,1024,1024: X, Y, width and height in px.
+
+    >>> read_region("-512,0,1024,768")
+    Window(top=0, left=-512, height=768, width=1024)
+    """
+    from .sampling.windows import Window
+
+    try:
+        left, top, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected a region such as -512,0,1024,1024 (X,Y,W,H in px), got {text!r}") from None
+    return Window(top, left, height, width)
 
 
 def check_seed(seed: int) -> None:

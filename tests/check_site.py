@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -104,7 +105,7 @@ def broken_links(site: Path) -> list[str]:
     parsed = {page: addresses(page) for page in pages(site)}
     found = []
     for page, read in parsed.items():
-        for address in dict.fromkeys([*read.links, *read.files, *sum(read.on_click, [])]):
+        for address in dict.fromkeys([*read.links, *read.files, *chain(*read.on_click)]):
             inside = _inside(page, address)
             if inside is None or not address:
                 continue
@@ -132,8 +133,8 @@ def weight(page: Path) -> int:
 
 def on_click(page: Path) -> int:
     """Bytes that a page loads on a click, by the choice that loads most."""
-    choices = [[_inside(page, address) for address in files] for files in addresses(page).on_click]
-    return max((sum(file[0].stat().st_size for file in files if file and file[0].exists()) for files in choices), default=0)
+    choices = [[(page.parent / address).stat().st_size for address in files] for files in addresses(page).on_click]
+    return max(map(sum, choices), default=0)
 
 
 @dataclass

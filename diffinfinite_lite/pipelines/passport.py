@@ -32,6 +32,7 @@ TEXT = "diffinfinite"  # key of the passport in PNG and GeoJSON
 NAMESPACE = "urn:diffinfinite-lite:passport#"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MASK = "mask_sha256"  # in a run: hash of the labels, where they were given and not made by the mask model
+REGION = "region"  # in a run: X, Y, W, H of a part of an endless slide
 _BEGIN, _END = f"<{TEXT}:passport>", f"</{TEXT}:passport>"
 _LIKE = ("image.png", "image.ome.tif")  # the pictures of a result
 
@@ -182,6 +183,9 @@ def repeat(path: str | Path, mask: np.ndarray | None = None, weights: str | Path
     passport, path = read_passport(path), Path(path)
     run = rename_keys(passport["run"])
     config = SamplingConfig.from_run(run)
+    if REGION in run:
+        place = ",".join(map(str, run[REGION]))
+        raise ValueError(f"expected a picture of `diffinfinite sample` or `slide`, got one of `slide --region {place}`")
     if "recomputed" in run:
         raise ValueError(f"expected a picture of `diffinfinite sample` or `slide`, got one that was edited in {path}")
     ours, theirs = expected_hashes(weights), run.get("weights")

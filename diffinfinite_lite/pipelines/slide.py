@@ -142,16 +142,16 @@ def generate_slide(
     run |= {**given, "mpp": mpp, "cluster": cluster, "workers": workers}
     passport = make_passport(run)
     with explain_full_disk(out, f"all {count_levels(stages)} levels are safe in {store}"):
-        place = _emptied(out / UNFINISHED)
+        place = emptied(out / UNFINISHED)
         with timed(clock, "decoding"):
             on_device = Plane(lambda *at: latents[at].to(device), latents.shape)
             pixels = _pixels(place, models.autoencoder, on_device, config, size, device, progress)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp, passport=passport)
         with timed(clock, "pyramids"):
-            write_rest(place, lambda: _bands(labels, size), size, mpp, passport)
+            write_mask_and_tiles(place, lambda: _bands(labels, size), size, mpp, passport)
         run |= cost_of(last, config.window, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
-        _name_results(place, out)
+        name_results(place, out)
     return run
 
 
@@ -267,7 +267,7 @@ def _pixels(
         yield from ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
 
 
-def write_rest(
+def write_mask_and_tiles(
     place: Path, bands: Callable[[], Iterator[Part]], size: tuple[int, int], mpp: float, passport: dict
 ) -> None:
     """Write the mask and, from the picture that is in the folder already, the tiles for a browser."""
@@ -277,13 +277,14 @@ def write_rest(
         write_dzi(scales, place, "image", quality=QUALITY, passport=passport)
 
 
-def _emptied(folder: Path) -> Path:
+def emptied(folder: Path) -> Path:
+    """The folder, new and empty."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
-def _name_results(place: Path, out: Path) -> None:
+def name_results(place: Path, out: Path) -> None:
     """Move all results from the folder where they waited to their names, and remove the folder."""
     for name in RESULTS:
         if (out / name).is_dir():

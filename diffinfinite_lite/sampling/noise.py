@@ -28,7 +28,7 @@ def coordinate_noise(seed: int, stream: int, channels: int, window: Window) -> T
     ----------
     seed, stream : whole numbers, 0 .. 2**64 - 1; a stream is one use of noise, such as one level
     channels : C
-    window : part of the plane, not wrapping
+    window : part of the plane, not wrapping; it may lie at negative places
 
     Returns
     -------
@@ -46,9 +46,8 @@ def coordinate_noise(seed: int, stream: int, channels: int, window: Window) -> T
     noise = np.empty((channels, window.height, window.width), np.float32)
     for row, inside_rows, from_rows in _blocks(window.top, window.height):
         for column, inside_columns, from_columns in _blocks(window.left, window.width):
-            philox = np.random.Philox(
-                key=np.array([seed, stream], np.uint64), counter=np.array([0, 0, row, column], np.uint64)
-            )
+            place = [0, 0, row % 2**64, column % 2**64]  # a canvas without edges goes on to the left and above
+            philox = np.random.Philox(key=np.array([seed, stream], np.uint64), counter=np.array(place, np.uint64))
             block = np.random.Generator(philox).standard_normal((channels, BLOCK, BLOCK), dtype=np.float32)
             noise[:, inside_rows, inside_columns] = block[:, from_rows, from_columns]
     return torch.from_numpy(noise)

@@ -83,9 +83,9 @@ class Key:
     survey: str
     items: tuple[KeyItem, ...]
 
-    def version(self, asked: int) -> list[KeyItem]:
+    def version(self, length: int) -> list[KeyItem]:
         """The pictures of the version that has so many."""
-        return [item for item in self.items if item.short or asked == len(self.items)]
+        return [item for item in self.items if item.short or length == len(self.items)]
 
 
 def read_answers(
@@ -112,22 +112,22 @@ def read_answers(
     ValueError
         If there is no file, or no answer in any of them can be used; the sentence has the first reason.
     """
-    told: list[Note] = []
+    remarks: list[Note] = []
     rows: Rows = []
-    paths = _paths(files, told)
+    paths = _paths(files, remarks)
     if not paths:
-        raise ValueError(_nothing("expected at least one exported .csv, .json or .txt file, found none", told))
+        raise ValueError(_nothing("expected at least one exported .csv, .json or .txt file, found none", remarks))
     for path in paths:
-        rows += _checked(_of_file(path, key, told), path.name, told)
-    rows = _with_truth(rows, key, told)
-    rows = _newest(rows, told)
+        rows += _checked(_of_file(path, key, remarks), path.name, remarks)
+    rows = _with_truth(rows, key, remarks)
+    rows = _newest(rows, remarks)
     if notes is None:
-        for note in told:
+        for note in remarks:
             warnings.warn(f"{note.file}: {note.text}", AnswersWarning, stacklevel=2)
     else:
-        notes += told
+        notes += remarks
     if not rows:
-        raise ValueError(_nothing("expected at least one answer that can be used, found none", told))
+        raise ValueError(_nothing("expected at least one answer that can be used, found none", remarks))
     return as_table(rows)
 
 
@@ -170,9 +170,9 @@ def as_json(answers: pd.DataFrame) -> str:
     return json.dumps(raters, indent=1) + "\n"
 
 
-def order_of(key: Key, rater: str, asked: int) -> list[str]:
+def order_of(key: Key, rater: str, length: int) -> list[str]:
     """Names of a version's pictures in the order in which this rater sees them; ``common.js`` draws the same."""
-    names = [item.name for item in key.version(asked)]
+    names = [item.name for item in key.version(length)]
     seed = hashlib.sha256(f"{key.survey},{rater}".encode()).digest()
     for i in range(len(names) - 1, 0, -1):
         j = int.from_bytes(hashlib.sha256(seed + i.to_bytes(4, "big")).digest()[:4], "big") % (i + 1)
@@ -196,14 +196,14 @@ def decode_answers(code: str, key: Key) -> Rows:
     body = data[:-2]
     if len(data) < 13 or data[-2:] != hashlib.sha256(body).digest()[:2]:
         raise ValueError("the answer code is not complete, or has a letter wrong")
-    survey, asked = "s" + body[:5].hex(), int.from_bytes(body[8:10], "big")
-    if survey != key.survey or len(key.version(asked)) != asked:
+    survey, length = "s" + body[:5].hex(), int.from_bytes(body[8:10], "big")
+    if survey != key.survey or len(key.version(length)) != length:
         raise ValueError("the answer code is of another survey, or of another build of its page")
     rater, nibbles = body[11 : 11 + body[10]].decode("ascii", "replace"), body[11 + body[10] :].hex()
-    place = {name: i + 1 for i, name in enumerate(order_of(key, rater, asked))}
-    given = [(item, int(n, 16)) for item, n in zip(key.version(asked), nibbles, strict=False) if int(n, 16) & 7]
+    place = {name: i + 1 for i, name in enumerate(order_of(key, rater, length))}
+    given = [(item, int(n, 16)) for item, n in zip(key.version(length), nibbles, strict=False) if int(n, 16) & 7]
     seconds = int.from_bytes(body[6:8], "big") / max(1, len(given))
-    shared = {"survey": survey, "rater": rater, "experience": None if body[5] == 255 else body[5] / 2, "asked": asked}
+    shared = {"survey": survey, "rater": rater, "experience": None if body[5] == 255 else body[5] / 2, "asked": length}
     return [
         shared | {"item": item.name, "size": item.size, "answer": SYNTHETIC if n & 8 else REAL, "confidence": n & 7,
                   "seconds": seconds, "position": place[item.name]}
@@ -211,11 +211,11 @@ def decode_answers(code: str, key: Key) -> Rows:
     ]  # fmt: skip
 
 
-def _nothing(text: str, told: Sequence[Note]) -> str:
-    return f"{text}; {told[0].file}: {told[0].text}" if told else text
+def _nothing(text: str, remarks: Sequence[Note]) -> str:
+    return f"{text}; {remarks[0].file}: {remarks[0].text}" if remarks else text
 
 
-def _paths(files: str | Path | Iterable[str | Path], told: list[Note]) -> list[Path]:
+def _paths(files: str | Path | Iterable[str | Path], remarks: list[Note]) -> list[Path]:
     """The files to read, in order of their names."""
     if not isinstance(files, str | Path):
         return [Path(p) for p in files]
@@ -224,23 +224,23 @@ def _paths(files: str | Path | Iterable[str | Path], told: list[Note]) -> list[P
     found = sorted(p for p in Path(files).iterdir() if p.is_file() and not p.name.startswith("."))
     for path in found:
         if path.suffix.lower() in SPREADSHEETS:
-            told.append(Note(path.name, "left out, it is a spreadsheet's own format: save it as CSV"))
+            remarks.append(Note(path.name, "left out, it is a spreadsheet's own format: save it as CSV"))
     return [p for p in found if p.suffix.lower() in READ]
 
 
-def _of_file(path: Path, key: Key | None, told: list[Note]) -> Rows:
+def _of_file(path: Path, key: Key | None, remarks: list[Note]) -> Rows:
     """Rows of a file as they stand there, or none and a note why."""
     try:
         text = _text(path.read_bytes())
         if path.suffix.lower() == ".txt" or text.lstrip().upper().startswith("DS2"):
-            return _of_codes(text, path.name, key, told)
+            return _of_codes(text, path.name, key, remarks)
         rows = _of_json(text) if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "[") else _of_csv(text)
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         reason = " ".join(str(error).split())
-        told.append(Note(path.name, f"left out, expected a file exported by the survey page: {reason}"))
+        remarks.append(Note(path.name, f"left out, expected a file exported by the survey page: {reason}"))
         return []
     if not rows:
-        told.append(Note(path.name, "left out, it has no answer"))
+        remarks.append(Note(path.name, "left out, it has no answer"))
     return rows
 
 
@@ -275,7 +275,9 @@ def _of_json(text: str) -> Rows:
     whole = json.loads(text)
     rows: Rows = []
     for one in whole if isinstance(whole, list) else [whole]:
-        found = re.fullmatch(r"diffinfinite-survey-(\d{1,9})", str(one.get("format"))) if isinstance(one, dict) else None
+        found = (
+            re.fullmatch(r"diffinfinite-survey-(\d{1,9})", str(one.get("format"))) if isinstance(one, dict) else None
+        )
         if not found:
             raise ValueError(f'no "format": "{FORMAT}"')
         if int(found[1]) > NEWEST:
@@ -287,24 +289,24 @@ def _of_json(text: str) -> Rows:
     return rows
 
 
-def _of_codes(text: str, name: str, key: Key | None, told: list[Note]) -> Rows:
+def _of_codes(text: str, name: str, key: Key | None, remarks: list[Note]) -> Rows:
     """Rows of all answer codes in a text; what stands between them is left out."""
     codes = re.findall(r"\bDS2(?:[ \t]*-[ \t\r\n]*[0-9A-Za-z]+)+", text, re.IGNORECASE)
     rows: Rows = []
     if not codes:
-        told.append(Note(name, "left out, it has no answer code"))
+        remarks.append(Note(name, "left out, it has no answer code"))
     for code in codes:
         if key is None:
-            told.append(Note(name, "left out, an answer code can be read only with the survey's page as key"))
+            remarks.append(Note(name, "left out, an answer code can be read only with the survey's page as key"))
             return rows
         try:
             rows += decode_answers(code, key)
         except ValueError as error:
-            told.append(Note(name, f"answer code {code[:14]}... left out: {error}"))
+            remarks.append(Note(name, f"answer code {code[:14]}... left out: {error}"))
     return rows
 
 
-def _checked(rows: Rows, name: str, told: list[Note]) -> Rows:
+def _checked(rows: Rows, name: str, remarks: list[Note]) -> Rows:
     """Rows with clean types; a row that cannot be used is left out with a note, one note for each reason."""
     good: Rows = []
     bad: dict[str, list[int]] = {}
@@ -316,10 +318,10 @@ def _checked(rows: Rows, name: str, told: list[Note]) -> Rows:
             good.append(clean | {"file": name})
     for reason, numbers in bad.items():
         which = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
-        told.append(Note(name, f"row {which} left out: expected {reason}"))
+        remarks.append(Note(name, f"row {which} left out: expected {reason}"))
     if good and any(_number(row.get("experience")) is None and not _blank(row.get("experience")) for row in rows):
-        told.append(Note(name, "years of experience left out: expected a number from 0 to 80, or nothing"))
-    return _once(good, name, told)
+        remarks.append(Note(name, "years of experience left out: expected a number from 0 to 80, or nothing"))
+    return _once(good, name, remarks)
 
 
 def _clean(row: dict) -> tuple[dict, str]:
@@ -336,14 +338,14 @@ def _clean(row: dict) -> tuple[dict, str]:
     if number is None or not CONFIDENCE[0] <= number <= CONFIDENCE[1] or number % 1:
         return {}, f"confidence of 1 to 7, got {clean['confidence'][:40] or 'none'}"
     seconds, position = _number(row.get("seconds")), _number(row.get("position"))
-    years, asked = _number(row.get("experience")), _number(row.get("asked"))
+    years, length = _number(row.get("experience")), _number(row.get("asked"))
     in_range = years is not None and YEARS[0] <= years <= YEARS[1]
     return clean | {
         "confidence": int(number),
         "seconds": seconds if seconds is not None and seconds >= 0 else math.nan,
         "position": int(position) if position is not None and 1 <= position < 1e6 else 0,
         "experience": years if in_range else None,
-        "asked": asked if asked is not None and asked >= 1 else None,
+        "asked": length if length is not None and length >= 1 else None,
         "taps": _taps(row.get("taps")),
     }, ""  # fmt: skip
 
@@ -366,7 +368,7 @@ def _taps(value: object) -> tuple[tuple[float, float], ...]:
     return tuple((x, y) for x, y in pairs if x is not None and y is not None and 0 <= x <= 1 and 0 <= y <= 1)
 
 
-def _once(rows: Rows, name: str, told: list[Note]) -> Rows:
+def _once(rows: Rows, name: str, remarks: list[Note]) -> Rows:
     """Of two answers of a rater to one picture in a file the last."""
     last: dict[tuple, dict] = {}
     torn = []
@@ -376,14 +378,14 @@ def _once(rows: Rows, name: str, told: list[Note]) -> Rows:
             torn.append(who)
         last[who] = row
     for _, rater, item in torn[:3]:
-        told.append(Note(name, f"rater {rater} answered picture {item} twice: the last answer counts"))
+        remarks.append(Note(name, f"rater {rater} answered picture {item} twice: the last answer counts"))
     return list(last.values())
 
 
-def _with_truth(rows: Rows, key: Key | None, told: list[Note]) -> Rows:
+def _with_truth(rows: Rows, key: Key | None, remarks: list[Note]) -> Rows:
     """Rows whose picture's truth is known, from the key or from files of raters who have finished."""
     if key is not None:
-        return _by_key(rows, key, told)
+        return _by_key(rows, key, remarks)
     known: dict[tuple, dict[tuple, str]] = {}
     for row in rows:
         if row["truth"] and row["size"]:
@@ -393,7 +395,7 @@ def _with_truth(rows: Rows, key: Key | None, told: list[Note]) -> Rows:
         if len(said) > 1:
             a, b = list(said.items())[:2]
             text = f"picture {item} left out: it is {' and '.join(a[0])} here, and {' and '.join(b[0])} in {b[1]}"
-            told.append(Note(a[1], text))
+            remarks.append(Note(a[1], text))
     good, unknown = [], {}
     for row in rows:
         said = known.get((row["survey"], row["item"]), {})
@@ -404,15 +406,15 @@ def _with_truth(rows: Rows, key: Key | None, told: list[Note]) -> Rows:
             good.append(row | {"truth": truth, "size": size, "origin": origin})
     for name, some in unknown.items():
         text = f"{len(some)} answers left out: what the pictures are is known only with the survey's page as key"
-        told.append(Note(str(name), text))
+        remarks.append(Note(str(name), text))
     surveys = sorted({str(row["survey"]) for row in good})
     if len(surveys) > 1:
         other = next(row["file"] for row in good if row["survey"] == surveys[1])
-        told.append(Note(str(other), f"of another survey than other files: {', '.join(surveys)} are mixed"))
+        remarks.append(Note(str(other), f"of another survey than other files: {', '.join(surveys)} are mixed"))
     return good
 
 
-def _by_key(rows: Rows, key: Key, told: list[Note]) -> Rows:
+def _by_key(rows: Rows, key: Key, remarks: list[Note]) -> Rows:
     items, good = {item.name: item for item in key.items}, []
     foreign: dict[str, int] = {}
     wrong: set[str] = set()
@@ -426,13 +428,13 @@ def _by_key(rows: Rows, key: Key, told: list[Note]) -> Rows:
             wrong.add(str(row["file"]))
         good.append(row | {"truth": truth, "size": item.size, "origin": item.origin})
     for name, number in foreign.items():
-        told.append(Note(name, f"{number} answers left out: they are to pictures of another survey or build"))
+        remarks.append(Note(name, f"{number} answers left out: they are to pictures of another survey or build"))
     for name in sorted(wrong):
-        told.append(Note(name, "says otherwise what pictures are than the survey's page, which counts"))
+        remarks.append(Note(name, "says otherwise what pictures are than the survey's page, which counts"))
     return good
 
 
-def _newest(rows: Rows, told: list[Note]) -> Rows:
+def _newest(rows: Rows, remarks: list[Note]) -> Rows:
     """One file a rater: of several with the same answers the first by name, else the newest."""
     files: dict[tuple, dict[str, Rows]] = {}
     for row in rows:
@@ -444,11 +446,11 @@ def _newest(rows: Rows, told: list[Note]) -> Rows:
         for name in own:
             if name == best:
                 continue
-            same = _said(own[name]) == _said(own[best])
+            same = _content(own[name]) == _content(own[best])
             text = f"the same answers of rater {rater} as {best}: counted once" if same else (
                 f"other answers of rater {rater} than {best}, which is newer and counts; "
                 "two people with one code would look like this, too")  # fmt: skip
-            told.append(Note(name, text))
+            remarks.append(Note(name, text))
     return chosen
 
 
@@ -457,7 +459,7 @@ def _reversed(name: str) -> list[int]:
     return [-ord(letter) for letter in name]
 
 
-def _said(rows: Rows) -> set[tuple]:
+def _content(rows: Rows) -> set[tuple]:
     return {(row["item"], row["answer"], row["confidence"]) for row in rows}
 
 

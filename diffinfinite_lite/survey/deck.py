@@ -92,7 +92,9 @@ def read_deck(folder: str | Path) -> Deck:
         items = tuple(Item(**told, data=_picture(folder, told["name"])) for told in whole["pictures"])
         about, lead = tuple(map(str, whole["about"])), str(whole["lead"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"expected a file that `diffinfinite survey make` wrote, got {folder / INDEX}: {error}") from error
+        raise ValueError(
+            f"expected a file that `diffinfinite survey make` wrote, got {folder / INDEX}: {error}"
+        ) from error
     if not items or any(item.size not in SIDES for item in items):
         raise ValueError(f"expected {' and '.join(SIDES)} pictures in {folder / INDEX}, got {len(items)} pictures")
     return Deck(items, about, lead)

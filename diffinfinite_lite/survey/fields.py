@@ -230,7 +230,9 @@ def _large_fields(count: int, rng: np.random.Generator) -> list[tuple[Field, np.
     found = []
     for entry in [patches[i] for i in rng.permutation(len(patches))[: -(-count // 2)]]:
         rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
-        found.append((Field(_cut(rgb, "large", rng), True, entry.set), read_mask(root / entry.mask, int(entry.classes))))
+        found.append(
+            (Field(_cut(rgb, "large", rng), True, entry.set), read_mask(root / entry.mask, int(entry.classes)))
+        )
     for rgb in _slide_windows(count - len(found), SIDES["large"], rng):
         rgb = stain.normalise(rgb, profiles[ATLAS])
         found.append((Field(rgb, True, ATLAS), annotate(rgb, "squamous")))
@@ -267,7 +269,11 @@ def _slide_windows(count: int, side: int, rng: np.random.Generator) -> list[np.n
 
 def _published_patches(rng: np.random.Generator) -> list[Field]:
     """Of every patch that the paper's authors published a large and a small field, from one half of them each."""
-    rows, root, profiles = catalog.select("diffinfinite-lung", kind="synthetic image"), catalog.locate("diffinfinite-lung"), stain.profiles()
+    rows, root, profiles = (
+        catalog.select("diffinfinite-lung", kind="synthetic image"),
+        catalog.locate("diffinfinite-lung"),
+        stain.profiles(),
+    )
     fields = []
     for i, place in enumerate(rng.permutation(len(rows))):
         rgb = stain.normalise(read_rgb(root / rows[place].file), profiles[rows[place].profile])

@@ -1,7 +1,8 @@
-"""What stands between the network and the live service: headers, sizes, rates, requests of other sites, errors as sentences.
+"""What stands between the network and the live service: headers, sizes, rates, other sites, errors as sentences.
 
-Nothing here knows the survey. Who a request comes from is said by a code in the request itself, never by a cookie, so that another site's page in the same browser can do nothing in somebody's name; requests that browsers mark as
-another site's are refused besides.
+Nothing here knows the survey. Who a request comes from is said by a code in the request itself, never by a cookie, so
+that another site's page in the same browser can do nothing in somebody's name; requests that browsers mark as another
+site's are refused besides.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Rate:
 
 
 class Guard:
-    """Middleware around the whole service; see the module.
+    """Around the whole service; see the module.
 
     Parameters
     ----------
@@ -157,7 +158,7 @@ async def read_json(request: Request) -> dict[str, Any]:
 
 
 def refuse(request: Request, error: Exception) -> Response:
-    """An error as a sentence for whoever uses the service; what lies behind one that nobody foresaw goes to the terminal."""
+    """An error as a sentence for whoever uses the service; what lies behind an unforeseen one goes to the terminal."""
     if isinstance(error, Unavailable):
         print(f"diffinfinite: {error}", file=sys.stderr)
         reason = str(error).partition(" (")[0]

@@ -1,8 +1,8 @@
 """The instructor's half of the live service: a page behind a token that works once, figures, export, reveal, delete.
 
 The token stands in the terminal where the service was started. The page changes it for the key of a session, which is
-kept by the browser's tab and sent in the ``Authorization`` header; the service keeps hashes of both, in memory alone, so
-that a restart asks for a new token. *Reveal* ends the class: it shows the truth, so nobody may answer afterwards.
+kept by the browser's tab and sent in the ``Authorization`` header; the service keeps hashes of both, in memory alone,
+so that a restart asks for a new token. *Reveal* ends the class: it shows the truth, so nobody may answer afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .answers import as_csv, as_json, as_table
 from .guard import Rate, Refused, address, read_json
 from .live_pages import invitation
 from .store import Store
-from .summary import summary
 
 with extra("classroom"):
     from starlette.concurrency import run_in_threadpool
@@ -77,12 +76,12 @@ class Instructor:
     Parameters
     ----------
     url : of the participants' page, as others reach it.
-    wrong : how often an address may come with a wrong token.
+    summarise : gives `summary.summary` of the store.
     """
 
-    def __init__(self, store: Store, url: str, door: Door, wrong: Rate | None = None):
-        self.store, self.url, self.door = store, url, door
-        self._wrong = wrong or Rate(0.1, 10)
+    def __init__(self, store: Store, url: str, door: Door, summarise: Callable[[], dict[str, Any]]):
+        self.store, self.url, self.door, self._summarise = store, url, door, summarise
+        self._wrong = Rate(0.1, 10)  # tokens of an address
         self._figures: tuple[float, dict[str, Any]] = (-math.inf, {})
         self._computing = asyncio.Lock()
 
@@ -90,7 +89,9 @@ class Instructor:
         """Under ``/api/instructor/``; all but login need the key of a session."""
         handlers = {"summary": self._summary, "invitation": self._invitation, "token": self._token, "csv": self._csv,
                     "json": self._json, "reveal": self._reveal, "erase": self._erase}  # fmt: skip
-        inside = [Route(f"/api/instructor/{name}", self._locked(each), methods=["POST"]) for name, each in handlers.items()]
+        inside = [
+            Route(f"/api/instructor/{name}", self._locked(each), methods=["POST"]) for name, each in handlers.items()
+        ]
         return [Route("/api/instructor/login", self._login, methods=["POST"]), *inside]
 
     def _locked(self, handler: Callable[[], Awaitable[Response]]) -> Callable:
@@ -116,7 +117,7 @@ class Instructor:
         async with self._computing:  # several pages share what one of them asked for
             since, figures = self._figures
             if time.monotonic() - since > FRESH:
-                figures = await run_in_threadpool(summary, self.store)
+                figures = await run_in_threadpool(self._summarise)
                 self._figures = time.monotonic(), figures
         return JSONResponse(figures)
 

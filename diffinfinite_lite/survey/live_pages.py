@@ -23,7 +23,8 @@ TITLE = "Real or synthetic?"
 _PAGE = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
     'initial-scale=1"><title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/survey.css">'
-    '<script src="/survey.js" defer></script></head><body><header><h1>{title}</h1></header><main>{body}</main></body></html>\n'
+    '<script src="/survey.js" defer></script></head><body><header><h1>{title}</h1></header>'
+    '<main>{body}</main></body></html>\n'
 )
 
 
@@ -53,19 +54,19 @@ def files(store: Store) -> dict[str, File]:
     }
 
 
-def invitation(url: str, room: str) -> dict[str, Any]:
+def invitation(url: str, code: str) -> dict[str, Any]:
     """How participants come in: address, the room's code, and both as a QR code (a data URI of an SVG)."""
-    link = join_link(url, room)
-    return {"url": url, "room": room, "link": link, "qr": segno.make(link, error="m").svg_data_uri(border=2, scale=8)}
+    link = join_link(url, code)
+    return {"url": url, "room": code, "link": link, "qr": segno.make(link, error="m").svg_data_uri(border=2, scale=8)}
 
 
-def join_link(url: str, room: str) -> str:
+def join_link(url: str, code: str) -> str:
     """The address with the code behind "#", which browsers do not send.
 
     >>> join_link("http://192.168.1.5:8000/", "ABCDE")
     'http://192.168.1.5:8000/#code=ABCDE'
     """
-    return f"{url}#code={room}"
+    return f"{url}#code={code}"
 
 
 def _asset(name: str) -> File:

@@ -102,7 +102,9 @@ def script(*parts: str) -> str:
     parts : names of .js files beside this module, in the order they need each other, such as those of `PLAYER`. The
         encoder of QR codes comes before them where this environment has it (`qr`).
     """
-    encoder = f"const leanQR = ((exports) => {{ {qr.find_script()}\nreturn exports; }})({{}});" if qr.available() else ""
+    encoder = (
+        f"const leanQR = ((exports) => {{ {qr.find_script()}\nreturn exports; }})({{}});" if qr.available() else ""
+    )
     code = "\n".join((_HERE / f"{part}.js").read_text("utf8") for part in parts)
     return f"(() => {{\n{encoder}\n{code}}})();\n"
 
@@ -176,7 +178,11 @@ def markup(values: dict, about: Sequence[str], lead: str, *, name: str = "survey
     alone : whether the survey has a page of its own, which it then fills.
     """
     sources = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
-    kept = "Answers are kept on the server of this class." if "server" in values else "Nothing you enter leaves this browser."
+    kept = (
+        "Answers are kept on the server of this class."
+        if "server" in values
+        else "Nothing you enter leaves this browser."
+    )
     data = _json(values | {"id": name, "alone": alone})
     return (
         f'<div class="dl-survey" id="{escape(name)}"{" data-alone" if alone else ""}><div data-part="intro">'

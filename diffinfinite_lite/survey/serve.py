@@ -1,7 +1,7 @@
 """Start the live service: open the port, say where participants and the instructor come in, run until Ctrl-C.
 
-Only this machine can reach the service unless a host is asked for. Started again with the same folder it goes on with the
-same class, under the same codes; the instructor's token is a new one each time.
+Only this machine can reach the service unless a host is asked for. Started again with the same folder it goes on with
+the same class, under the same codes; the instructor's token is a new one each time.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from ..extras import extra
 from .deck import read_deck
+from .figures import Figures
 from .live_pages import join_link
 from .service import Service
 from .store import Store, file_of
@@ -57,10 +59,10 @@ def serve(
         raise ValueError(f"expected an address such as https://survey.example.org/, got {address!r}")
     url = database or f"sqlite:///{Path(folder) / DATABASE}"
     store = Store(url, deck)
-    with listen(host, port) as listening:
+    with listen(host, port) as listening, closing(Figures(folder, url)) as figures:
         port = listening.getsockname()[1]
         public = f"{address.rstrip('/')}/" if address else f"http://{_bracket(reachable(host))}:{port}/"
-        service = Service(store, public)
+        service = Service(store, public, summarise=figures)
         own = f"http://{_bracket(HERE if host in ALL else host)}:{port}/"
         for line in welcome(service, public, own, url, local=host in (HERE, "localhost") and not address):
             say(line)
@@ -87,7 +89,7 @@ def welcome(service: Service, public: str, own: str, database: str, *, local: bo
         f"Participants: {public}  code of the room: {service.store.room}",
         picture.getvalue().rstrip("\n"),
         f"Instructor:   {own}instructor#{service.door.token()}  (opens once)",
-        f"{len(service.store.deck.items)} pictures; answers are kept in {kept}. Ctrl-C stops, the same command goes on.",
+        f"{len(service.store.deck.items)} pictures; answers lie in {kept}. Ctrl-C stops, the same command goes on.",
         *(["Only this machine can reach it; --host 0.0.0.0 opens it to the network."] if local else []),
     ]
 
@@ -101,7 +103,7 @@ def listen(host: str, port: int) -> socket.socket:
         If the host is not this machine's, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves delays on
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ..extras import extra
@@ -28,11 +29,11 @@ from .guard import Guard, Rate, Refused, address, read_json, refuse
 from .instructor import Door, Instructor
 from .live_pages import files
 from .store import KEY, NAME, ROOM, Answer, Closed, Rater, Store, Unavailable, plain
+from .summary import summary
 
 with extra("classroom"):
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
-    from starlette.middleware import Middleware
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -54,7 +55,7 @@ class Rates:
 
 
 class Writer:
-    """Stores answers as they come, those that wait together in one transaction: one write to the disk for all of them."""
+    """Stores answers as they come, those that wait together in one transaction: one write to disk for all of them."""
 
     def __init__(self, store: Store):
         self.store = store
@@ -100,6 +101,8 @@ class Service:
     ----------
     store : answers and pictures.
     url : of the participants' page, as others reach it, for the QR code.
+    summarise : gives the figures of the instructor's page, such as `figures.Figures`; by default they are computed
+    here.
 
     Attributes
     ----------
@@ -107,7 +110,13 @@ class Service:
     door : makes the token that the instructor enters with.
     """
 
-    def __init__(self, store: Store, url: str, rates: Rates | None = None):
+    def __init__(
+        self,
+        store: Store,
+        url: str,
+        rates: Rates | None = None,
+        summarise: Callable[[], dict[str, Any]] | None = None,
+    ):
         self.store, self.rates, self.door = store, rates or Rates(), Door()
         self._writer = Writer(store)
         self._files = files(store)
@@ -115,16 +124,16 @@ class Service:
         self._names = {store.opaque(item.name): item.name for item in store.deck.items}
         handlers = {"begin": self._begin, "answer": self._answer, "taps": self._taps, "truth": self._truth,
                     "forget": self._forget}  # fmt: skip
-        self.app = Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, self._file) for path in self._files),
                 *(Route(f"/api/{name}", _json(handler), methods=["POST"]) for name, handler in handlers.items()),
-                *Instructor(store, url, self.door).routes(),
+                *Instructor(store, url, self.door, summarise or partial(summary, store)).routes(),
             ],
-            middleware=[Middleware(Guard, rate=self.rates.requests)],
             exception_handlers=dict.fromkeys((Exception, Unavailable, Closed, Refused, 404, 405), refuse),
             lifespan=self._lifespan,
         )
+        self.app = Guard(app, self.rates.requests)  # around Starlette's own handling of errors, too
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -138,53 +147,63 @@ class Service:
         file = self._files[request.url.path]
         return Response(file.data, media_type=file.kind, headers={"cache-control": file.cache})
 
-    async def _begin(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
+    async def _begin(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
         if not self.rates.begins.allows(address(request)):
             raise Refused(429, "Too many people begin from here at once; try again in a few seconds.")
-        code = plain(_text(said, "rater"))
+        code = plain(_text(message, "rater"))
         if len(code) == NAME + KEY:
             rater = await self._rater(request, code)
         else:
-            code = await self._join(request, said, code)
+            code = await self._join(request, message, code)
             rater = await self._rater(request, code)
         return await run_in_threadpool(self._record, rater, code)
 
-    async def _join(self, request: Request, said: dict[str, Any], room: str) -> str:
+    async def _join(self, request: Request, message: dict[str, Any], join_code: str) -> str:
         """The code of a new rater who knows the room's."""
         key, wrong = address(request), self.rates.wrong_rooms
         if wrong.left(key) < 1:
             raise Refused(429, "Too many wrong codes from here; wait a minute.")
-        if not self.store.is_room(room):
+        if not self.store.is_join_code(join_code):
             wrong.spend(key)
-            raise Refused(403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code.")
-        years, nonce = said.get("experience"), _text(said, "nonce")
+            raise Refused(
+                403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code."
+            )
+        years, nonce = message.get("experience"), _text(message, "nonce")
         if years is not None and not _between(years, *YEARS):
             raise Refused(400, f"Experience is a number of years from {YEARS[0]} to {YEARS[1]}, or none.")
-        if said.get("asked") not in self._versions or not NONCE.fullmatch(nonce):
+        if message.get("asked") not in self._versions or not NONCE.fullmatch(nonce):
             raise Refused(400, f"A survey of {' or '.join(map(str, self._versions))} pictures was expected.")
-        return await run_in_threadpool(self.store.join, nonce, said["asked"], years)
+        return await run_in_threadpool(self.store.join, nonce, message["asked"], years)
 
-    async def _answer(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
-        rater, item = await self._rater(request, _text(said, "code")), self._item(said)
+    async def _answer(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+        rater, item = await self._rater(request, _text(message, "code")), self._item(message)
         if not self.rates.answers.allows(rater.rater):
             raise Refused(429, "Answers come faster than anybody can look; wait a few seconds.")
-        answer, low, high = said.get("answer"), *CONFIDENCE
-        if answer not in (REAL, SYNTHETIC) or not _whole(said.get("confidence"), low, high):
+        answer, low, high = message.get("answer"), *CONFIDENCE
+        if answer not in (REAL, SYNTHETIC) or not _whole(message.get("confidence"), low, high):
             raise Refused(400, f"An answer is {REAL} or {SYNTHETIC}, with a confidence of {low} to {high}.")
-        if not _between(said.get("ms"), 0, MAX_MS) or not _whole(said.get("revision"), 0, MAX_REVISION):
+        if not _between(message.get("ms"), 0, MAX_MS) or not _whole(message.get("revision"), 0, MAX_REVISION):
             raise Refused(400, "An answer has the time that it took, and how often it was changed.")
         if item not in self.store.order(rater):
             raise Refused(400, "This picture is not one of yours.")
-        seconds = round(said["ms"] / 1000, 1)
-        if not await self._writer.put(Answer(rater.rater, item, answer, said["confidence"], seconds, said["revision"])):
+        seconds = round(message["ms"] / 1000, 1)
+        if not await self._writer.put(
+            Answer(rater.rater, item, answer, message["confidence"], seconds, message["revision"])
+        ):
             over = await run_in_threadpool(lambda: self.store.closed)
             raise Closed(OVER if over else "Your survey is finished: you have seen the truth.")
         return {"stored": True}
 
-    async def _taps(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
-        rater, item, points = await self._rater(request, _text(said, "code")), self._item(said), said.get("taps")
+    async def _taps(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+        rater, item, points = (
+            await self._rater(request, _text(message, "code")),
+            self._item(message),
+            message.get("taps"),
+        )
         good = isinstance(points, list) and len(points) <= MAX_TAPS
-        if not good or not all(isinstance(p, list) and len(p) == 2 and all(_between(x, 0, 1) for x in p) for p in points):
+        if not good or not all(
+            isinstance(p, list) and len(p) == 2 and all(_between(x, 0, 1) for x in p) for p in points
+        ):
             raise Refused(400, f"At most {MAX_TAPS} marks a picture, each as two shares of its side.")
         if not self.rates.answers.allows(rater.rater):
             raise Refused(429, "Marks come faster than anybody can tap; wait a few seconds.")
@@ -193,9 +212,9 @@ class Service:
         await run_in_threadpool(self.store.mark, rater.rater, item, points)
         return {"stored": True}
 
-    async def _truth(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
+    async def _truth(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
         """Of the pictures that this rater was asked about, in the order of the page; null of the others."""
-        rater = await self._rater(request, _text(said, "code"))
+        rater = await self._rater(request, _text(message, "code"))
         if not rater.finished:
             await run_in_threadpool(self.store.finish, rater)
         asked, items = set(self.store.order(rater)), self.store.deck.items
@@ -203,8 +222,8 @@ class Service:
         known = [[int(item.real), origins.index(item.origin)] if item.name in asked else None for item in items]
         return {"origins": origins, "truth": known}
 
-    async def _forget(self, request: Request, said: dict[str, Any]) -> dict[str, Any]:
-        rater = await self._rater(request, _text(said, "code"))
+    async def _forget(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+        rater = await self._rater(request, _text(message, "code"))
         await run_in_threadpool(self.store.forget, rater.rater)
         return {"forgotten": True}
 
@@ -213,14 +232,14 @@ class Service:
         key, wrong = f"{address(request)} {plain(code)[:NAME]}", self.rates.wrong_codes
         if wrong.left(key) < 1:
             raise Refused(429, "Too many wrong codes; wait a minute.")
-        rater = await run_in_threadpool(self.store.rater, code)
+        rater = self.store.remembered(code) or await run_in_threadpool(self.store.rater, code)
         if rater is None:
             wrong.spend(key)
             raise Refused(403, "Nobody here has this code: it was mistyped, or all answers were deleted.")
         return rater
 
-    def _item(self, said: dict[str, Any]) -> str:
-        name = self._names.get(_text(said, "item"))
+    def _item(self, message: dict[str, Any]) -> str:
+        name = self._names.get(_text(message, "item"))
         if name is None:
             raise Refused(400, "This picture is not one of this survey.")
         return name
@@ -237,7 +256,7 @@ class Service:
         at = next((place for place, item in enumerate(order) if item not in given), len(order) - 1)
         return {
             "survey": self.store.deck.key.survey, "rater": rater.rater, "code": f"{code[:NAME]}-{code[NAME:]}",
-            "experience": rater.experience, "asked": rater.asked, "order": [self.store.opaque(item) for item in order],
+            "experience": rater.experience, "asked": rater.length, "order": [self.store.opaque(item) for item in order],
             "answers": answers, "taps": taps, "at": at, "saved": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
 
@@ -251,8 +270,8 @@ def _json(handler: Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]
     return handle
 
 
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said.get(name)
+def _text(message: dict[str, Any], name: str) -> str:
+    value = message.get(name)
     return value[:100] if isinstance(value, str) else ""
 
 

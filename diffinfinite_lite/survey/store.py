@@ -1,11 +1,12 @@
-"""Where the live service keeps a class: raters, answers, red-pen taps. A kill at any moment loses nothing it has returned.
+"""Where the live service keeps a class: raters, answers, red-pen taps. A kill loses nothing that was acknowledged.
 
-Any database that SQLAlchemy speaks to will do. The default is one SQLite file in WAL mode with ``synchronous=FULL``: what
-has been committed is on the disk, not only with the system. An answer has the key (rater, picture) and a *revision*, which
-the rater's browser counts: sent twice it is one row, and a late copy of an older answer does not undo a newer one.
+Any database that SQLAlchemy speaks to will do. The default is one SQLite file in WAL mode with ``synchronous=FULL``:
+what has been committed is on the disk, not only with the system. An answer has the key (rater, picture) and a
+*revision*, which the rater's browser counts: sent twice it is one row, and a late copy of an older answer does not
+undo a newer one.
 
-A rater is a random code such as ``K7QMX-3X9PRT``. Its first part is the rater's name, which everybody may see; the second
-is the key to go on with, of which only a hash is kept. No names, no addresses, no times of single answers.
+A rater is a random code such as ``K7QMX-3X9PRT``. Its first part is the rater's name, which everybody may see; the
+second is the key to go on with, of which only a hash is kept. No names, no addresses, no times of single answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ _raters = sql.Table(
     sql.Column("rater", sql.String(NAME), primary_key=True),
     sql.Column("key_hash", sql.String(64), nullable=False),
     sql.Column("experience", sql.Float),
-    sql.Column("asked", sql.Integer, nullable=False),
+    sql.Column("length", sql.Integer, nullable=False),
     sql.Column("finished", sql.Boolean, nullable=False),
 )  # fmt: skip
 _answers = sql.Table(
@@ -88,12 +89,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rater:
-    """A rater as stored; `experience` in years, or None; `asked` is how many pictures their survey has."""
+    """A rater as stored; `experience` in years, or None; `length` is how many pictures their survey has."""
 
     rater: str
     key_hash: str
     experience: float | None
-    asked: int
+    length: int
     finished: bool
 
 
@@ -116,17 +117,14 @@ class Store:
     def __init__(self, url: str, deck: Deck):
         self.deck = deck
         self.engine = _connect(url)
-        with _said(), self.engine.begin() as connection:
-            _tables.create_all(connection)
-            row = connection.execute(sql.select(_survey)).one_or_none()
-            if row is None:
-                values = {"id": 1, "name": deck.key.survey, "secret": secrets.token_hex(32), "room": _letters(ROOM)}
-                connection.execute(_survey.insert().values(values | {"closed": False}))
-                row = connection.execute(sql.select(_survey)).one()
+        with _explained():
+            row = self._found() or self._created()
         if row.name != deck.key.survey:
             raise ValueError(f"expected a database of survey {deck.key.survey}, got one of survey {row.name}")
         self.room: str = row.room
         self._secret = bytes.fromhex(row.secret)
+        self._raters: dict[str, Rater] = {}  # those seen since the start, or every answer would have to look
+        self._orders: dict[str, list[str]] = {}
 
     def opaque(self, item: str) -> str:
         """The name under which this class sees a picture: it tells nothing to somebody who knows the deck's names."""
@@ -138,19 +136,22 @@ class Store:
         def place(item: str) -> bytes:
             return hmac.digest(self._secret, f"order {rater.rater} {item}".encode(), "sha256")
 
-        return sorted((item.name for item in self.deck.key.version(rater.asked)), key=place)
+        if rater.rater not in self._orders:
+            version = self.deck.key.version(rater.length)
+            self._orders[rater.rater] = sorted((item.name for item in version), key=place)
+        return self._orders[rater.rater]
 
-    def is_room(self, code: str) -> bool:
+    def is_join_code(self, code: str) -> bool:
         """Whether this is the room's code, as `plain` letters; compared in constant time."""
         return hmac.compare_digest(code.encode(), self.room.encode())
 
-    def join(self, nonce: str, asked: int, experience: float | None = None) -> str:
+    def join(self, nonce: str, length: int, experience: float | None = None) -> str:
         """A new rater's code, `NAME` + `KEY` letters.
 
         Parameters
         ----------
         nonce : letters that the browser drew. The same give the same code, so that a request may be repeated.
-        asked : how many pictures the rater's version of the survey has.
+        length : how many pictures the rater's version of the survey has.
         experience : in years.
 
         Raises
@@ -161,8 +162,8 @@ class Store:
         for attempt in range(9):
             digest = hmac.digest(self._secret, f"rater {attempt} {nonce}".encode(), "sha256")
             name, key = _letters(NAME, digest[:16]), _letters(KEY, digest[16:])
-            values = {"rater": name, "key_hash": _hash(name, key), "experience": experience, "asked": asked}
-            with _said(), self.engine.begin() as connection:
+            values = {"rater": name, "key_hash": _hash(name, key), "experience": experience, "length": length}
+            with _explained(), self.engine.begin() as connection:
                 known = connection.execute(sql.select(_raters.c.key_hash).where(_raters.c.rater == name)).scalar()
                 if known is None:
                     self._check_open(connection)
@@ -176,16 +177,23 @@ class Store:
 
     def rater(self, code: str) -> Rater | None:
         """The rater with this code, or None. What a code must be is compared in constant time."""
-        letters = plain(code)
-        name, key = letters[:NAME], letters[NAME:]
-        with _said(), self._read() as connection:
+        name = plain(code)[:NAME]
+        with _explained(), self._read() as connection:
             row = connection.execute(sql.select(_raters).where(_raters.c.rater == name)).one_or_none()
-        same = hmac.compare_digest(row.key_hash if row else "0" * 64, _hash(name, key))
-        return Rater(*row) if row and same else None
+        if row is not None:
+            self._raters[name] = Rater(*row)
+        return self.remembered(code)
+
+    def remembered(self, code: str) -> Rater | None:
+        """The same without a look into the database: a rater who has been here since the start of this process."""
+        letters = plain(code)
+        rater = self._raters.get(letters[:NAME])
+        known = rater.key_hash if rater else "0" * 64
+        return rater if hmac.compare_digest(known, _hash(letters[:NAME], letters[NAME:])) else None
 
     def given(self, rater: str) -> dict[str, Answer]:
         """A rater's answers by picture."""
-        with _said(), self._read() as connection:
+        with _explained(), self._read() as connection:
             rows = connection.execute(sql.select(_answers).where(_answers.c.rater == rater)).all()
         return {row.item: Answer(*row) for row in rows}
 
@@ -204,7 +212,7 @@ class Store:
                 newest[key] = answer
         for attempt in range(2):  # another process on the same database may store the same answer in between
             try:
-                with _said(), self.engine.begin() as connection:
+                with _explained(), self.engine.begin() as connection:
                     open_ = self._may_answer(connection, {answer.rater for answer in answers})
                     self._upsert(connection, [answer for answer in newest.values() if answer.rater in open_])
                 return [answer.rater in open_ for answer in answers]
@@ -244,83 +252,111 @@ class Store:
         Closed
             If a picture that they were asked about has no answer.
         """
-        with _said(), self.engine.begin() as connection:
+        with _explained(), self.engine.begin() as connection:
             count = sql.select(sql.func.count()).select_from(_answers).where(_answers.c.rater == rater.rater)
             found = connection.execute(count).scalar_one()
-            if found < rater.asked:
-                raise Closed(f"The truth is told after the last answer: {found} of {rater.asked} are here.")
+            if found < rater.length:
+                raise Closed(f"The truth is told after the last answer: {found} of {rater.length} are here.")
             connection.execute(_raters.update().where(_raters.c.rater == rater.rater).values(finished=True))
+        self._raters[rater.rater] = replace(rater, finished=True)
 
     def mark(self, rater: str, item: str, points: Sequence[tuple[float, float]]) -> None:
         """Store where a rater's red pen touched a picture, (x, y) as shares of its sides, in place of earlier ones."""
         here = (_taps.c.rater == rater) & (_taps.c.item == item)
         values = {"rater": rater, "item": item, "points": json.dumps([list(point) for point in points])}
-        with _said(), self.engine.begin() as connection:
+        with _explained(), self.engine.begin() as connection:
             if not connection.execute(_taps.update().where(here).values(values)).rowcount:
                 connection.execute(_taps.insert().values(values))
 
     def taps(self, rater: str | None = None) -> dict[tuple[str, str], list[tuple[float, float]]]:
         """Red-pen taps by (rater, picture), of all raters or one."""
         wanted = sql.select(_taps) if rater is None else sql.select(_taps).where(_taps.c.rater == rater)
-        with _said(), self._read() as connection:
+        with _explained(), self._read() as connection:
             rows = connection.execute(wanted).all()
         return {(row.rater, row.item): [tuple(point) for point in json.loads(row.points)] for row in rows}
 
     def close(self) -> None:
         """End the class: nobody may answer any more, and everybody may see the truth."""
-        with _said(), self.engine.begin() as connection:
+        with _explained(), self.engine.begin() as connection:
             connection.execute(_survey.update().values(closed=True))
 
     @property
     def closed(self) -> bool:
         """Whether the class is over."""
-        with _said(), self._read() as connection:
+        with _explained(), self._read() as connection:
             return bool(connection.execute(sql.select(_survey.c.closed)).scalar_one())
 
     def raters(self) -> list[Rater]:
         """All raters, by name."""
-        with _said(), self._read() as connection:
+        with _explained(), self._read() as connection:
             return [Rater(*row) for row in connection.execute(sql.select(_raters).order_by(_raters.c.rater))]
 
     def rows(self) -> list[dict[str, Any]]:
         """All answers with their truth, as `answers.as_table` takes them, by rater and position."""
         items, taps = {item.name: item for item in self.deck.items}, self.taps()
         raters = {rater.rater: rater for rater in self.raters()}
-        places = {name: {item: i for i, item in enumerate(self.order(rater), 1)} for name, rater in raters.items()}
-        with _said(), self._read() as connection:
+        orders = {name: {item: i for i, item in enumerate(self.order(rater), 1)} for name, rater in raters.items()}
+        with _explained(), self._read() as connection:
             found = connection.execute(sql.select(_answers)).all()
         rows = []
-        for row in found:
-            if row.rater not in raters:  # joined while we were reading
+        for rater, item, answer, confidence, seconds, _ in found:
+            if rater not in raters:  # joined while we were reading
                 continue
-            item, rater = items[row.item], raters[row.rater]
-            about = {"size": item.size, "truth": REAL if item.real else SYNTHETIC, "origin": item.origin}
-            who = {"survey": self.deck.key.survey, "experience": rater.experience, "asked": rater.asked}
-            more = {"position": places[row.rater][row.item], "taps": taps.get((row.rater, row.item), [])}
-            rows.append({**row._mapping, **who, **about, **more})
+            who, about = raters[rater], items[item]
+            rows.append({
+                "survey": self.deck.key.survey, "rater": rater, "experience": who.experience, "asked": who.length,
+                "item": item, "size": about.size, "truth": REAL if about.real else SYNTHETIC, "origin": about.origin,
+                "answer": answer, "confidence": confidence, "seconds": seconds, "position": orders[rater][item],
+                "taps": taps.get((rater, item), ()),
+            })  # fmt: skip
         return sorted(rows, key=lambda row: (row["rater"], row["position"]))
 
     def forget(self, rater: str) -> None:
         """Delete one rater with answers and taps."""
-        with _said(), self.engine.begin() as connection:
+        with _explained(), self.engine.begin() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete().where(table.c.rater == rater))
+        self._raters.pop(rater, None)
         self._purge()
 
     def erase(self) -> None:
         """Delete raters, answers and taps for good, and begin a new class with a new room code."""
-        with _said(), self.engine.begin() as connection:
+        with _explained(), self.engine.begin() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete())
             self.room = _letters(ROOM)
             connection.execute(_survey.update().values(closed=False, room=self.room))
+        self._raters.clear()
+        self._orders.clear()
         self._purge()
 
     def _purge(self) -> None:
         """What was deleted also leaves SQLite's log; its pages are overwritten already (``secure_delete``)."""
         if self.engine.dialect.name == "sqlite":
-            with _said(), closing(self.engine.raw_connection()) as connection:
+            with _explained(), closing(self.engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _found(self) -> sql.Row | None:
+        """The class in this database, found without a lock: one that only looks must not hold up one that writes."""
+        with self._read() as connection:
+            there = sql.inspect(connection).has_table(_survey.name)
+            return connection.execute(sql.select(_survey)).one_or_none() if there else None
+
+    def _created(self) -> sql.Row:
+        """A new class."""
+        with self.engine.begin() as connection:
+            _tables.create_all(connection)
+            row = connection.execute(sql.select(_survey)).one_or_none()
+            if row is None:  # or another process was faster
+                values = {
+                    "id": 1,
+                    "name": self.deck.key.survey,
+                    "secret": secrets.token_hex(32),
+                    "room": _letters(ROOM),
+                }
+                connection.execute(_survey.insert().values(values | {"closed": False}))
+                row = connection.execute(sql.select(_survey)).one()
+        return row
 
     def _check_open(self, connection: sql.Connection) -> None:
         if connection.execute(sql.select(_survey.c.closed)).scalar():
@@ -354,7 +390,9 @@ def _connect(url: str) -> sql.Engine:
     @sql.event.listens_for(engine, "begin")
     def _begin(connection: sql.Connection) -> None:
         reads = connection.get_execution_options().get("reads")
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")  # of two that read first, one could not write
+        connection.exec_driver_sql(
+            "BEGIN" if reads else "BEGIN IMMEDIATE"
+        )  # of two that read first, one could not write
 
     return engine
 
@@ -368,7 +406,7 @@ def _own(file: Path) -> None:
 
 
 @contextmanager
-def _said() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Errors of the database as `Unavailable`, whose text is the reason in a few words."""
     try:
         yield

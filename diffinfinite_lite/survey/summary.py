@@ -10,7 +10,6 @@ from typing import Any
 
 from ..extras import extra
 from . import statistics
-from .answers import as_table
 from .statistics import PAPER
 from .store import Store
 
@@ -32,7 +31,12 @@ def summary(store: Store) -> dict[str, Any]:
     raters, rows = store.raters(), store.rows()
     answered = pd.Series([row["rater"] for row in rows], dtype=object).value_counts()
     progress = [
-        {"rater": each.rater, "asked": each.asked, "answered": int(answered.get(each.rater, 0)), "finished": each.finished}
+        {
+            "rater": each.rater,
+            "asked": each.length,
+            "answered": int(answered.get(each.rater, 0)),
+            "finished": each.finished,
+        }
         for each in raters
     ]
     return {
@@ -41,12 +45,12 @@ def summary(store: Store) -> dict[str, Any]:
         "closed": store.closed,
         "progress": progress,
         "paper": paper(),
-        "figures": _figures(as_table(rows), store) if rows else None,
+        "figures": _figures(pd.DataFrame(rows), store) if rows else None,
     }
 
 
 def paper() -> dict[str, Any]:
-    """The paper's ten pathologists: accuracy with its interval, as if all answers were independent; confidence, years."""
+    """The paper's ten pathologists: accuracy with its interval, as if answers were independent; confidence, years."""
     n = PAPER.raters * PAPER.items
     low, high = proportion_confint(round(PAPER.accuracy * n), n, method="wilson")
     shown = {"raters": PAPER.raters, "items": PAPER.items, "accuracy": PAPER.accuracy, "low": low, "high": high}

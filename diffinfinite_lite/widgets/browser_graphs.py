@@ -107,8 +107,9 @@ class Facts:
 def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
     """Write the two graphs of a model to a folder.
 
-    ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any number
-    B of windows of the training patch's side n. ``decoder.onnx``: z float (1, C, h, w) to image float (1, 3, 8h, 8w).
+    ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any
+    number B of windows of the training patch's side n. ``decoder.onnx``: z float (1, C, h, w) to image float
+    (1, 3, 8h, 8w).
 
     Parameters
     ----------

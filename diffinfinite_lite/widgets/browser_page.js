@@ -37,20 +37,22 @@ const BrowserPaint = (() => {
       this.queue = [];
     }
 
-    run(message) {
+    // begun: called when a worker takes it.
+    run(message, begun = () => {}) {
       return new Promise((resolve, reject) => {
-        this.queue.push({ message, resolve, reject });
+        this.queue.push({ message, begun, resolve, reject });
         this.next();
       });
     }
 
     next() {
       if (!this.queue.length || !this.idle.length) return;
-      const worker = this.idle.pop(), { message, resolve, reject } = this.queue.shift();
+      const worker = this.idle.pop(), { message, begun, resolve, reject } = this.queue.shift();
       const done = (settle) => { this.idle.push(worker); settle(); this.next(); };
       worker.onmessage = ({ data }) => done(() => (data.error === undefined ? resolve(data.value) : reject(new Error(data.error))));
       worker.onerror = (event) => done(() => reject(new Error(event.message || "the worker could not start")));
       worker.postMessage(message);
+      begun();
     }
 
     // Forget what no worker has begun.
@@ -94,8 +96,8 @@ const BrowserPaint = (() => {
 
   const EXAMPLES = { // label at (x, y) from -1 to 1
     nest: (x, y) => {
-      const radius = Math.hypot(x, y) + 0.08 * Math.sin(5 * Math.atan2(y, x));
-      return radius < 0.22 ? 2 : radius < 0.68 ? 1 : 3;
+      const angle = Math.atan2(y, x), radius = Math.hypot(x, y) * (1 + 0.13 * Math.sin(3 * angle + 1) + 0.07 * Math.sin(7 * angle));
+      return radius < 0.25 ? 2 : radius < 0.7 ? 1 : 3;
     },
     front: (x, y) => {
       const at = x + 0.18 * Math.sin(4 * y);
@@ -400,27 +402,27 @@ const BrowserPaint = (() => {
       const stepsLeft = new Uint16Array(side * side).fill(steps);
       let evaluations = 0, done = 0, level = 0;
       const windows = Sampler.windows(side, side, facts.patch).length;
-      const evaluate = async (z, t, conditions) => {
-        const found = await pool.run({ task: "evaluate", z, t, conditions });
+      const evaluate = async (z, t, conditions, window) => {
+        const found = await pool.run({ task: "evaluate", z, t, conditions }, () => {
+          open.add(window);
+          showTime(stepsLeft, steps, open);
+        });
         goOn();
         evaluations++;
         return found;
       };
-      const watch = {
-        begun: (window) => { open.add(window); showTime(stepsLeft, steps, open); },
-        added: (window) => {
-          open.delete(window);
-          for (let row = window.top; row < window.top + facts.patch; row++) {
-            stepsLeft.fill(steps - level - 1, row * side + window.left, row * side + window.left + facts.patch);
-          }
-          showTime(stepsLeft, steps, open);
-          part("bar").value = ++done / (steps * windows);
-        },
+      const added = (window) => {
+        open.delete(window);
+        for (let row = window.top; row < window.top + facts.patch; row++) {
+          stepsLeft.fill(steps - level - 1, row * side + window.left, row * side + window.left + facts.patch);
+        }
+        showTime(stepsLeft, steps, open);
+        part("bar").value = ++done / (steps * windows);
       };
       states = [];
       say(`Level 1 of ${steps}`);
       const run = { ...facts, rows: side, columns: side, context, seed, steps, omega };
-      for await (const { clean } of Sampler.sample(labels, run, evaluate, watch)) {
+      for await (const { clean } of Sampler.sample(labels, run, evaluate, added)) {
         level++;
         const made = { context, seed, steps, omega, solver: "dpm-solver++", plan: "mixture", level, model: facts.model };
         states.push({ clean, side, stepsLeft: stepsLeft.slice(), made });

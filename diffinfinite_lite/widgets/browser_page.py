@@ -1,8 +1,8 @@
 """A page that paints tissue without a kernel: a mask is drawn and the networks run in the visitor's browser.
 
-The page part is HTML with one small script. What is heavy, the networks and onnxruntime-web, lies beside the page and is
-loaded on a click: as scripts of base64, since a page that was opened from a file may load scripts and nothing else. So
-it works from any static web server and from a file, and asks nobody else. The networks run in Web Workers, on the
+The page part is HTML with one small script. What is heavy, the networks and onnxruntime-web, lies beside the page and
+is loaded on a click: as scripts of base64, since a page that was opened from a file may load scripts and nothing else.
+So it works from any static web server and from a file, and asks nobody else. The networks run in Web Workers, on the
 processor (WebAssembly) or, where the browser has WebGPU, on the graphics card.
 
 Several workers take the place of threads, which a browser allows only to servers that send certain headers: two calls
@@ -84,7 +84,7 @@ def write_page(graphs: Path, facts: Facts, runtime: Path, folder: Path, address:
 
 
 def _scripts(named: dict[str, Path], folder: Path, address: str) -> list[dict[str, Any]]:
-    """Files as scripts that hand over their bytes, gzipped, in base64; where the page finds them and how large they are."""
+    """Files as scripts that hand over their bytes, gzipped, in base64; where a page finds them, and their sizes."""
     made = []
     for name, file in named.items():
         text = base64.b64encode(gzip.compress(file.read_bytes(), mtime=0)).decode("ascii")
@@ -137,9 +137,7 @@ _PAGE = """<style>
 <figure><canvas data-part="tissue" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Tissue, as the model
  estimates it. <label>Level <input type="range" data-part="level" min="0" max="0" value="0" disabled
  aria-label="Look back at a level"> <output data-part="level-words"></output></label></figcaption></figure>
-<figure><canvas data-part="time" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Timestep map: the darker,
- the fewer steps are left. <span data-part="time-words"></span></figcaption></figure>
-</div>
+<div>
 <div class="browser-paint-row">
 <label>Context <select data-part="context">%CONTEXTS%</select></label>
 <label>Seed <input type="number" data-part="seed" min="0" step="1" value="0"></label>
@@ -157,6 +155,10 @@ _PAGE = """<style>
 <progress data-part="bar" max="1" value="0" aria-label="Progress"></progress>
 </div>
 <p data-part="status" aria-live="polite">This needs JavaScript.</p>
+</div>
+<figure><canvas data-part="time" role="img" aria-label="Nothing painted yet"></canvas><figcaption>Timestep map: the
+ darker, the fewer steps are left. <span data-part="time-words"></span></figcaption></figure>
+</div>
 <div class="browser-paint-row">
 <button type="button" data-part="save" disabled>Save the picture</button>
 <button type="button" data-part="save-mask">Save the mask</button>

@@ -173,11 +173,11 @@ const Sampler = (() => {
   }
 
   // denoiser.Denoiser on one window: eq. 2 on velocities, then the noise that the velocity means, with the gain.
-  async function estimate(evaluate, z, level, labels, { omega, gain }) {
+  async function estimate(evaluate, z, level, labels, { omega, gain }, window) {
     const labelled = labels.some((label) => label > 0);
     const calls = [];
-    if (labelled) calls.push(evaluate(z, level.t, labels));
-    if (omega > 0 || !labelled) calls.push(evaluate(z, level.t, new Int32Array(labels.length)));
+    if (labelled) calls.push(evaluate(z, level.t, labels, window));
+    if (omega > 0 || !labelled) calls.push(evaluate(z, level.t, new Int32Array(labels.length), window));
     const [velocity, empty] = await Promise.all(calls);
     const [signal, sigma] = [Math.sqrt(level.alpha), Math.sqrt(1 - level.alpha)];
     return velocity.map((value, i) => {
@@ -190,10 +190,10 @@ const Sampler = (() => {
   // Samples a canvas (sampling.sample with the plan mixture and DPM-Solver++).
   //
   // labels: one label a latent pixel, row by row. settings: { rows, columns, channels, patch, gain, context, seed, steps,
-  // omega }. evaluate(z, t, conditions): a promise of the network's answer for one window. begun(window), added(window):
-  // told of every window that is evaluated, and of its end. Yields { level, t, clean, z }: the estimate of the clean
+  // omega }. evaluate(z, t, conditions, window): a promise of the network's answer for one window. added(window): told of
+  // every window whose estimate is complete. Yields { level, t, clean, z }: the estimate of the clean
   // latents that a level was stepped with, and the state after it. It stops where `evaluate` rejects.
-  async function* sample(labels, settings, evaluate, { begun = () => {}, added = () => {} } = {}) {
+  async function* sample(labels, settings, evaluate, added = () => {}) {
     const { rows, columns, channels, patch, context, seed, steps } = settings;
     const size = { rows, columns }, area = rows * columns;
     const conditions = conditionMap(labels, context);
@@ -203,8 +203,7 @@ const Sampler = (() => {
       const noise = new Float32Array(z.length);
       await Promise.all(plan.map(async (window) => {
         const crops = [z, conditions].map((values) => crop(values, size, window, patch));
-        begun(window);
-        const found = await estimate(evaluate, crops[0], level, crops[1], settings);
+        const found = await estimate(evaluate, crops[0], level, crops[1], settings, window);
         for (let i = 0; i < found.length; i++) {
           const column = i % patch, row = Math.floor(i / patch) % patch, channel = Math.floor(i / (patch * patch));
           noise[channel * area + (window.top + row) * columns + window.left + column] += window.weight(row, column) * found[i];

@@ -140,11 +140,14 @@ class Session:
         if emergence is None:
             raise ValueError("expected a picture that was painted here, got none yet")
         number = int(level)
-        self.studio.queue.submit(
-            (self._key, "level"),
-            lambda job: emergence.show(number),
-            lambda job: self.show(moment=_moment(number, job.result)) if job.phase == DONE else None,
-        )
+
+        def changed(job: Job) -> None:
+            if job.phase == DONE:
+                self.show(moment=_moment(number, job.result))
+            elif job.phase == FAILED:
+                self.show(fault=job.error)
+
+        self.studio.queue.submit((self._key, "level"), lambda job: emergence.show(number), changed)
 
     # -- contact sheet and comparison ------------------------------------------------------------------------------
 

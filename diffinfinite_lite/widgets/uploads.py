@@ -27,9 +27,9 @@ class Upload:
     content: bytes
 
     @classmethod
-    def read(cls, said: Mapping[str, str]) -> Self:
+    def read(cls, fields: Mapping[str, str]) -> Self:
         """A file as the page sends it: ``name`` and ``content`` in base64."""
-        name, text = str(said.get("name", "")), str(said.get("content", ""))
+        name, text = str(fields.get("name", "")), str(fields.get("content", ""))
         if len(text) * 3 // 4 > LARGEST_FILE:
             raise ValueError(f"expected a file of at most {LARGEST_FILE // 10**6} MB, got a larger one: {name}")
         try:

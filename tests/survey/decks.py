@@ -20,7 +20,16 @@ def small_deck(count=12):
         size = "large" if i % 3 == 2 else "small"
         rgb = np.random.default_rng(i).integers(0, 256, (SIDES[size], SIDES[size], 1), np.uint8).repeat(3, axis=2)
         data = encode(rgb[::16, ::16].copy(), "jpeg")
-        items.append(Item(sha256(data).hexdigest()[:12], size, bool(i % 2), "our-camera" if i % 2 else "our-network", data, len(data)))
+        items.append(
+            Item(
+                sha256(data).hexdigest()[:12],
+                size,
+                bool(i % 2),
+                "our-camera" if i % 2 else "our-network",
+                data,
+                len(data),
+            )
+        )
     return Deck(tuple(sorted(items, key=lambda item: item.name)), ABOUT, LEAD)
 
 

@@ -100,7 +100,10 @@ def test_only_this_machine_unless_asked(folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pictures", "nowhere"], r"expected the pictures of a survey in nowhere, found no survey.json: .* makes them"),
+        (
+            ["--pictures", "nowhere"],
+            r"expected the pictures of a survey in nowhere, found no survey.json: .* makes them",
+        ),
         (["--database", "nothing"], r"expected a database such as sqlite:///class.sqlite, got 'nothing': .*"),
         (["--address", "example.org"], r"expected an address such as https://survey.example.org/, got 'example.org'"),
         (["--host", "203.0.113.9"], r"expected a free port of this machine, got 203.0.113.9 port 8000: .*"),

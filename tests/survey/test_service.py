@@ -211,9 +211,12 @@ def test_a_mistake_of_ours_is_one_sentence_without_a_trace(room, monkeypatch, ca
         raise RuntimeError("secret detail")
 
     record = room.begin()
-    monkeypatch.setattr(room.store, "rater", broken)
+    monkeypatch.setattr(room.store, "finish", broken)
     reply = room.client.post("/api/truth", json={"code": record["code"]})
-    assert reply.status_code == 500 and reply.json() == {"message": "The server made a mistake that it has noted; try again."}
+    assert reply.status_code == 500 and reply.json() == {
+        "message": "The server made a mistake that it has noted; try again."
+    }
+    assert "content-security-policy" in reply.headers
     assert "secret detail" in capsys.readouterr().err
 
 
@@ -255,7 +258,9 @@ def test_rates_are_kept(tmp_path):
         wrong = {"code": f"{record['rater']}-AAAAAA"}
         room.post("truth", wrong, 403)
         assert "Too many wrong codes" in room.post("truth", wrong, 429)["message"]
-        assert "Too many wrong codes" in room.post("truth", {"code": record["code"]}, 429)["message"]  # or one could guess on
+        assert (
+            "Too many wrong codes" in room.post("truth", {"code": record["code"]}, 429)["message"]
+        )  # or one could guess on
         for status in (403, 403):
             room.post("begin", {"rater": "WRONG", "nonce": NONCE, "asked": 12}, status)
         room.post("begin", {"rater": room.store.room, "nonce": NONCE, "asked": 12}, 429)
@@ -335,7 +340,9 @@ def test_export_can_be_read_by_the_course(room, tmp_path):
     (tmp_path / "class.csv").write_text(room.post("instructor/csv", **head))
     (tmp_path / "class.json").write_text(json.dumps(room.post("instructor/json", **head)))
     tables = [
-        read_answers(tmp_path / f"class.{ending}").sort_values(["rater", "position"], ignore_index=True).drop(columns="saved")
+        read_answers(tmp_path / f"class.{ending}")
+        .sort_values(["rater", "position"], ignore_index=True)
+        .drop(columns="saved")
         for ending in ("csv", "json")
     ]
     assert tables[0].equals(tables[1]) and len(tables[0]) == 15
@@ -350,7 +357,10 @@ def test_reveal_ends_the_class_and_delete_begins_a_new_one(room):
     head, record = room.enter(), room.begin()
     room.answer(record, record["order"][0])
     assert room.post("instructor/reveal", **head)["closed"]
-    assert room.answer(record, record["order"][1], status=409)["message"] == "This class is over: the truth has been shown."
+    assert (
+        room.answer(record, record["order"][1], status=409)["message"]
+        == "This class is over: the truth has been shown."
+    )
     before = room.post("instructor/invitation", **head)
     assert before["url"] == "http://10.0.0.1:8000/" and before["qr"].startswith("data:image/svg+xml")
     assert before["link"] == f"http://10.0.0.1:8000/#code={before['room']}"

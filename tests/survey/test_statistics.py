@@ -96,7 +96,11 @@ def test_what_cannot_be_computed_is_refused(ask, message):
 def test_a_correlation_that_is_not_defined_says_why_and_the_others_are_computed():
     few = statistics.correlations(table(raters=3))
     assert few["r"].isna().all() and few["why"].str.contains("at least 4 raters").all()
-    for column, value, name in (("experience", np.nan, "experience"), ("experience", 5.0, "experience"), ("confidence", 4, "confidence")):
+    for column, value, name in (
+        ("experience", np.nan, "experience"),
+        ("experience", 5.0, "experience"),
+        ("confidence", 4, "confidence"),
+    ):
         rows = statistics.correlations(table(raters=8).assign(**{column: value}))
         others = rows.drop(index=name)
         assert np.isnan(rows.loc[name, "r"]) and others["r"].notna().all() and (others["why"] == "").all()

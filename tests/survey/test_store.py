@@ -171,12 +171,12 @@ def test_a_database_belongs_to_one_deck(file_store, database):
 
 @pytest.mark.parametrize("url", ["class.sqlite", "nothing://x", "postgresql+nothing://x"])
 def test_what_is_no_database_is_refused(url):
-    with pytest.raises(ValueError, match="expected a database such as sqlite:///class.sqlite, got"):
+    with pytest.raises(ValueError, match=r"expected a database such as sqlite:///class.sqlite, got"):
         Store(url, small_deck())
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(OSError, match="expected a database that can be written at .*: No such file"):
+    with pytest.raises(OSError, match=r"expected a database that can be written at .*: No such file"):
         Store(f"sqlite:///{tmp_path}/nothing/class.sqlite", small_deck())
 
 
@@ -245,3 +245,13 @@ def test_a_deck_that_is_none(tmp_path, change, message):
     change(tmp_path)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_deck(tmp_path)
+
+
+def test_a_process_that_only_looks_waits_for_no_lock(file_store, tmp_path):
+    join(file_store)
+    other = sqlite3.connect(tmp_path / "class.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    looking = Store(str(file_store.engine.url), small_deck())
+    assert len(looking.raters()) == 1 and looking.rows() == [] and not looking.closed
+    looking.engine.dispose()
+    other.close()

@@ -32,7 +32,8 @@ def test_others_wait_in_order_and_know_their_place(queue):
     first, order, places = Held(), [], []
     held = queue.submit("a", first)
     first.began.wait(10)
-    waiting = [queue.submit(name, lambda job: order.append(job.owner), lambda job: places.append((job.owner, job.place)))
+    waiting = [
+        queue.submit(name, lambda job: order.append(job.owner), lambda job: places.append((job.owner, job.place)))
                for name in "bcd"]  # fmt: skip
     assert [job.place for job in waiting] == [1, 2, 3]
     queue.cancel("b")
