@@ -348,6 +348,10 @@ def _is_chosen(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def _picture_bar(pictures: Iterable, total: int) -> Iterable:
+    return tqdm(pictures, total=total, unit="picture", desc="painting")
+
+
 def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
     """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
     from .pipelines.progress import PARTS
@@ -559,12 +563,37 @@ def data_fetch(name: str) -> None:
     typer.echo(f"{name}: {fetch(name)}")
 
 
+@survey_app.command("make")
+def survey_make(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and survey.json, which has their truth.")],
+    small: Annotated[int, typer.Option(help="Real small pictures; there are as many synthetic ones.")] = 18,
+    large: Annotated[int, typer.Option(help="Real large pictures; there are as many synthetic ones.")] = 12,
+    steps: Annotated[int, typer.Option(help="Denoising steps of the synthetic ones.")] = 15,
+    seed: Annotated[int, typer.Option(help="Of the choice and of the paintings.")] = 0,
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Make the pictures of a survey: of lung where the public sets are here, else of the embedded slide."""
+    from .data import catalog
+    from .survey.deck import INDEX, write_deck
+    from .survey.fields import LUNG_SETS, describe_fields, lung_fields, slide_fields
+    from .survey.leaks import classify, sentence, shares
+    from .survey.pictures import make_items
+
+    check_folder(out, [INDEX], force=force)
+    check_seed(seed)
+    make = lung_fields if all(map(catalog.available, LUNG_SETS)) else slide_fields
+    fields = make(small, large, steps=steps, seed=seed, device=device, progress=_picture_bar)
+    items = make_items(fields)
+    about, lead = describe_fields(fields), sentence(shares(classify(items)))
+    typer.echo(f"{write_deck(items, about, lead, out, force=force)}: {len(items)} pictures. {lead}")
+
+
 @survey_app.command("serve")
 def survey_serve(
     pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
     database: Annotated[
-        str | None,
-        typer.Option(help="SQLAlchemy address, such as postgresql+psycopg://HOST/NAME; a file in --pictures."),
+        str | None, typer.Option(help="SQLAlchemy address such as postgresql+psycopg://HOST/NAME; else a file.")
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,

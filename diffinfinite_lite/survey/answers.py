@@ -2,7 +2,7 @@ r"""Answers of people: the format in which the survey exports them, and a forgiv
 
 **Format** ``diffinfinite-survey-2``. A file has the answers of one rater, all of them or those given so far.
 
-JSON::
+JSON:
 
     {"format": "diffinfinite-survey-2", "survey": "0123456789", "rater": "p-1", "experience": 8.5 or null,
      "asked": 60, "saved": "2026-11-29T03:00:00Z",
@@ -10,18 +10,19 @@ JSON::
                   "origin": "" or where the picture comes from, "answer": "real" or "synthetic", "confidence": 1 to 7,
                   "seconds": 3.2, "position": 1, "taps": [[0.25, 0.5], ...]}, ...]}
 
-CSV has the same as columns, `COLUMNS`, one row an answer, the first five repeated in each; taps as ``0.25:0.5 0.1:0.9``.
+CSV has the same as columns, `COLUMNS`, one row an answer, the first five repeated in each; taps as ``0.25:0.5 0.1:1``.
 ``asked`` is how many pictures that rater's version of the survey has, so a file of fewer answers is a partial one. Then
 truth and origin are empty, since the rater can still go on: they are known from a file of somebody who has finished, or
 from the `Key` of the survey's page. ``taps`` are the red pen's marks, as shares of the picture's side from its upper
 left corner. A JSON file may also be a list of such objects, a CSV file have several raters: the class page and the
-service export everything so. A reader has to take ``asked``, ``saved``, ``origin``, ``taps`` and ``experience`` for optional.
+service export everything so. A reader has to take ``asked``, ``saved``, ``origin``, ``taps`` and ``experience`` for
+optional.
 
 **Answer code**, to copy or to scan: ``DS2`` and base 32 (Crockford's letters, hyphens do not count) of these bytes:
 survey without its first letter (5); twice the years of experience, 255 for none (1); seconds of all answers (2); asked
-(2); length of the rater's code (1) and the code; for each picture of the version, in page order, four bits: 0 without an
-answer, else the confidence, plus 8 for "synthetic"; and the first two bytes of the SHA-256 of all that. It has no taps
-and no single times. A text file may hold any number of codes; to read them takes the `Key`.
+(2); length of the rater's code (1) and the code; for each picture of the version, in page order, four bits: 0 without
+an answer, else the confidence, plus 8 for "synthetic"; and the first two bytes of the SHA-256 of all that. It has no
+taps and no single times. A text file may hold any number of codes; to read them takes the `Key`.
 
 `read_answers` takes all of these as people hand them in: twice, saved again by a spreadsheet, unfinished. What it could
 not use, or had to choose between, it says in a warning that names the file.
@@ -151,7 +152,7 @@ def as_csv(answers: pd.DataFrame) -> str:
     ",'=1+1,,20.0,..."
     """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file, lineterminator="\r\n")  # so that either of them in a cell is quoted
     writer.writerow(COLUMNS)
     for row in answers[list(COLUMNS)].to_dict("records"):
         row["taps"] = " ".join(f"{x:g}:{y:g}" for x, y in row["taps"])
@@ -255,12 +256,10 @@ def _text(data: bytes) -> str:
 
 
 def _of_csv(text: str) -> Rows:
-    lines = text.replace("\0", "").splitlines()
-    if lines and lines[0].lower().startswith("sep="):  # a spreadsheet's own hint
-        lines = lines[1:]
-    head = next((line for line in lines if line.strip()), "")
+    text = re.sub(r"\Asep=[^\r\n]*[\r\n]*", "", text.replace("\0", ""), flags=re.IGNORECASE)  # a spreadsheet's own hint
+    head = next((line for line in re.split(r"[\r\n]", text) if line.strip()), "")
     separator = max(",;\t", key=head.count)
-    table = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows = [row for row in table if any(cell.strip() for cell in row)]
     names = [name.strip().strip("'").lower() for name in rows[0]] if rows else []
     missing = [name for name in NEEDED if name not in names]
@@ -319,7 +318,7 @@ def _checked(rows: Rows, name: str, remarks: list[Note]) -> Rows:
     for reason, numbers in bad.items():
         which = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
         remarks.append(Note(name, f"row {which} left out: expected {reason}"))
-    if good and any(_number(row.get("experience")) is None and not _blank(row.get("experience")) for row in rows):
+    if any(row["experience"] is None and not _blank(row["said_years"]) for row in good):
         remarks.append(Note(name, "years of experience left out: expected a number from 0 to 80, or nothing"))
     return _once(good, name, remarks)
 
@@ -345,6 +344,7 @@ def _clean(row: dict) -> tuple[dict, str]:
         "seconds": seconds if seconds is not None and seconds >= 0 else math.nan,
         "position": int(position) if position is not None and 1 <= position < 1e6 else 0,
         "experience": years if in_range else None,
+        "said_years": clean["experience"],
         "asked": length if length is not None and length >= 1 else None,
         "taps": _taps(row.get("taps")),
     }, ""  # fmt: skip

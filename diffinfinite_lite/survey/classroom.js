@@ -18,20 +18,18 @@ const textOf = (bytes) => {
 };
 
 const readCsv = (text) => {
-  let lines = text.replace(/\0/g, "").split(/\r\n|\r|\n/);
-  if (/^sep=/i.test(lines[0])) lines = lines.slice(1);
-  const head = lines.find((line) => line.trim()) || "", parts = (c) => head.split(c).length;
+  text = text.replace(/\0/g, "").replace(/^sep=[^\r\n]*[\r\n]*/i, "");
+  const head = text.split(/[\r\n]/).find((line) => line.trim()) || "", parts = (c) => head.split(c).length;
   const separator = [",", ";", "\t"].reduce((best, c) => parts(c) > parts(best) ? c : best);
   const rows = [[]];
   let cell = "", quoted = false;
-  const whole = lines.join("\n");
-  for (let i = 0; i < whole.length; i++) {
-    const c = whole[i];
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i];
     if (quoted) {
-      if (c === '"' && whole[i + 1] === '"') { cell += c; i++; } else if (c === '"') quoted = false; else cell += c;
+      if (c === '"' && text[i + 1] === '"') { cell += c; i++; } else if (c === '"') quoted = false; else cell += c;
     } else if (c === '"' && !cell) quoted = true;
     else if (c === separator) { rows.at(-1).push(cell); cell = ""; }
-    else if (c === "\n") { rows.at(-1).push(cell); cell = ""; rows.push([]); }
+    else if (c === "\n" || c === "\r") { rows.at(-1).push(cell); cell = ""; rows.push([]); }
     else cell += c;
   }
   rows.at(-1).push(cell);

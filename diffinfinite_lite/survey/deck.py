@@ -1,8 +1,8 @@
 """A deck: the pictures of a survey with their truth, in a folder, for the service that shows them to a class.
 
-The folder holds the files of `pictures.make_items` and ``survey.json``, which says what each of them is. It stays on the
-instructor's machine: the service gives pictures away under other names, and the truth to nobody before the end. Files
-are named by a hash of their content, so that a picture that has been exchanged is noticed.
+The folder holds the files of `pictures.make_items` and ``survey.json``, which says what each of them is. It stays on
+the instructor's machine: the service gives pictures away under other names, and the truth to nobody before the end.
+Hashes in it tell when a picture has been exchanged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..files import check_folder, move, staged
 from .answers import Key
@@ -59,11 +60,13 @@ def write_deck(
     folder = Path(folder)
     check_folder(folder, [INDEX], force=force)
     earlier = {path.name for path in folder.glob("*.jpg")} if (folder / INDEX).exists() else set()
-    told = [{name: value for name, value in asdict(item).items() if name != "data"} for item in items]
+    entries = [asdict(item) for item in items]
+    for entry in entries:
+        entry["sha256"] = hashlib.sha256(entry.pop("data")).hexdigest()
     with staged(folder, "a deck") as place:
         for item in items:
             (place / f"{item.name}.jpg").write_bytes(item.data)
-        whole = {"format": FORMAT, "lead": lead, "about": list(about), "pictures": told}
+        whole = {"format": FORMAT, "lead": lead, "about": list(about), "pictures": entries}
         (place / INDEX).write_text(json.dumps(whole, indent=1), encoding="utf-8")
         move(place, folder, [*(f"{item.name}.jpg" for item in items), INDEX])
     for name in earlier - {f"{item.name}.jpg" for item in items}:
@@ -89,7 +92,7 @@ def read_deck(folder: str | Path) -> Deck:
         whole = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if whole["format"] != FORMAT:
             raise ValueError(f'"format" is {whole["format"]!r}')
-        items = tuple(Item(**told, data=_picture(folder, told["name"])) for told in whole["pictures"])
+        items = tuple(_item(folder, dict(entry)) for entry in whole["pictures"])
         about, lead = tuple(map(str, whole["about"])), str(whole["lead"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(
@@ -100,13 +103,14 @@ def read_deck(folder: str | Path) -> Deck:
     return Deck(items, about, lead)
 
 
-def _picture(folder: Path, name: str) -> bytes:
+def _item(folder: Path, entry: dict[str, Any]) -> Item:
+    name, digest = entry["name"], entry.pop("sha256")
     if not name.isalnum():
         raise ValueError(f"a picture is called {name!r}")
     try:
         data = (folder / f"{name}.jpg").read_bytes()
     except OSError as error:
         raise ValueError(f"{name}.jpg cannot be read ({error.strerror})") from error
-    if hashlib.sha256(data).hexdigest()[: len(name)] != name:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"{name}.jpg is not the picture that it was")
-    return data
+    return Item(**entry, data=data)

@@ -33,7 +33,7 @@ from ..data.pictures import read_rgb
 from ..data.tiles import to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
-from .pictures import SIDES, Field, Processing, low_level_features
+from .pictures import PROCESSING, SIDES, Field, Processing, low_level_features
 
 MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
 MODEL = "the model of this course"
@@ -135,7 +135,7 @@ def slide_fields(
     return equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)])
 
 
-def describe_fields(fields: Sequence[Field], processing: Processing) -> list[str]:
+def describe_fields(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[str]:
     """Where the fields come from and what was done to them, in sentences for the page of the survey."""
     counts = {size: sum(f.size == size for f in fields) for size in SIDES}
     sizes = " and ".join(f"{counts[size]} {size} ones of {side} px" for size, side in SIDES.items() if counts[size])
@@ -154,9 +154,9 @@ def describe_fields(fields: Sequence[Field], processing: Processing) -> list[str
     sentences.append("Synthetic: " + ", ".join(f"{n} of {origin}" for origin, n in made.items() if n) + ".")
     if made[PUBLISHED]:
         sentences.append(
-            "Our pictures were painted under masks of real fields, turned and mirrored. Small real pictures were chosen "
-            "from others, our large ones from three paintings of each mask, and the published ones from all that were "
-            "published, so that real and synthetic ones are alike in brightness, contrast, redness and glass."
+            "Our pictures were painted under masks of real fields, turned and mirrored. Small real pictures were "
+            "chosen from others, our large ones from three paintings of each mask, and the published ones from all "
+            "that were published, so that real and synthetic ones are alike in brightness, contrast, redness and glass."
         )
     else:
         sentences.append("Synthetic pictures were painted under masks that the model drew from context prompts.")

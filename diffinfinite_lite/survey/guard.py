@@ -1,4 +1,4 @@
-"""What stands between the network and the live service: headers, sizes, rates, other sites, errors as sentences.
+"""Between the network and the live service: headers, sizes, rates, requests of other sites, errors as sentences.
 
 Nothing here knows the survey. Who a request comes from is said by a code in the request itself, never by a cookie, so
 that another site's page in the same browser can do nothing in somebody's name; requests that browsers mark as another
@@ -158,7 +158,7 @@ async def read_json(request: Request) -> dict[str, Any]:
 
 
 def refuse(request: Request, error: Exception) -> Response:
-    """An error as a sentence for whoever uses the service; what lies behind an unforeseen one goes to the terminal."""
+    """An error as a sentence for whoever uses the service; the terminal gets the trace of one that nobody foresaw."""
     if isinstance(error, Unavailable):
         print(f"diffinfinite: {error}", file=sys.stderr)
         reason = str(error).partition(" (")[0]

@@ -52,7 +52,7 @@ const classChart = (figures, paper) => {
     + `Single participants: ${each.map((row) => percent(row.accuracy)).join(", ")}.`;
   return svg(190, label, `<text x="20" y="22">each participant</text>${dots.join("")}
     <text x="20" y="98">the class</text>${mark(x, 112, figures.accuracy, "dot")}
-    <text x="20" y="138">the paper's ${paper.raters} pathologists</text>${mark(x, 150, paper, "other")}${axis(x, 30, 166)}`);
+    <text x="20" y="138">${paper.raters} pathologists (paper)</text>${mark(x, 150, paper, "other")}${axis(x, 30, 166)}`);
 };
 
 const calibrationChart = (rows) => {

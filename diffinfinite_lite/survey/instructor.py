@@ -1,8 +1,9 @@
 """The instructor's half of the live service: a page behind a token that works once, figures, export, reveal, delete.
 
 The token stands in the terminal where the service was started. The page changes it for the key of a session, which is
-kept by the browser's tab and sent in the ``Authorization`` header; the service keeps hashes of both, in memory alone,
-so that a restart asks for a new token. *Reveal* ends the class: it shows the truth, so nobody may answer afterwards.
+kept by the browser's tab and sent in the ``Authorization`` header; the service keeps hashes of both, in
+memory alone, so that a restart asks for a new token. *Reveal* ends the class: it shows the truth, so nobody may answer
+afterwards.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Instructor:
 
 
 def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 def _among(secret: str, digests: Iterable[str]) -> str | None:

@@ -23,8 +23,8 @@ TITLE = "Real or synthetic?"
 _PAGE = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
     'initial-scale=1"><title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/survey.css">'
-    '<script src="/survey.js" defer></script></head><body><header><h1>{title}</h1></header>'
-    '<main>{body}</main></body></html>\n'
+    '<script src="/survey.js" defer></script></head><body><header><h1>{title}</h1></header><main>{body}</main></body>'
+    "</html>\n"
 )
 
 

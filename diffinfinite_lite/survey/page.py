@@ -186,9 +186,9 @@ def markup(values: dict, about: Sequence[str], lead: str, *, name: str = "survey
     data = _json(values | {"id": name, "alone": alone})
     return (
         f'<div class="dl-survey" id="{escape(name)}"{" data-alone" if alone else ""}><div data-part="intro">'
-        f"<p>You see {' or '.join(map(str, values['versions']))} pictures of tissue, one at a time, in an order of your "
-        "own. Half of them are real, the others were made by a model. Say which you think each is, and how sure you "
-        f"are. There is no time limit and no feedback until the end. You can stop and come back. {kept}</p>"
+        f"<p>You see {' or '.join(map(str, values['versions']))} pictures of tissue, one at a time, in an order of "
+        "your own. Half of them are real, the others were made by a model. Say which you think each is, and how sure "
+        f"you are. There is no time limit and no feedback until the end. You can stop and come back. {kept}</p>"
         f'<p class="lead">{escape(lead)}</p>'
         f"<details><summary>Where the pictures come from, and what was done to them</summary>{sources}</details></div>"
         '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div>'

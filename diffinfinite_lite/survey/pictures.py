@@ -1,36 +1,27 @@
-"""Picture files that differ in their tissue alone: equally sharp, of equal length, without telling names or metadata.
+"""Picture files that differ in their tissue alone: processed alike, of equal length, without telling names or metadata.
 
-- *Sharpness*: each source is smoothed by one Gaussian (at most `MAX_SIGMA`) until its median share of fine detail is
-  that of the softest source of that size. The pictures of one source keep their differences.
+- *Processing*: every picture, real or not, goes through the same `Processing`. Nothing is done to one side alone.
 - *File*: one codec, one quality, no metadata. Files of one size are padded to equal length with noise, named by a hash
   of their content and sorted by that name. So neither name nor length nor order depends on the truth.
 
-What still differs between real and synthetic files is measured (`separability`, `classifier_accuracy`) and has to be
-reported with every result. Somebody who trains a classifier on the pictures, or who builds them again, can find out the
-truth all the same.
+What still differs between real and synthetic files is measured (`leaks`) and stands on the first page of the survey.
+Somebody who trains a classifier on the pictures, or who builds them again, can find out the truth all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from scipy.stats import mannwhitneyu
 
 from ..extras import extra
 
 with extra("course"):
-    import pandas as pd
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from statsmodels.stats.proportion import proportion_confint
+    pass
 
 
 from ..data.encoding import encode
@@ -136,7 +127,8 @@ class Processing:
         return _smoothed(values, self.sigma)
 
 
-PROCESSING = Processing()
+# The mildest that tells as little by numbers and spectrum as any other that was tried; docs/adr/0019 has the table.
+PROCESSING = Processing(quality=75)
 
 
 def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[Item]:
@@ -151,71 +143,6 @@ def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> 
         name = "p" + hashlib.sha256(whole).hexdigest()[:11]  # a letter first: spreadsheets take 12 digits for a number
         items.append(Item(name, field.size, field.real, field.origin, whole, len(data)))
     return sorted(items, key=lambda item: item.name)
-
-
-def separability(items: Sequence[Item]) -> pd.DataFrame:
-    """How well each of `FEATURES` alone separates real from synthetic pictures, for each size.
-
-    Returns
-    -------
-    DataFrame by (size, feature): real, synthetic (medians), auc (the chance that a real picture has the larger value:
-    0.5 says nothing, 0 or 1 give the truth away), p (Mann-Whitney).
-    """
-    rows = {}
-    for size, x, real in _measurements(items):
-        for name, column in zip(FEATURES, x.T, strict=True):
-            u, p = mannwhitneyu(column[real], column[~real])
-            medians = np.median(column[real]), np.median(column[~real])
-            rows[size, name] = (*medians, u / (real.sum() * (~real).sum()), p)
-    names = ["real", "synthetic", "auc", "p"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=names).set_axis(pd.MultiIndex.from_tuples(rows))
-
-
-def classifier_accuracy(items: Sequence[Item], seed: int = 0) -> pd.DataFrame:
-    """How often a logistic regression on `FEATURES` alone is right about pictures it was not fitted to.
-
-    Returns
-    -------
-    DataFrame by size: n, accuracy, low, high (Wilson, 95%).
-
-    Raises
-    ------
-    ValueError
-        If a size has fewer than two real or two synthetic pictures.
-    """
-    rows = {}
-    for size, x, real in _measurements(items):
-        folds = min(5, real.sum(), (~real).sum())
-        if folds < 2:
-            raise ValueError(f"expected at least two real and two synthetic {size} pictures, got {folds} of one kind")
-        split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        predicted = cross_val_predict(make_pipeline(StandardScaler(), LogisticRegression()), x, real, cv=split)
-        right = int((predicted == real).sum())
-        rows[size] = (len(real), right / len(real), *proportion_confint(right, len(real), method="wilson"))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
-
-
-def classifier_sentence(result: pd.DataFrame) -> str:
-    """The `classifier_accuracy` of a survey's files as a sentence, for the page of the survey.
-
-    >>> row = {"n": 44, "accuracy": 0.477, "low": 0.338, "high": 0.621}
-    >>> classifier_sentence(pd.DataFrame([row], index=["small"]))
-    'A classifier that sees only ... is right about 48% of the small pictures (95% interval 34% to 62%); ...'
-    """
-    shares = " and ".join(
-        f"{row.accuracy:.0%} of the {size} pictures (95% interval {row.low:.0%} to {row.high:.0%})"
-        for size, row in result.iterrows()
-    )
-    return f"A classifier that sees only {', '.join(FEATURES)} is right about {shares}; 50% is guessing."
-
-
-def _measurements(items: Sequence[Item]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each size: its name, `FEATURES` of each picture (n, 6), and whether it is real (n,)."""
-    for size in SIDES:
-        of_size = [item for item in items if item.size == size]
-        if of_size:
-            rows = [(*low_level_features(np.asarray(Image.open(io.BytesIO(i.data)))), i.length) for i in of_size]
-            yield size, np.array(rows), np.array([i.real for i in of_size])
 
 
 def _smoothed(rgb: np.ndarray, sigma: float) -> np.ndarray:

@@ -114,7 +114,7 @@ const survey = (root, settings) => {
       show(`<h2 tabindex="-1">Welcome back</h2>
         <p>Code ${esc(state.rater)}: ${done()} of ${state.order.length} pictures are answered. ${where()}</p>
         <div class="row"><button type="button" class="main" data-do="go">Go on with picture ${state.at + 1}</button>
-        <button type="button" data-do="pause">Hand in what there is</button>${eraser}</div>`, focus);
+        <button type="button" data-do="pause">${transport.place === "server" ? "Show my code" : "Hand in what there is"}</button>${eraser}</div>`, focus);
       return;
     }
     const versions = settings.versions.length < 2 ? "" : `<fieldset><legend>How many pictures?</legend><div class="choice">
@@ -222,7 +222,7 @@ const survey = (root, settings) => {
     if (shown !== null) clock(false);
     intro.hidden = true;
     show(`<h2 tabindex="-1">Pause</h2>
-      <p>${done()} of ${state.order.length} pictures are answered. ${where()} You can hand in what there is now, and go on later.</p>
+      <p>${done()} of ${state.order.length} pictures are answered. ${where()} ${transport.place === "server" ? "You can go on later." : "You can hand in what there is now, and go on later."}</p>
       <div class="row"><button type="button" class="main" data-do="go">Go on with picture ${state.at + 1}</button></div>
       ${handIn(settings, state, transport)}<div class="row">${eraser}</div>`);
     showCode();

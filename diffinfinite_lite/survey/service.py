@@ -55,7 +55,7 @@ class Rates:
 
 
 class Writer:
-    """Stores answers as they come, those that wait together in one transaction: one write to disk for all of them."""
+    """Stores answers as they come, those that wait together in one transaction, with one write to the disk."""
 
     def __init__(self, store: Store):
         self.store = store
@@ -101,8 +101,7 @@ class Service:
     ----------
     store : answers and pictures.
     url : of the participants' page, as others reach it, for the QR code.
-    summarise : gives the figures of the instructor's page, such as `figures.Figures`; by default they are computed
-    here.
+    summarise : gives the figures of the instructor's page, such as `figures.Figures`; computed here by default.
 
     Attributes
     ----------
@@ -147,59 +146,57 @@ class Service:
         file = self._files[request.url.path]
         return Response(file.data, media_type=file.kind, headers={"cache-control": file.cache})
 
-    async def _begin(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+    async def _begin(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         if not self.rates.begins.allows(address(request)):
             raise Refused(429, "Too many people begin from here at once; try again in a few seconds.")
-        code = plain(_text(message, "rater"))
+        code = plain(_text(body, "rater"))
         if len(code) == NAME + KEY:
             rater = await self._rater(request, code)
         else:
-            code = await self._join(request, message, code)
+            code = await self._join(request, body, code)
             rater = await self._rater(request, code)
         return await run_in_threadpool(self._record, rater, code)
 
-    async def _join(self, request: Request, message: dict[str, Any], join_code: str) -> str:
+    async def _join(self, request: Request, body: dict[str, Any], code: str) -> str:
         """The code of a new rater who knows the room's."""
         key, wrong = address(request), self.rates.wrong_rooms
         if wrong.left(key) < 1:
             raise Refused(429, "Too many wrong codes from here; wait a minute.")
-        if not self.store.is_join_code(join_code):
+        if not self.store.admits(code):
             wrong.spend(key)
             raise Refused(
                 403, f"There is no class with this code; it has {ROOM} letters and stands beside the QR code."
             )
-        years, nonce = message.get("experience"), _text(message, "nonce")
+        years, nonce = body.get("experience"), _text(body, "nonce")
         if years is not None and not _between(years, *YEARS):
             raise Refused(400, f"Experience is a number of years from {YEARS[0]} to {YEARS[1]}, or none.")
-        if message.get("asked") not in self._versions or not NONCE.fullmatch(nonce):
+        if (
+            not _whole(body.get("asked"), 1, self._versions[-1])
+            or body["asked"] not in self._versions
+            or not NONCE.fullmatch(nonce)
+        ):
             raise Refused(400, f"A survey of {' or '.join(map(str, self._versions))} pictures was expected.")
-        return await run_in_threadpool(self.store.join, nonce, message["asked"], years)
+        return await run_in_threadpool(self.store.join, nonce, body["asked"], years)
 
-    async def _answer(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
-        rater, item = await self._rater(request, _text(message, "code")), self._item(message)
+    async def _answer(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        rater, item = await self._rater(request, _text(body, "code")), self._item(body)
         if not self.rates.answers.allows(rater.rater):
             raise Refused(429, "Answers come faster than anybody can look; wait a few seconds.")
-        answer, low, high = message.get("answer"), *CONFIDENCE
-        if answer not in (REAL, SYNTHETIC) or not _whole(message.get("confidence"), low, high):
+        answer, low, high = body.get("answer"), *CONFIDENCE
+        if answer not in (REAL, SYNTHETIC) or not _whole(body.get("confidence"), low, high):
             raise Refused(400, f"An answer is {REAL} or {SYNTHETIC}, with a confidence of {low} to {high}.")
-        if not _between(message.get("ms"), 0, MAX_MS) or not _whole(message.get("revision"), 0, MAX_REVISION):
+        if not _between(body.get("ms"), 0, MAX_MS) or not _whole(body.get("revision"), 0, MAX_REVISION):
             raise Refused(400, "An answer has the time that it took, and how often it was changed.")
         if item not in self.store.order(rater):
             raise Refused(400, "This picture is not one of yours.")
-        seconds = round(message["ms"] / 1000, 1)
-        if not await self._writer.put(
-            Answer(rater.rater, item, answer, message["confidence"], seconds, message["revision"])
-        ):
+        seconds = round(body["ms"] / 1000, 1)
+        if not await self._writer.put(Answer(rater.rater, item, answer, body["confidence"], seconds, body["revision"])):
             over = await run_in_threadpool(lambda: self.store.closed)
             raise Closed(OVER if over else "Your survey is finished: you have seen the truth.")
         return {"stored": True}
 
-    async def _taps(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
-        rater, item, points = (
-            await self._rater(request, _text(message, "code")),
-            self._item(message),
-            message.get("taps"),
-        )
+    async def _taps(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        rater, item, points = await self._rater(request, _text(body, "code")), self._item(body), body.get("taps")
         good = isinstance(points, list) and len(points) <= MAX_TAPS
         if not good or not all(
             isinstance(p, list) and len(p) == 2 and all(_between(x, 0, 1) for x in p) for p in points
@@ -212,9 +209,9 @@ class Service:
         await run_in_threadpool(self.store.mark, rater.rater, item, points)
         return {"stored": True}
 
-    async def _truth(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
+    async def _truth(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Of the pictures that this rater was asked about, in the order of the page; null of the others."""
-        rater = await self._rater(request, _text(message, "code"))
+        rater = await self._rater(request, _text(body, "code"))
         if not rater.finished:
             await run_in_threadpool(self.store.finish, rater)
         asked, items = set(self.store.order(rater)), self.store.deck.items
@@ -222,8 +219,8 @@ class Service:
         known = [[int(item.real), origins.index(item.origin)] if item.name in asked else None for item in items]
         return {"origins": origins, "truth": known}
 
-    async def _forget(self, request: Request, message: dict[str, Any]) -> dict[str, Any]:
-        rater = await self._rater(request, _text(message, "code"))
+    async def _forget(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+        rater = await self._rater(request, _text(body, "code"))
         await run_in_threadpool(self.store.forget, rater.rater)
         return {"forgotten": True}
 
@@ -238,8 +235,8 @@ class Service:
             raise Refused(403, "Nobody here has this code: it was mistyped, or all answers were deleted.")
         return rater
 
-    def _item(self, message: dict[str, Any]) -> str:
-        name = self._names.get(_text(message, "item"))
+    def _item(self, body: dict[str, Any]) -> str:
+        name = self._names.get(_text(body, "item"))
         if name is None:
             raise Refused(400, "This picture is not one of this survey.")
         return name
@@ -256,7 +253,7 @@ class Service:
         at = next((place for place, item in enumerate(order) if item not in given), len(order) - 1)
         return {
             "survey": self.store.deck.key.survey, "rater": rater.rater, "code": f"{code[:NAME]}-{code[NAME:]}",
-            "experience": rater.experience, "asked": rater.length, "order": [self.store.opaque(item) for item in order],
+            "experience": rater.experience, "asked": rater.requested, "order": list(map(self.store.opaque, order)),
             "answers": answers, "taps": taps, "at": at, "saved": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }  # fmt: skip
 
@@ -270,8 +267,8 @@ def _json(handler: Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]
     return handle
 
 
-def _text(message: dict[str, Any], name: str) -> str:
-    value = message.get(name)
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
     return value[:100] if isinstance(value, str) else ""
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..extras import extra
@@ -47,7 +48,7 @@ _raters = sql.Table(
     sql.Column("rater", sql.String(NAME), primary_key=True),
     sql.Column("key_hash", sql.String(64), nullable=False),
     sql.Column("experience", sql.Float),
-    sql.Column("length", sql.Integer, nullable=False),
+    sql.Column("asked", sql.Integer, nullable=False),
     sql.Column("finished", sql.Boolean, nullable=False),
 )  # fmt: skip
 _answers = sql.Table(
@@ -89,12 +90,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rater:
-    """A rater as stored; `experience` in years, or None; `length` is how many pictures their survey has."""
+    """A rater as stored; `experience` in years, or None; `requested` is how many pictures their survey has."""
 
     rater: str
     key_hash: str
     experience: float | None
-    length: int
+    requested: int
     finished: bool
 
 
@@ -116,9 +117,9 @@ class Store:
 
     def __init__(self, url: str, deck: Deck):
         self.deck = deck
-        self.engine = _connect(url)
+        self.engine, self._turn = _connect(url), Lock()
         with _explained():
-            row = self._found() or self._created()
+            row = self._found() or self._create()
         if row.name != deck.key.survey:
             raise ValueError(f"expected a database of survey {deck.key.survey}, got one of survey {row.name}")
         self.room: str = row.room
@@ -137,21 +138,21 @@ class Store:
             return hmac.digest(self._secret, f"order {rater.rater} {item}".encode(), "sha256")
 
         if rater.rater not in self._orders:
-            version = self.deck.key.version(rater.length)
+            version = self.deck.key.version(rater.requested)
             self._orders[rater.rater] = sorted((item.name for item in version), key=place)
         return self._orders[rater.rater]
 
-    def is_join_code(self, code: str) -> bool:
+    def admits(self, code: str) -> bool:
         """Whether this is the room's code, as `plain` letters; compared in constant time."""
         return hmac.compare_digest(code.encode(), self.room.encode())
 
-    def join(self, nonce: str, length: int, experience: float | None = None) -> str:
+    def join(self, nonce: str, requested: int, experience: float | None = None) -> str:
         """A new rater's code, `NAME` + `KEY` letters.
 
         Parameters
         ----------
         nonce : letters that the browser drew. The same give the same code, so that a request may be repeated.
-        length : how many pictures the rater's version of the survey has.
+        requested : how many pictures the rater's version of the survey has.
         experience : in years.
 
         Raises
@@ -162,8 +163,8 @@ class Store:
         for attempt in range(9):
             digest = hmac.digest(self._secret, f"rater {attempt} {nonce}".encode(), "sha256")
             name, key = _letters(NAME, digest[:16]), _letters(KEY, digest[16:])
-            values = {"rater": name, "key_hash": _hash(name, key), "experience": experience, "length": length}
-            with _explained(), self.engine.begin() as connection:
+            values = {"rater": name, "key_hash": _hash(name, key), "experience": experience, "asked": requested}
+            with self._write() as connection:
                 known = connection.execute(sql.select(_raters.c.key_hash).where(_raters.c.rater == name)).scalar()
                 if known is None:
                     self._check_open(connection)
@@ -212,7 +213,7 @@ class Store:
                 newest[key] = answer
         for attempt in range(2):  # another process on the same database may store the same answer in between
             try:
-                with _explained(), self.engine.begin() as connection:
+                with self._write() as connection:
                     open_ = self._may_answer(connection, {answer.rater for answer in answers})
                     self._upsert(connection, [answer for answer in newest.values() if answer.rater in open_])
                 return [answer.rater in open_ for answer in answers]
@@ -252,11 +253,11 @@ class Store:
         Closed
             If a picture that they were asked about has no answer.
         """
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             count = sql.select(sql.func.count()).select_from(_answers).where(_answers.c.rater == rater.rater)
             found = connection.execute(count).scalar_one()
-            if found < rater.length:
-                raise Closed(f"The truth is told after the last answer: {found} of {rater.length} are here.")
+            if found < rater.requested:
+                raise Closed(f"The truth is told after the last answer: {found} of {rater.requested} are here.")
             connection.execute(_raters.update().where(_raters.c.rater == rater.rater).values(finished=True))
         self._raters[rater.rater] = replace(rater, finished=True)
 
@@ -264,7 +265,7 @@ class Store:
         """Store where a rater's red pen touched a picture, (x, y) as shares of its sides, in place of earlier ones."""
         here = (_taps.c.rater == rater) & (_taps.c.item == item)
         values = {"rater": rater, "item": item, "points": json.dumps([list(point) for point in points])}
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             if not connection.execute(_taps.update().where(here).values(values)).rowcount:
                 connection.execute(_taps.insert().values(values))
 
@@ -277,7 +278,7 @@ class Store:
 
     def close(self) -> None:
         """End the class: nobody may answer any more, and everybody may see the truth."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(_survey.update().values(closed=True))
 
     @property
@@ -304,7 +305,7 @@ class Store:
                 continue
             who, about = raters[rater], items[item]
             rows.append({
-                "survey": self.deck.key.survey, "rater": rater, "experience": who.experience, "asked": who.length,
+                "survey": self.deck.key.survey, "rater": rater, "experience": who.experience, "asked": who.requested,
                 "item": item, "size": about.size, "truth": REAL if about.real else SYNTHETIC, "origin": about.origin,
                 "answer": answer, "confidence": confidence, "seconds": seconds, "position": orders[rater][item],
                 "taps": taps.get((rater, item), ()),
@@ -313,7 +314,7 @@ class Store:
 
     def forget(self, rater: str) -> None:
         """Delete one rater with answers and taps."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete().where(table.c.rater == rater))
         self._raters.pop(rater, None)
@@ -321,7 +322,7 @@ class Store:
 
     def erase(self) -> None:
         """Delete raters, answers and taps for good, and begin a new class with a new room code."""
-        with _explained(), self.engine.begin() as connection:
+        with self._write() as connection:
             for table in (_taps, _answers, _raters):
                 connection.execute(table.delete())
             self.room = _letters(ROOM)
@@ -337,14 +338,14 @@ class Store:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _found(self) -> sql.Row | None:
-        """The class in this database, found without a lock: one that only looks must not hold up one that writes."""
+        """The class in this database, found without a lock: a process that looks must not hold up one that writes."""
         with self._read() as connection:
             there = sql.inspect(connection).has_table(_survey.name)
             return connection.execute(sql.select(_survey)).one_or_none() if there else None
 
-    def _created(self) -> sql.Row:
+    def _create(self) -> sql.Row:
         """A new class."""
-        with self.engine.begin() as connection:
+        with self._write() as connection:
             _tables.create_all(connection)
             row = connection.execute(sql.select(_survey)).one_or_none()
             if row is None:  # or another process was faster
@@ -361,6 +362,12 @@ class Store:
     def _check_open(self, connection: sql.Connection) -> None:
         if connection.execute(sql.select(_survey.c.closed)).scalar():
             raise Closed("This class is over: the truth has been shown.")
+
+    @contextmanager
+    def _write(self) -> Iterator[sql.Connection]:
+        """A transaction. Threads of this process take turns, which is fairer than waiting for each other's locks."""
+        with _explained(), self._turn, self.engine.begin() as connection:
+            yield connection
 
     def _read(self) -> sql.Connection:
         """A connection that looks and does not lock."""

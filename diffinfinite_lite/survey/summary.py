@@ -33,7 +33,7 @@ def summary(store: Store) -> dict[str, Any]:
     progress = [
         {
             "rater": each.rater,
-            "asked": each.length,
+            "asked": each.requested,
             "answered": int(answered.get(each.rater, 0)),
             "finished": each.finished,
         }
@@ -50,7 +50,7 @@ def summary(store: Store) -> dict[str, Any]:
 
 
 def paper() -> dict[str, Any]:
-    """The paper's ten pathologists: accuracy with its interval, as if answers were independent; confidence, years."""
+    """The paper's ten pathologists: accuracy with its interval, all answers taken as independent; confidence, years."""
     n = PAPER.raters * PAPER.items
     low, high = proportion_confint(round(PAPER.accuracy * n), n, method="wilson")
     shown = {"raters": PAPER.raters, "items": PAPER.items, "accuracy": PAPER.accuracy, "low": low, "high": high}

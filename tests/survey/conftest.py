@@ -34,8 +34,9 @@ def postgres():
     try:
         subprocess.run([*as_user, initdb, "-D", folder / "data", "-U", USER, "-A", "trust", "-E", "UTF8"],
                        check=True, capture_output=True, timeout=120, cwd="/")  # fmt: skip
-        subprocess.run([*as_user, server, "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120, cwd="/")  # fmt: skip
+        start = [*as_user, server, "-D", folder / "data", "-w", "-l", folder / "log", "-o", options, "start"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(start, check=True, timeout=120, cwd="/", **quiet)
         yield f"postgresql+psycopg://{USER}@/postgres?host={folder}"
     finally:
         stop = [*as_user, server, "-D", folder / "data", "-m", "immediate", "stop"]

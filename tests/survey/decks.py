@@ -22,7 +22,7 @@ def small_deck(count=12):
         data = encode(rgb[::16, ::16].copy(), "jpeg")
         items.append(
             Item(
-                sha256(data).hexdigest()[:12],
+                f"p{sha256(data).hexdigest()[:11]}",
                 size,
                 bool(i % 2),
                 "our-camera" if i % 2 else "our-network",

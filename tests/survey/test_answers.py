@@ -15,7 +15,6 @@ from diffinfinite_lite.survey import answers as survey_answers
 from diffinfinite_lite.survey.answers import (
     COLUMNS,
     FORMAT,
-    SHARED,
     Key,
     KeyItem,
     as_csv,
@@ -93,7 +92,7 @@ def test_csv_and_json_of_many_raters_come_back_as_they_were(tmp_path):
         same(read_answers(tmp_path / f"all.{ending}"), answers)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     separator=st.sampled_from(",;\t"),
     decimal=st.sampled_from(".,"),
@@ -109,7 +108,7 @@ def test_csv_and_json_of_many_raters_come_back_as_they_were(tmp_path):
 def test_what_a_spreadsheet_makes_of_a_file_says_the_same(
     tmp_path, separator, decimal, encoding, end, ending, hint, upper, blank, years, shuffled
 ):
-    part = table(raters=1).assign(experience=years, seconds=np.arange(12) + 0.25)
+    part = table(raters=1).assign(experience=np.nan if years is None else years, seconds=np.arange(12) + 0.25)
     flat = part.assign(taps=[" ".join(f"{x}:{y}" for x, y in taps) for taps in part["taps"]])[list(shuffled)]
     if upper:
         flat = flat.rename(columns=str.upper).assign(Unnamed="")
@@ -126,7 +125,9 @@ def test_what_a_spreadsheet_makes_of_a_file_says_the_same(
 @given(
     st.lists(
         st.fixed_dictionaries({
-            "rater": st.text(string.printable, min_size=1, max_size=8).filter(lambda t: t.strip() == t and not t.startswith("'")),
+            "rater": st.text(string.printable, min_size=1, max_size=8).filter(
+                lambda t: t.strip() == t and not t.startswith("'")
+            ),
             "answer": st.sampled_from(["real", "synthetic"]),
             "confidence": st.integers(1, 7),
             "seconds": st.floats(0, 1e5).map(lambda x: round(x, 1)),
@@ -152,8 +153,7 @@ def test_any_table_comes_back_and_no_cell_is_a_formula(tmp_path, rows):
     (tmp_path / "a.json").write_text(as_json(answers))
     same(read_answers(tmp_path / "a.json"), answers)
     back = read_answers(tmp_path / "a.csv").assign(taps=answers["taps"])  # written with six digits
-    if not answers["rater"].str.contains(r"[\r\n\x0b\x0c]").any():  # a CSV file's line ends are made one kind
-        same(back, answers)
+    same(back, answers)
     cells = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
     for name in ("rater", "origin"):
         assert not cells[name].str.match(r"[=+\-@\t\r]").any()
@@ -176,7 +176,7 @@ def test_no_file_stops_the_others(tmp_path, data, ending):
         lambda x: st.lists(x) | st.dictionaries(st.sampled_from([*COLUMNS, "format"]), x),
     )
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_json_stops_the_others(tmp_path, value):
     for bad in (
         value,
@@ -281,7 +281,7 @@ def test_files_that_disagree_about_a_picture(tmp_path):
         ({"confidence": "high"}, "row 3 left out: expected confidence of 1 to 7, got high"),
         ({"answer": "fake"}, "row 3 left out: expected answer of real or synthetic, got fake"),
         ({"size": "medium"}, "row 3 left out: expected size of small or large, got medium"),
-        ({"rater": ""}, "row 3 left out: expected some letters as rater, got none"),
+        ({"item": ""}, "row 3 left out: expected some letters as item, got none"),
         ({"item": "p0", "answer": "synthetic"}, "rater r0 answered picture p0 twice: the last answer counts"),
     ],
 )
@@ -368,7 +368,7 @@ def test_a_wrong_letter_in_a_code_is_found(data):
 def test_codes_are_read_out_of_what_people_send(tmp_path):
     codes = [encode(f"r{i}", said={"p1": 3, "p2": 12}) for i in range(3)]
     text = (
-        f"Hello, mine: {codes[0]}\nthanks\n\n{codes[1].lower()}\n- {codes[2][:19]}\n{codes[2][19:]}\nDS2-00000-00000\n"
+        f"Hello, mine: {codes[0]}\nthanks\n\n{codes[1].lower()}\n- {codes[2][:22]}\n{codes[2][22:]}\nDS2-00000-00000\n"
     )
     (tmp_path / "mail.txt").write_text(text)
     found, notes = read(tmp_path, KEY)

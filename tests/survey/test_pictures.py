@@ -10,18 +10,17 @@ import pytest
 from PIL import Image
 
 from diffinfinite_lite.data import catalog
+from diffinfinite_lite.data.encoding import encode
 from diffinfinite_lite.data.stain import fit_profile
 from diffinfinite_lite.survey import fields as survey_fields
 from diffinfinite_lite.survey.fields import describe_fields, equalise_stain, lung_fields, match_fields, slide_fields
 from diffinfinite_lite.survey.page import seal, survey_name, widget, write_page
 from diffinfinite_lite.survey.pictures import (
-    FEATURES,
     SIDES,
     Field,
-    classifier_accuracy,
+    Processing,
     low_level_features,
     make_items,
-    separability,
 )
 from tests.survey.toys import make_fields, tissue
 
@@ -53,7 +52,7 @@ def test_files_of_a_size_are_alike_and_carry_no_metadata(fields):
             assert (picture.format, picture.size, picture.mode) == ("JPEG", (side, side), "RGB")
             assert not picture.getexif() and set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
             assert len({str(Image.open(io.BytesIO(i.data)).quantization) for i in some}) == 1
-            assert re.fullmatch("[0-9a-f]{12}", item.name)
+            assert re.fullmatch("p[0-9a-f]{11}", item.name)
             # the padding looks like noise, as compressed data do
             spread = np.bincount(np.frombuffer(item.data[item.length :], np.uint8), minlength=256)
             assert spread.max() < 12 + 3 * spread.mean()
@@ -64,7 +63,7 @@ def test_page_holds_the_truth_only_under_its_seal(fields, tmp_path):
     """Two pages of opposite truths are the same but for one string, of the same length in both."""
 
     def page(items):
-        html = widget(items, ["A <b>sentence</b>."])
+        html = widget(items, ["A <b>sentence</b>."], "L")
         sealed = re.search(r'"sealed": "([^"]+)"', html)[1]
         return html.replace(sealed, ""), sealed
 
@@ -79,7 +78,7 @@ def test_page_holds_the_truth_only_under_its_seal(fields, tmp_path):
 
     (tmp_path / "mine.jpg").write_bytes(b"of somebody else")
     for items in (ours, ours[1:]):  # pictures of the earlier survey go, those of others stay
-        write_page(items, [], tmp_path, title="S")
+        write_page(items, [], "", tmp_path, title="S")
         files = {p.name: p.stat().st_size for p in tmp_path.glob("*.jpg")}
         assert files == {f"{i.name}.jpg": len(i.data) for i in items} | {"mine.jpg": 16}
     assert survey_name(ours) == survey_name(theirs) != survey_name(ours[1:])
@@ -89,21 +88,30 @@ def test_page_refuses_no_pictures_and_doubles(fields):
     item = make_items(fields)[0]
     for items in ([], [item, item]):
         with pytest.raises(ValueError, match="expected pictures that differ"):
-            widget(items, [])
+            widget(items, [], "")
 
 
-def test_sources_become_equally_sharp():
-    sharp = [Field(tissue(i, blur=1.2), True, "camera") for i in range(5)]
-    soft = [Field(tissue(i + 9, blur=1.6), False, "model") for i in range(5)]
-    before, after = [*sharp, *soft], equalise_sharpness([*sharp, *soft])
-    assert all(f.sigma > 0.3 for f in after[:5]) and all(f.sigma == 0 for f in after[5:])
+@pytest.mark.parametrize("processing", [Processing(), Processing(0.5, 0, 75), Processing(1, 0.7, 90)])
+def test_both_sides_go_through_the_same(fields, processing):
+    """Two pictures of one content, one called real and one not, leave as one file, and so does the whole survey."""
+    ours, theirs = (make_items(some, processing) for some in (fields, flipped(fields)))
+    assert [i.data for i in ours] == [i.data for i in theirs]
+    quality = {str(Image.open(io.BytesIO(item.data)).quantization) for item in ours}
+    expected = Image.open(io.BytesIO(encode(fields[0].rgb, "jpeg", quality=processing.quality))).quantization
+    assert quality == {str(expected)}
 
-    def median(some):
-        return np.median([low_level_features(f.rgb)[4] for f in some])
 
-    assert median(before[:5]) > 1.2 * median(before[5:])
-    assert abs(median(after[:5]) / median(after[5:]) - 1) < 0.03
-    assert equalise_sharpness(after)[0].sigma <= 0.02  # a second time there is nothing left to do
+def test_processing_takes_away_what_is_finer_than_it_says():
+    """A lattice of period 2 does not outlive half of the pixels, one of period 16 does."""
+    column = np.arange(208)
+    for period, left in ((2, 0.05), (16, 0.9)):
+        wave = 128 + 60 * np.sin(2 * np.pi * (column + 0.5) / period)
+        picture = np.rint(np.repeat(wave[None, :, None], 208, 0).repeat(3, 2)).astype(np.uint8)
+        kept = Processing(0.5)(picture)[20:-20, 20:-20].std() / picture.std()
+        assert kept < left if period == 2 else kept > left
+    noise = np.random.default_rng(0).integers(0, 256, (208, 208, 3), np.uint8)
+    assert np.array_equal(Processing()(noise), noise)
+    assert Processing(sigma=1)(noise).std() < 0.5 * noise.std()
 
 
 def test_sources_get_one_stain():
@@ -124,18 +132,6 @@ def test_matching_finds_the_twins_within_a_context():
     assert {id(f) for f in match_fields(ours, pool)} == {id(f) for f in twins}
     with pytest.raises(ValueError, match="at least 2 fields of a"):
         match_fields(ours, others[1:2] + others[0:1])
-
-
-def test_separability_finds_a_paler_source_and_nothing_where_there_is_nothing():
-    honest = make_items(make_fields(16))
-    dark = [Field(tissue(i + 90, strength=1 if i % 2 else 1.5), bool(i % 2), "c" if i % 2 else "m") for i in range(32)]
-    found = separability(make_items(dark))
-    assert found.loc[("small", "brightness"), "auc"] == 1 and found.loc[("small", "brightness"), "p"] < 1e-4
-    assert classifier_accuracy(make_items(dark)).loc["small", "low"] > 0.7
-    assert classifier_accuracy(honest).loc["small", "high"] < 0.8
-    assert list(separability(honest).index) == [(size, name) for size in SIDES for name in FEATURES]
-    with pytest.raises(ValueError, match="at least two real and two synthetic"):
-        classifier_accuracy(make_items(dark[:1]))
 
 
 def test_field_has_one_of_two_sizes():
@@ -168,17 +164,47 @@ def test_slide_fields_are_skin_and_say_so(monkeypatch):
         slide_fields(400, 1)
 
 
-@pytest.mark.skipif(not catalog.available("lc25000-lung"), reason="needs the lung sets in DIFFINFINITE_DATA")
-def test_lung_fields_pair_real_with_synthetic(monkeypatch):
+needs_lung = pytest.mark.skipif(
+    not all(map(catalog.available, survey_fields.LUNG_SETS)), reason="needs the lung sets in DIFFINFINITE_DATA"
+)
+
+
+@needs_lung
+def test_lung_fields_have_three_arms_in_pairs(monkeypatch):
     painter = Painted()
     monkeypatch.setattr(survey_fields, "generate", painter)
-    made = lung_fields(6, 2)
-    real, synthetic = ([f for f in made if f.real == kind] for kind in (True, False))
-    assert sorted((f.size, f.context) for f in real) == sorted((f.size, f.context) for f in synthetic)
+    made = lung_fields(6, 4)
+    counts = {(size, origin): sum(f.size == size and f.origin == origin for f in made) for size in SIDES
+              for origin in {f.origin for f in made}}  # fmt: skip
+    assert counts["small", "lc25000-lung"] == 6 and counts["large", "lc25000-lung"] == 0
+    assert counts["large", "diffinfinite-lung"] == counts["large", "lung-scc-atlas"] == 2
+    for size, n in (("small", 3), ("large", 2)):
+        assert counts[size, survey_fields.MODEL] == counts[size, survey_fields.PUBLISHED] == n
     assert all(mask is not None and mask.shape == size and mask.any() for _, mask, size in painter.calls)
-    assert len({f.rgb.tobytes() for f in made}) == 16
-    assert len(painter.calls) == 6 + survey_fields.CANDIDATES * 2  # large synthetic fields are chosen among several
+    assert len({f.rgb.tobytes() for f in made}) == len(made) == 20
+    assert len(painter.calls) == 3 + survey_fields.CANDIDATES * 2  # large synthetic fields are chosen among several
     said = " ".join(describe_fields(made))
-    assert "Borkowski" in said and "MIT" in said and "SKIN" not in said
-    with pytest.raises(ValueError, match="1 to 8 large fields"):
-        lung_fields(6, 9)
+    assert "Borkowski" in said and "MIT" in said and "SKIN" not in said and "JPEG of quality" in said
+    assert f"5 of {survey_fields.MODEL}, 5 of {survey_fields.PUBLISHED}" in said
+    with pytest.raises(ValueError, match="1 to 24 large fields"):
+        lung_fields(6, 25)
+
+
+@needs_lung
+def test_windows_of_the_slide_are_stitched_without_a_seam():
+    """Every window holds the pixels of the slide's tiles, wherever the tiles meet."""
+    windows = survey_fields._slide_windows(3, 416, np.random.default_rng(0))
+    root = catalog.locate("lung-scc-atlas")
+    tiles = {e.file: np.asarray(Image.open(root / e.file).convert("RGB"))
+             for e in catalog.select("lung-scc-atlas", label="tissue") if e.file.startswith("HE2/")}  # fmt: skip
+    for window in windows:
+        found = set()
+        for name, tile in tiles.items():
+            patch = tile[100:108, 100:108]
+            view = np.lib.stride_tricks.sliding_window_view(window, (8, 8, 3))[:, :, 0]
+            first = np.argwhere((view[:, :, 0, 0] == patch[0, 0]).all(-1) & (view[:, :, 7, 7] == patch[7, 7]).all(-1))
+            found |= {name for y, x in first if np.array_equal(view[y, x], patch)}
+        assert found, "no tile of the slide is in the window"
+        for axis in (0, 1):  # a line where tiles meet is no brighter edge than others
+            steps = np.abs(np.diff(window.astype(float), axis=axis)).mean(axis=(1 - axis, 2))
+            assert steps.max() < 3 * np.median(steps)

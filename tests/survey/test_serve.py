@@ -72,8 +72,9 @@ def test_a_full_disk_is_one_sentence_and_the_next_try_succeeds(folder, tmp_path)
             if status != 200:
                 break
             stored += 1
-        assert status == 503 and re.fullmatch(r"The server cannot store this now: [\w ]+\. It stays in this browser and is "
-                                              r"sent again\.", said["message"])  # fmt: skip
+        assert status == 503
+        sentence = r"The server cannot store this now: [\w ]+\. It stays in this browser and is sent again\."
+        assert re.fullmatch(sentence, said["message"])
         record = post(server, "begin", {"rater": record["code"], "nonce": NONCE, "asked": 12})[1]  # reading goes on
         assert len(record["answers"]) == stored
         process.rlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

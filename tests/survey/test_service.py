@@ -27,7 +27,8 @@ class Class:
         self.client = TestClient(self.service.app, raise_server_exceptions=False)
 
     def post(self, path, body=None, status=200, **headers):
-        reply = self.client.post(f"/api/{path}", json=body or {}, headers=headers)
+        kind = {"content-type": "application/json"}
+        reply = self.client.post(f"/api/{path}", content=json.dumps(body or {}), headers=kind | headers)
         assert reply.status_code == status, reply.text
         return reply.json() if "json" in reply.headers["content-type"] else reply.text
 
@@ -132,9 +133,9 @@ def test_a_rater_can_be_forgotten(room):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"answer": "maybe"}, {"answer": None}, {"confidence": 0}, {"confidence": 8}, {"confidence": 2.5}, {"confidence": True},
-     {"confidence": "4"}, {"ms": -1}, {"ms": 1e12}, {"ms": "1"}, {"revision": -1}, {"revision": 1.5}, {"revision": None},
-     {"item": "../../etc/passwd"}, {"item": ["a"]}, {"item": None}],
+    [{"answer": "maybe"}, {"answer": None}, {"confidence": 0}, {"confidence": 8}, {"confidence": 2.5},
+     {"confidence": True}, {"confidence": "4"}, {"ms": -1}, {"ms": 1e12}, {"ms": "1"}, {"revision": -1},
+     {"revision": 1.5}, {"revision": None}, {"item": "../../etc/passwd"}, {"item": ["a"]}, {"item": None}],
 )  # fmt: skip
 def test_answers_that_are_none(room, wrong):
     record = room.begin()
@@ -145,7 +146,9 @@ def test_answers_that_are_none(room, wrong):
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [({"rater": "WRONG"}, 403), ({"rater": ""}, 403), ({"rater": 5}, 403), ({"rater": "ABCDE-FGHJKM"}, 403),
-     ({"asked": 3}, 400), ({"asked": "12"}, 400), ({"nonce": "short"}, 400), ({"nonce": None}, 400),
+     ({"asked": 3}, 400), ({"asked": "12"}, 400),
+     ({"asked": 12.0}, 400), ({"asked": [12]}, 400), ({"rater": "\ud800\0"}, 403),
+     ({"nonce": "short"}, 400), ({"nonce": None}, 400),
      ({"experience": 95}, 400), ({"experience": "3"}, 400)],
 )  # fmt: skip
 def test_beginnings_that_are_none(room, wrong, status):
@@ -303,8 +306,10 @@ def test_the_instructors_door(room):
     assert room.post("instructor/summary", authorization=f"Bearer {key}")["progress"] == []
     second = room.post("instructor/token", authorization=f"Bearer {key}")["token"]
     assert room.post("instructor/login", {"token": second})["key"] != key
-    for _ in range(12):
-        reply = room.client.post("/api/instructor/login", json={"token": "guess"})
+    for guess in ("guess", "\ud800", None, *range(9)):
+        kind = {"content-type": "application/json"}
+        reply = room.client.post("/api/instructor/login", content=json.dumps({"token": guess}), headers=kind)
+        assert reply.status_code in (401, 429)
     assert reply.status_code == 429
 
 

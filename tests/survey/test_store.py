@@ -171,7 +171,7 @@ def test_a_database_belongs_to_one_deck(file_store, database):
 
 @pytest.mark.parametrize("url", ["class.sqlite", "nothing://x", "postgresql+nothing://x"])
 def test_what_is_no_database_is_refused(url):
-    with pytest.raises(ValueError, match=r"expected a database such as sqlite:///class.sqlite, got"):
+    with pytest.raises(ValueError, match=r"expected a database such as sqlite:///class\.sqlite, got"):
         Store(url, small_deck())
 
 
