@@ -1,16 +1,16 @@
 r"""A canvas without edges: any part of it is computed when somebody asks for it, and is always the same.
 
 The plan is `plans.mixture` with windows at absolute places, a stride apart in all directions for ever. The plane is cut
-into *cells*, squares as wide as the stride. The state of a cell after a level needs its own state before it and the
-estimates of the windows over it; the estimate of a window needs the states of the cells under it:
+into *plots*, squares as wide as the stride. The state of a plot after a level needs its own state before it and the
+estimates of the windows over it; the estimate of a window needs the states of the plots under it:
 
-    state(level + 1, cell)  <-  state(level, cell), estimate(level, window) of the windows over the cell
-    estimate(level, window) <-  state(level, cell) of the cells under the window
-    state(0, cell)          <-  noise by coordinates
+    state(level + 1, plot)  <-  state(level, plot), estimate(level, window) of the windows over the plot
+    estimate(level, window) <-  state(level, plot) of the plots under the window
+    state(0, plot)          <-  noise by coordinates
 
 So a value is a function of seed and place alone, whichever part was asked for first, and however large a part. Each is
 computed by itself, one crop in a forward pass, since the last bits of a product may depend on how many are computed at
-once; and each is remembered (`cache`). What one cell needs grows by a ring of windows a level, so that few levels are
+once; and each is remembered (`cache`). What one plot needs grows by a ring of windows a level, so that few levels are
 what makes this possible: S levels need :math:`\sum_{k<S} (2k + m)^2` estimates for a square of m windows where nothing
 is remembered, and a window's S estimates where everything around is (docs/adr/0020-a-slide-without-edges.md).
 
@@ -142,7 +142,7 @@ class Lattice:
         return gather(window, self._stride, lambda *at: self._state(self._method.steps, *at)[0])
 
     def _state(self, level: int, row: int, column: int) -> Tensor:
-        """State of a cell before a level, and behind it what the solver left for it there, float (1 or 2, C, s, s)."""
+        """State of a plot before a level, and behind it what the solver left for it there, float (1 or 2, C, s, s)."""
         stride = self._stride
         part = Window(row * stride, column * stride, stride, stride)
         if level == 0:
@@ -152,12 +152,12 @@ class Lattice:
             before = self._state(level - 1, row, column)
             z, memory = before[0], before[1] if len(before) > 1 else None
             eps = torch.zeros_like(z)
-            over = range(-((self._method.patch - 1) // stride), 1)  # first cells of the windows that reach this one
+            over = range(-((self._method.patch - 1) // stride), 1)  # first plots of the windows that reach this one
             for down in over:
                 for across in over:
                     rows, columns = (slice(-n * stride, (1 - n) * stride) for n in (down, across))
                     estimate = self._estimate(level - 1, row + down, column + across)[:, rows, columns]
-                    height, width = estimate.shape[1:]  # the last cell under a window may reach beyond it
+                    height, width = estimate.shape[1:]  # the last plot under a window may reach beyond it
                     eps[:, :height, :width] += self._weight[rows, columns] * estimate
             z, memory = self._step(level - 1)(eps, z, memory, part)
             return z[None] if memory is None else torch.stack([z, memory])
@@ -165,7 +165,7 @@ class Lattice:
         return self._cache.remember(f"{self._key}/state/{level}/{row}/{column}", make).to(self._weight.device)
 
     def _estimate(self, level: int, row: int, column: int) -> Tensor:
-        """Noise estimate of the window that begins with a cell, float (C, h, w)."""
+        """Noise estimate of the window that begins with a plot, float (C, h, w)."""
         window = Window(row * self._stride, column * self._stride, self._method.patch, self._method.patch)
 
         def make() -> Tensor:
