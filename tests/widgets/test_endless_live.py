@@ -4,6 +4,7 @@ import hashlib
 import threading
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from diffinfinite_lite.pipelines import endless as pipeline
 from diffinfinite_lite.pipelines.endless import Endless
@@ -47,6 +48,7 @@ def walk(address, places):
         answers = []
         page.goto(f"{address}#x={places[0][0]},y={places[0][1]},zoom=1")
         for x, y in places:
+            page.wait_for_function("window.viewer")
             page.evaluate(f"location.hash = 'x={x},y={y},zoom=1'")
             page.wait_for_function(
                 "viewer.world.getItemCount() === 3 && [0, 1].every((n) => viewer.world.getItemAt(n).getFullyLoaded())",
@@ -68,6 +70,19 @@ def test_two_ways_of_panning_show_the_same_bytes(site):
     both = first.keys() & second.keys()
     assert len([path for path in both if path.startswith("image/0/")]) >= 8
     assert {path: first[path] for path in both} == {path: second[path] for path in both}
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 760)])
+def test_axe_finds_nothing_and_keys_move_the_view(site, size):
+    with browser(size) as watch:
+        watch.page.goto(f"{site()}#x=0,y=0,zoom=1")
+        watch.page.wait_for_function("window.viewer?.world.getItemCount() === 3")
+        found = Axe().run(watch.page).response["violations"]
+        assert not [(each["id"], each["nodes"][0]["html"]) for each in found]
+        assert watch.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        watch.page.focus(".openseadragon-canvas")
+        watch.page.keyboard.press("ArrowRight")
+        watch.page.wait_for_function("/#x=[1-9][0-9]*,y=0/.test(location.hash)", timeout=30_000)
 
 
 def test_what_is_no_tile_is_not_found(site):
