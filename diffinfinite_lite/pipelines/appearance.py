@@ -75,6 +75,15 @@ def _numbers(text: str) -> list[float]:
     return found if all(torch.isfinite(torch.tensor(found))) else []
 
 
+def names_picture(text: str) -> bool:
+    """Whether an appearance reads a file.
+
+    >>> names_picture("3 to tile.png"), names_picture("3 to 4")
+    (True, False)
+    """
+    return not all(part.isdecimal() or _numbers(part) for part in text.split(MORPH))
+
+
 def settled(text: str | None, drafting: Drafting) -> str | None:
     """The text with the numbers of pictures in place of their paths.
 

@@ -18,17 +18,17 @@ import numpy as np
 from ..data.encoding import data_uri, encode
 from ..errors import explain
 from ..labels import CONTEXTS, LABEL_COLOURS, LABELS
-from ..pipelines.config import SamplingConfig, configure
+from ..pipelines.config import SamplingConfig
 from ..pipelines.pair import Pair
 from .controls import control, shown_fields
 from .drawing import Drawing
-from .emergence import Emergence, windows_of_levels
+from .emergence import Emergence
 from .figures import difference, measure
 from .jobs import CANCELLED, DONE, FAILED, Job
 from .neighbours import Picked, survey
 from .state import MASK_FILE, OTHER, State
 from .studio import Finished, Studio, contact_sheet, in_full
-from .uploads import Upload, read_drawn, read_run
+from .uploads import GEOJSON, Upload, read_drawn, read_run, to_geojson
 from .versions import Version
 
 KEPT = 60  # pictures for the neighbours, and versions to step back to
@@ -246,6 +246,9 @@ class Session:
         if what == "mask":
             self._hand_out(MASK_FILE, encode(mask, "png"))
             return
+        if what == "geojson":
+            self._hand_out(f"mask{GEOJSON}", to_geojson(mask))
+            return
         if self.version is None:
             raise ValueError("expected a picture to save, got none yet")
         if what == "picture":
@@ -280,9 +283,7 @@ class Session:
     def _watch(self, job: Job, state: State) -> Finished:
         """Paint a picture and show it while it comes about."""
         mask = self.studio.mask_of(job, state)
-        config = configure(state.config, {}, self.studio.weights)
-        windows = windows_of_levels(config, state.size)
-        self.show(run={"windows": windows, "size": list(state.size), "mask": shown(mask, "png"), "steps": config.steps})
+        self.show(run={"windows": self.studio.windows_of(state), "size": list(state.size), "mask": shown(mask, "png")})
 
         def level(emergence: Emergence) -> None:
             at = len(emergence.estimates) - 1
@@ -349,8 +350,10 @@ class Session:
         except ValueError as error:
             link, no_link = replace(state, mask=None).to_query(), explain(error)
         current = self._versions.get(_digest(state))
+        controls = _controls(state.config)
         self.show(
             state={
+                "seed": next(shown for shown in controls if shown["name"] == "seed"),
                 "context": state.context,
                 "size": f"{state.size[0]}x{state.size[1]}",
                 "tab": state.tab,
@@ -361,7 +364,7 @@ class Session:
                 "command": (current.commands if current else state.command)(**self._places()),
                 "python": (current or state).python(**self._places()),
             },
-            controls={"a": _controls(state.config), "b": [c for c in _controls(state.other) if c["name"] != "seed"]},
+            controls={"a": controls, "b": [c for c in _controls(state.other) if c["name"] != "seed"]},
         )
 
     def _show_mask(self) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, urlencode
 import numpy as np
 
 from ..labels import CONTEXTS, LABELS
+from ..pipelines.appearance import names_picture
 from ..pipelines.config import SamplingConfig, check_mask, check_size
 from .controls import read, shown_fields, write
 
@@ -58,6 +59,9 @@ class State:
         _check_among("a context", self.context, CONTEXTS)
         _check_among("a tab", self.tab, TABS)
         _check_among("a setting to sweep", self.sweep, [spec.name for spec in shown_fields(self.config)])
+        for config in (self.config, self.other):
+            if config.appearance and names_picture(config.appearance):  # a page must not read files of its server
+                raise ValueError(f"expected a seed or 16 numbers for the appearance, got {config.appearance!r}")
         check_size(self.size)
         if max(self.size) > LARGEST:
             got = f"{self.size[0]}x{self.size[1]}"

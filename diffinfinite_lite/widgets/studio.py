@@ -21,8 +21,9 @@ from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
 from ..pipelines.pair import Pair
+from ..pipelines.stages import find_stages
 from .controls import control, read, shown_fields
-from .emergence import Emergence
+from .emergence import Box, Emergence, windows_of_levels
 from .jobs import Job, Queue
 from .state import SEEDS, State
 
@@ -78,6 +79,11 @@ class Studio:
                     self._masks.popitem(last=False)
         return found
 
+    def windows_of(self, state: State) -> list[list[Box]]:
+        """The windows of every level of a state's picture."""
+        models, config = load_models(self.weights, self.device), configure(state.config, {}, self.weights)
+        return windows_of_levels(find_stages(models, config, state.context, self.weights, self.device), state.size)
+
     def paint(self, job: Job, state: State, shown: Callable[[Emergence], None] | None = None) -> Finished:
         """The picture of a state, as `generate` paints it.
 
@@ -87,8 +93,7 @@ class Studio:
         """
         config = configure(state.config, {}, self.weights)
         mask = self.mask_of(job, state)
-        autoencoder = load_models(self.weights, self.device).autoencoder
-        emergence = Emergence(config, state.size, autoencoder) if shown else None
+        emergence = Emergence(config, state.size) if shown else None
 
         def progress(items: Iterable, total: int, part: str) -> Iterator:
             if part != "sampling":

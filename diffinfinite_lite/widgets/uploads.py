@@ -13,10 +13,12 @@ from typing import Self
 import numpy as np
 
 from ..data.mask_files import read_mask
+from ..data.qupath import annotated_size, write_geojson
 from ..pipelines.pair import RESULTS, Pair
 
 LARGEST_FILE = 12_000_000  # bytes
 RUN = "run.json"
+GEOJSON = ".geojson"
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,22 @@ def read_drawn(uploads: Sequence[Upload], size: tuple[int, int]) -> np.ndarray:
     (upload,) = uploads
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, upload.name or "mask")
+        if path.suffix.lower() == ".json":  # QuPath's export has either name
+            path = path.with_suffix(GEOJSON)
         path.write_bytes(upload.content)
         try:
-            return read_mask(path)
+            return read_mask(path, size=None if _says_size(path) else size)
         except ValueError as error:
             raise ValueError(str(error).replace(f"{folder}/", "")) from None
+
+
+def _says_size(path: Path) -> bool:
+    return path.suffix.lower() != GEOJSON or annotated_size(path) is not None
+
+
+def to_geojson(mask: np.ndarray) -> bytes:
+    """The regions of a mask as QuPath's annotations."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"mask{GEOJSON}")
+        write_geojson(path, [mask], mask.shape)
+        return path.read_bytes()

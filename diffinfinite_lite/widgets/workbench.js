@@ -187,6 +187,7 @@ export function render({ model, el }) {
       content.show([
         { name: "context", label: "context", kind: "menu", options: fixed.contexts, value: state.context },
         { name: "size", label: "size, px", kind: "box", value: state.size, help: "Height x width, multiples of 8." },
+        state.seed,
       ]);
       drawn.textContent = state.drawn ? "Under a mask that was drawn." : "The model makes the mask, of context and seed.";
       generated.hidden = !state.drawn;
@@ -194,7 +195,7 @@ export function render({ model, el }) {
       repeat.show(state);
       if (state.tab === "neighbours") window.dispatchEvent(new Event("resize")); // plots measure themselves when shown
     },
-    controls: ({ a, b }) => { settings.show(a); panels.compare.controls(b); panels.sheet.controls(a); },
+    controls: ({ a, b }) => { settings.show(a.filter((spec) => spec.name !== "seed")); panels.compare.controls(b); panels.sheet.controls(a); },
     status: (status) => { bar.show(status); panels.explore.status(status); },
     fault: (text) => { fault.textContent = text; fault.hidden = !text; },
     file: save,

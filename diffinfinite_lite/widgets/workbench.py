@@ -87,7 +87,7 @@ def _scatter(pipe: hv.streams.Pipe, select: Any) -> hv.DynamicMap:
 
     def training(data: dict | None) -> hv.Points:
         data = data or {"training": [], "nearest": []}
-        return hv.Points(data["training"]).opts(color="#9a93a8", size=3)
+        return hv.Points(data["training"]).opts(color="#9a93a8", size=3, framewise=True)
 
     def nearest(data: dict | None) -> hv.Points:
         rows = [(*tile["place"], tile["name"], tile["image"]) for tile in (data or {"nearest": []})["nearest"]]
@@ -96,10 +96,10 @@ def _scatter(pipe: hv.streams.Pipe, select: Any) -> hv.DynamicMap:
     def pictures(data: dict | None) -> hv.Points:
         data = data or {"places": [], "names": [], "images": []}
         rows = [(*place, *more) for place, *more in zip(data["places"], data["names"], data["images"], strict=True)]
-        tools = {"tools": [*hover["tools"], "box_select", "lasso_select", "tap"], "hover_tooltips": TIP}
+        tools = hover | {"tools": [*hover["tools"], "box_select", "lasso_select", "tap"]}
         return hv.Points(rows, vdims=["name", "image"]).opts(color="#c2447e", size=10, line_color="white", **tools)
 
-    hover = {"tools": ["hover"], "hover_tooltips": TIP}
+    hover = {"tools": ["hover"], "hover_tooltips": TIP, "framewise": True}
     chosen = hv.DynamicMap(pictures, streams=[pipe])
     hv.streams.Selection1D(source=chosen).add_subscriber(lambda index: select(index))
     layers = hv.DynamicMap(training, streams=[pipe]) * hv.DynamicMap(nearest, streams=[pipe]) * chosen

@@ -31,8 +31,9 @@ function drawMask(canvas, { labels, width, height }, colours, outlines) {
   const pen = canvas.getContext("2d"), picture = pen.createImageData(width, height);
   for (let i = 0; i < labels.length; i++) {
     const own = labels[i], x = i % width, y = (i / width) | 0;
-    const border = outlines && ((x && labels[i - 1] !== own) || (x < width - 1 && labels[i + 1] !== own)
-      || (y && labels[i - width] !== own) || (y < height - 1 && labels[i + width] !== own));
+    const other = (dx, dy) => x + dx >= 0 && x + dx < width && y + dy >= 0 && y + dy < height
+      && labels[i + dx + dy * width] !== own;
+    const border = outlines && (other(-2, 0) || other(2, 0) || other(0, -2) || other(0, 2));
     picture.data.set([...colours[own], !outlines || border ? 255 : 0], 4 * i);
   }
   pen.putImageData(picture, 0, 0);

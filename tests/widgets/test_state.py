@@ -43,6 +43,8 @@ def test_a_link_is_the_state(state):
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
+        ("appearance=/etc/passwd", "expected a seed or 16 numbers for the appearance"),
+        ("b.appearance=1 to x.png", "expected a seed or 16 numbers for the appearance"),
         ("skin=1", "expected parameters among context, size, mask"),
         ("context=skin", "expected a context among adenocarcinoma, squamous, normal, got 'skin'"),
         ("seed=", "expected seed to be a whole number, got ''"),
