@@ -30,22 +30,27 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 TALLEST = 14_000  # px of one screenshot: viewers give up on taller ones
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 CONTRAST = "color-contrast"
-# Marks with data-look the first element with text of its own of each look. What lies behind it: the backgrounds from
-# the element up to the first that is opaque.
-ONE_OF_EACH_LOOK = """() => {
+# Marks with data-look the first three elements with text of their own of each look: one may lie where axe cannot see
+# what is behind it. What lies behind: the backgrounds from the element up to the first that is opaque. What axe does
+# not measure stands for no look: hidden or disabled text, and single letters.
+THREE_OF_EACH_LOOK = """() => {
     document.querySelectorAll("[data-look]").forEach((e) => e.removeAttribute("data-look"));
-    const seen = new Set(), opaque = (colour) => /^rgb\\(/.test(colour);
+    const seen = new Map(), opaque = (colour) => /^rgb\\(/.test(colour);
     for (const element of document.body.querySelectorAll("*")) {
-        const text = [...element.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
-        if (!text || !element.checkVisibility() || element.closest("svg, script, style")) continue;
-        const own = getComputedStyle(element), look = [own.color, own.fontSize, own.fontWeight];
+        const text = [...element.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim().length > 1);
+        const shown = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+        if (!text || !shown || element.closest("svg, script, style, :disabled, [aria-disabled=true]")) continue;
+        const own = getComputedStyle(element);
+        const look = [element.tagName, element.className, own.color, own.fontSize, own.fontWeight];
         for (let e = element; e; e = e.parentElement) {
             const { backgroundColor, backgroundImage, opacity } = getComputedStyle(e);
             look.push(backgroundColor, backgroundImage, opacity);
             if (opaque(backgroundColor)) break;
         }
-        if (!seen.has(look.join())) seen.add(look.join()) && element.setAttribute("data-look", "");
+        seen.set(look.join(), (seen.get(look.join()) ?? 0) + 1);
+        if (seen.get(look.join()) <= 3) element.setAttribute("data-look", "");
     }
+    return seen.size;
 }"""
 
 
@@ -169,19 +174,20 @@ class Watch:
         return self._axe({"type": "tag", "values": list(WCAG)}, rules={CONTRAST: {"enabled": False}}) + self.contrast()
 
     def contrast(self) -> list[str]:
-        """What axe finds of contrast on one element of each look of the page.
+        """What axe finds of contrast on three elements of each look of the page.
 
-        A look is colour, size and weight of the text and what lies behind it. A chapter has thousands of words of code
-        in a dozen looks, and measuring each of them takes axe nine tenths of its time.
+        A look is tag, class, colour, size and weight of the text and what lies behind it. A chapter has thousands of
+        words of code in some dozens of looks, and measuring each of them takes axe nine tenths of its time.
         """
-        self.page.evaluate(ONE_OF_EACH_LOOK)
+        if not self.page.evaluate(THREE_OF_EACH_LOOK):
+            return []
         return self._axe({"type": "rule", "values": [CONTRAST]}, context={"include": [["[data-look]"]]})
 
     def _axe(self, only: dict, context: dict | None = None, rules: dict | None = None) -> list[str]:
         from axe_playwright_python.sync_playwright import Axe
 
-        options = {"resultTypes": ["violations"], "runOnly": only, "rules": rules or {},
-                   "preload": False}  # fmt: skip # preloading asks for style sheets
+        # preloading would ask for style sheets
+        options = {"resultTypes": ["violations"], "runOnly": only, "rules": rules or {}, "preload": False}
         found = Axe().run(self.page, context=context, options=options).response["violations"]
         return [f"{v['id']}: {v['help']}; {len(v['nodes'])} x, {_element(v['nodes'][0])}" for v in found]
 
