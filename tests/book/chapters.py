@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from unittest import mock
 
 import jupytext
 import nbformat
@@ -14,6 +15,7 @@ from myst_nb.core.read import read_myst_markdown_notebook
 
 BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
+ASSETS = "_assets"  # in the folder of the runs: files that pages load, as `book/_ext/offline.py` has it for the book
 SMALL = {
     "01_tour": {"height": 128, "width": 192, "steps": 2, "large": 512, "large_steps": 2, "device": "cpu"},
     "02_tissue_as_data": {"tiles": 48, "shown": 8, "draws": 20},
@@ -49,15 +51,16 @@ def run(chapter: Path, folder: Path) -> Path:
             work = folder / chapter.stem
             work.mkdir(exist_ok=True)  # a chapter that failed is tried again, and fails again
             jupytext.write(jupytext.read(chapter), work / done.name)
-            papermill.execute_notebook(
-                work / done.name,
-                work / "executed.ipynb",
-                parameters=SMALL[chapter.stem],
-                kernel_name="python3",
-                cwd=work,
-                progress_bar=False,
-                execution_timeout=600,
-            )
+            with mock.patch.dict(os.environ, DIFFINFINITE_PAGES=str(folder / ASSETS)):
+                papermill.execute_notebook(
+                    work / done.name,
+                    work / "executed.ipynb",
+                    parameters=SMALL[chapter.stem],
+                    kernel_name="python3",
+                    cwd=work,
+                    progress_bar=False,
+                    execution_timeout=600,
+                )
             os.replace(work / "executed.ipynb", done)
     return done
 

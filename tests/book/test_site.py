@@ -19,7 +19,7 @@ import yaml
 from filelock import FileLock
 from PIL import Image
 
-from tests.book.chapters import CHAPTERS, SMALL, fill_cache, run, with_small_parameters
+from tests.book.chapters import ASSETS, CHAPTERS, SMALL, fill_cache, run, with_small_parameters
 from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,7 @@ def build(folder: Path, runs: Path) -> Path:
     environment = os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    shutil.copytree(runs / ASSETS, folder / "_build/html" / ASSETS, dirs_exist_ok=True)
     return folder / "_build/html"
 
 
