@@ -83,12 +83,12 @@ def test_a_field_more_has_a_control_in_the_workbench():
     from diffinfinite_lite.widgets.controls import control, read, shown_fields
 
     config = Extended(humour="black", steps=7, stride=40)
-    controls = {field.name: control(field, getattr(config, field.name)) for field in shown_fields(config)}
-    assert controls["humour"]["options"] == ["dry", "black"] and controls["humour"]["help"] == "How funny the tissue is."
-    assert [controls[name]["kind"] for name in ("humour", "steps", "stride", "seed")] == ["menu", "slider", "menu", "box"]
+    drawn = {field.name: control(field, getattr(config, field.name)) for field in shown_fields(config)}
+    assert drawn["humour"]["options"] == ["dry", "black"] and drawn["humour"]["help"] == "How funny the tissue is."
+    assert [drawn[name]["kind"] for name in ("humour", "steps", "stride", "seed")] == ["menu", "slider", "menu", "box"]
     hidden = {"compiled", "batch_size"}  # these change what a picture costs and not what it shows
-    assert controls.keys() == {field.name for field in fields(Extended)} - hidden
-    assert Extended(**{name: read(name, shown["value"], Extended) for name, shown in controls.items()}) == config
+    assert drawn.keys() == {field.name for field in fields(Extended)} - hidden
+    assert Extended(**{name: read(name, shown["value"], Extended) for name, shown in drawn.items()}) == config
 
 
 @pytest.mark.parametrize("function", [generate, generate_slide, resynthesise, inpaint])
