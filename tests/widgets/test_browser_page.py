@@ -10,7 +10,8 @@ from PIL import Image
 from diffinfinite_lite.labels import LABEL_COLOURS, condition_map
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines.config import configure
-from diffinfinite_lite.pipelines.generate import make_denoiser, picture, sample_levels
+from diffinfinite_lite.pipelines.generate import picture
+from diffinfinite_lite.pipelines.stages import find_stages, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
 from diffinfinite_lite.sampling.plans import mixture
@@ -153,8 +154,9 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
     config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1})
     models = round_models(load_models())
-    denoiser = make_denoiser(models, config, None, "cpu")
-    *_, level = sample_levels(denoiser, condition_map(torch.from_numpy(labels), "squamous"), models, config)
+    (stage,) = find_stages(models, config, "squamous", None, "cpu")
+    denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
+    *_, level = sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous"))
     expected = picture(models.autoencoder, level.canvas.latents, config, 0).astype(int)
     apart = np.abs(np.asarray(image.convert("RGB")).astype(int) - expected)
     assert apart.max() <= 2
