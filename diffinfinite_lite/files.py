@@ -58,6 +58,41 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
         raise full from error
 
 
+@contextmanager
+def held(folder: str | Path) -> Iterator[Path]:
+    """A folder that no other process writes to as long as the context lasts; made if needed.
+
+    Its file ``lock`` is locked by the system, which lets go of it when the process ends, however that happens. The file
+    stays, and means nothing by itself.
+
+    Raises
+    ------
+    OSError : another process holds the folder, or it cannot be locked or written to.
+
+    >>> with held(tempfile.mkdtemp()) as folder, held(folder):
+    ...     pass
+    Traceback (most recent call last):
+    OSError: expected a folder that nobody else writes to, but another run is at work in ...: wait, or take another one
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(
+            f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
+            "wait, or take another one"
+        ) from None
+    except NotImplementedError as error:
+        raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
 def check_space(folder: str | Path, needed: int, what: str) -> None:
     """Refuse a folder on a disk with less than so many bytes free, before any work.
 
@@ -71,6 +106,11 @@ def check_space(folder: str | Path, needed: int, what: str) -> None:
     if free < needed:
         found = f"got {free / 1e9:.1f} GB that are free"
         raise OSError(f"expected about {needed / 1e9:.1f} GB of disk in {folder} for {what}, {found}")
+
+
+def same_disk(one: Path, other: Path) -> bool:
+    """Whether two folders, or what will hold them, lie on one file system."""
+    return _nearest(one).stat().st_dev == _nearest(other).stat().st_dev
 
 
 def _nearest(folder: Path) -> Path:
@@ -141,6 +181,8 @@ def check_folder(folder: str | Path, results: Sequence[str] = (), *, force: bool
             kinds = ("a folder", "a file") if name.endswith("_files") else ("a file", "a folder")
             raise ValueError(f"expected {kinds[0]} or nothing at {folder / name}, got {kinds[1]}")
     try:
+        with suppress(FileNotFoundError):
+            folder.lstat()  # refuses a name that is too long, which no other question asks of a new folder
         with tempfile.TemporaryFile(dir=_nearest(folder)):
             pass
     except OSError as error:

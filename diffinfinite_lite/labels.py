@@ -34,6 +34,7 @@ CONTEXTS = ("adenocarcinoma", "squamous", "normal")
 PROMPTS = ("none", *CONTEXTS)  # what the image model can be told of a whole picture
 CONDITIONS = len(LABELS) * len(PROMPTS)
 
+_BAND_PX = 2**20  # px of masks that are pooled at a time
 CELL_PX = 8  # side of a latent pixel and of a mask cell: at 16 px, alveolar walls and thin stroma are lost
 
 
@@ -59,9 +60,21 @@ def colour_labels(colours: np.ndarray) -> np.ndarray:
 
 
 def pool_mask(mask: Tensor, factor: int = CELL_PX) -> Tensor:
-    """Label masks (N, H, W) to latent resolution (N, H/f, W/f): the most frequent label of each block."""
-    shares = F.avg_pool2d(F.one_hot(mask.long(), len(LABELS)).permute(0, 3, 1, 2).float(), factor)
-    return shares.argmax(dim=1)
+    """Label masks (N, H, W) to latent resolution (N, H/f, W/f): the most frequent label of each block.
+
+    >>> pool_mask(torch.tensor([[[1, 1], [1, 3], [4, 4], [4, 4]]]), factor=2).tolist()
+    [[[1], [4]]]
+    """
+
+    def pool(band: Tensor) -> Tensor:
+        shares = F.avg_pool2d(F.one_hot(band.long(), len(LABELS)).permute(0, 3, 1, 2).float(), factor)
+        return shares.argmax(dim=1)
+
+    # in bands of rows: a pixel takes some 70 bytes on the way, which large masks would not leave to the picture
+    count, height, width = mask.shape
+    rows = factor * max(1, _BAND_PX // (factor * max(1, count * width)))
+    whole = max(height - height % factor, 1)  # rows that fill no block are left out
+    return torch.cat([pool(mask[:, top : top + rows]) for top in range(0, whole, rows)], dim=1)
 
 
 def condition_map(mask: Tensor, context: str = "none") -> Tensor:
@@ -84,4 +97,4 @@ def condition_map(mask: Tensor, context: str = "none") -> Tensor:
 
 def conditions(mask: np.ndarray, context: str | None) -> Tensor:
     """What the image model is told of labels (H, W) and a context: int64 (H/8, W/8), see `condition_map`."""
-    return condition_map(pool_mask(torch.from_numpy(mask)[None].long())[0], context or "none")
+    return condition_map(pool_mask(torch.from_numpy(mask)[None])[0], context or "none")

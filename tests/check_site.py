@@ -4,7 +4,8 @@
 
 For each page: no error on the console, no request to another host, every link to another page or place of the site
 leads somewhere, no violation of WCAG 2 A and AA that axe finds (light, dark, and at a phone's width), dark where dark
-is asked for, nothing wider than a phone, no more than 3 MB without zoom tiles. The site: no more than 150 MB.
+is asked for, nothing wider than a phone, no more than 3 MB without zoom tiles,
+no more than 60 MB by any choice that loads something on a click (``data-loads``). The site: no more than 150 MB.
 Screenshots (desktop, phone, dark) are for people to look at, long pages in several pictures. Exits with 1 and one line
 per problem. `test_site.py` uses the same functions.
 """
@@ -19,11 +20,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 MB = 1_000_000
-PAGE, SITE = 3 * MB, 150 * MB
+PAGE, ON_CLICK, SITE = 3 * MB, 60 * MB, 150 * MB
 DESKTOP, PHONE = (1280, 900), (390, 844)
 TALLEST = 14_000  # px of one screenshot: viewers give up on taller ones
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
@@ -65,6 +67,7 @@ class _Addresses(HTMLParser):
         self.ids: set[str] = set()
         self.links: list[str] = []
         self.files: list[str] = []
+        self.on_click: list[list[str]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {key: value or "" for key, value in attrs}
@@ -73,6 +76,8 @@ class _Addresses(HTMLParser):
             self.links.append(values["href"])
         if tag in ("img", "script", "source", "iframe") and values.get("src"):
             self.files.append(values["src"])
+        if values.get("data-loads"):
+            self.on_click.append(values["data-loads"].split())
         if tag == "link" and "stylesheet" in values.get("rel", ""):
             self.files.append(values.get("href", ""))
 
@@ -105,7 +110,7 @@ def broken_links(site: Path) -> list[str]:
     parsed = {page: addresses(page) for page in pages(site)}
     found = []
     for page, read in parsed.items():
-        for address in dict.fromkeys([*read.links, *read.files]):
+        for address in dict.fromkeys([*read.links, *read.files, *chain(*read.on_click)]):
             inside = _inside(page, address)
             if inside is None or not address:
                 continue
@@ -129,6 +134,12 @@ def weight(page: Path) -> int:
     own = {target for address in addresses(page).files if (inside := _inside(page, address))
            for target in [inside[0]] if "_static" not in target.parts and target.exists()}  # fmt: skip
     return page.stat().st_size + sum(file.stat().st_size for file in own)
+
+
+def on_click(page: Path) -> int:
+    """Bytes that a page loads on a click, by the choice that loads most."""
+    choices = [[(page.parent / address).stat().st_size for address in files] for files in addresses(page).on_click]
+    return max(map(sum, choices), default=0)
 
 
 @dataclass
@@ -260,6 +271,8 @@ def main() -> int:
             found = look(watch, page, name, arguments.shots)
             if weight(page) > PAGE:
                 found.append(f"weighs more than {PAGE / MB:.0f} MB")
+            if on_click(page) > ON_CLICK:
+                found.append(f"loads {on_click(page) / MB:.0f} MB on a click, more than {ON_CLICK / MB:.0f}")
             print(f"{name:<32} {weight(page) / MB:5.2f} MB  {len(found)} problems", flush=True)
             problems += [f"{name}: {problem}" for problem in found]
     print(f"{total / MB:.0f} MB in all, {len(problems)} problems", *problems, sep="\n")

@@ -52,6 +52,12 @@ def tiny_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def two_stage_weights(tmp_path_factory):
+    """Folder of such a model that has a draft, too."""
+    return toys.tiny_model(tmp_path_factory.mktemp("two_stages"), draft=True)
+
+
+@pytest.fixture(scope="session")
 def shipped_models():
     """Autoencoder, image model and mask model of the repository; do not change or move them."""
     return load_models()

@@ -102,7 +102,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
     assert not list((tmp_path / "out").rglob("*"))
 
 
-def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+@pytest.mark.parametrize("stage", ["mask", "sampling"])
+def test_ctrl_c_leaves_nothing_half_written(stage, tmp_path):
     command = [sys.executable, "-m", "diffinfinite_lite.cli", "sample", "--context", "normal", "--size", "128x128"]
     process = subprocess.Popen(
         [*command, "--steps", "1000", "--out", tmp_path / "out"],
@@ -112,7 +113,7 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = ""
-    while "level" not in seen:  # the progress bar: sampling has begun
+    while not re.search(rf"{stage}: .*level", seen):  # the progress bar: that stage has begun
         seen += process.stderr.read(1)
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
@@ -171,8 +172,9 @@ def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):
         raise ValueError("seen enough")
 
     monkeypatch.setattr(edit, "resynthesise", resynthesise)
-    monkeypatch.setattr(Pair, "read", lambda folder: None)
-    Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "mask.png")
+    mask = np.zeros((64, 64), np.uint8)
+    monkeypatch.setattr(Pair, "read", lambda folder: Pair(np.zeros((64, 64, 3), np.uint8), mask, [], {}))
+    Image.fromarray(mask).save(tmp_path / "mask.png")
     files = ["--run", tmp_path, "--mask", tmp_path / "mask.png", "--out", tmp_path / "out"]
     arguments = ["edit", *map(str, files), "--omega", "2", "--no-compile", "--plan", "mixture"]
     assert isinstance(CliRunner().invoke(cli.app, arguments).exception, ValueError)

@@ -216,6 +216,13 @@ def test_disk_is_reckoned_before_the_work(tiny_weights, tmp_path, monkeypatch):
     options = {"size": (40_000, 40_000), "store": tmp_path / "store", "out": tmp_path / "out", "device": "cpu"}
     with pytest.raises(OSError, match=r"about 1\.8 GB of disk in .*store for the canvas of 40000 x .*, got 1\.0 GB"):
         slide.generate_slide("normal", weights=tiny_weights, **options)
+    with pytest.raises(OSError, match=r"about 1\.1 GB of disk in .*out for the results of 12800 x .*, got 1\.0 GB"):
+        slide.generate_slide("normal", weights=tiny_weights, **(options | {"size": (12_800, 12_800)}))
+    with pytest.raises(OSError, match=r"about 1\.1 GB of disk in .*out for canvas and results of 11600 x .*"):
+        slide.generate_slide("normal", weights=tiny_weights, **(options | {"size": (11_600, 11_600)}))
+    assert "for a result of 16000 x 16000 px, got 1.0 GB" in sentence(
+        ["sample", "--context", "normal", "--size", "16000x16000", "--out", tmp_path / "out"]
+    )
     assert not list(tmp_path.iterdir())
 
 

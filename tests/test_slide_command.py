@@ -43,7 +43,7 @@ def test_killed_and_run_again_it_is_the_undisturbed_slide(tmp_path):
     done = run(*SETTINGS, *places)
     assert done.returncode == 0, done.stderr
     assert "64 x 128 px" in done.stdout and "MB at most" in done.stdout
-    assert "16/16" in done.stderr and "writing: 100%" in done.stderr
+    assert "16/16" in done.stderr and "decoding: 100%" in done.stderr
     whole = generate_slide(
         "normal", size=(64, 128), steps=STEPS, solver="ddpm", store=tmp_path / "other", out=tmp_path / "whole"
     )

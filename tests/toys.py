@@ -9,7 +9,10 @@ from torch.nn.functional import avg_pool2d
 
 from diffinfinite_lite.labels import CELL_PX
 from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.appearance import Appearance
 from diffinfinite_lite.models.autoencoder import LiteAutoencoder
+from diffinfinite_lite.models.detail import Detail
+from diffinfinite_lite.models.draft import Draft
 from diffinfinite_lite.models.unet import MaskUNet
 
 
@@ -40,19 +43,28 @@ def random_mask(height=20, width=13, seed=0):
     return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_model(folder: Path) -> Path:
-    """An exported model with random weights: every layer takes part, also those that start at zero."""
+def tiny_model(folder: Path, *, draft: bool = False) -> Path:
+    """An exported model with random weights: every layer takes part, also those that start at zero.
+
+    With ``draft`` it has two stages.
+    """
     torch.manual_seed(0)
     parts = {
         "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
         "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
         "mask": (MaskUNet(5, (32, 32)), {}),
     }
+    if draft:
+        parts["image"] = Detail(8, (32, 32)), {"patch": 64}
+        parts["draft"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {}
+        parts["appearance"] = Appearance(components=2), {}
     hashes = {}
     for name, (model, more) in parts.items():
         with torch.no_grad():
             for tensor in model.parameters():
                 tensor.copy_(torch.randn(tensor.shape) * (tensor[0].numel() ** -0.5 if tensor.ndim > 1 else 0.1))
+            if name == "appearance":
+                model.means.normal_()
         state = model.state_dict().items()
         weights = {key: value.half() if value.is_floating_point() else value for key, value in state}
         checkpoint.save(folder / f"{name}.safetensors", weights, {**model.config, **more})

@@ -11,6 +11,7 @@ import io
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ..labels import LABEL_COLOURS
 
@@ -49,20 +50,24 @@ def encode(pixels: np.ndarray, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def encode_for_web(pixels: np.ndarray, quality: int) -> tuple[str, bytes]:
+def encode_for_web(pixels: np.ndarray, quality: int, note: str = "") -> tuple[str, bytes]:
     """A picture as JPEG, a mask without loss as PNG of four bits a pixel: the kind of file and its bytes.
 
     Parameters
     ----------
     pixels : uint8 (H, W, 3), or a mask (H, W) of labels 0 to 4
     quality : of JPEG
+    note : kept in the file as a comment
 
     >>> encode_for_web(np.zeros((8, 8), np.uint8), quality=90)[0]
     'png'
     """
     if pixels.ndim == 2:
-        return "png", encode(pixels, "png", bits=4, optimize=True)
-    return "jpeg", encode(pixels, "jpeg", quality=quality)
+        comment = PngInfo()
+        if note:
+            comment.add_text("Disclaimer", note)
+        return "png", encode(pixels, "png", bits=4, optimize=True, pnginfo=comment)
+    return "jpeg", encode(pixels, "jpeg", quality=quality, **({"comment": note} if note else {}))
 
 
 def data_uri(data: bytes, kind: str) -> str:

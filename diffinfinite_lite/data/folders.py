@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,8 @@ from .qupath import UnknownClasses, geojson_mask
 from .tiles import Tile, read_tile, refuse_all_bad
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-_QUIET = (".csv", ".dzi", ".html", ".json", ".md", ".npy", ".safetensors", ".txt", ".yaml", ".yml", "")  # no pictures
+# no pictures
+_QUIET = (".csv", ".dzi", ".html", ".json", ".md", ".npy", ".safetensors", ".txt", ".xmp", ".yaml", ".yml", "")
 _MASK = re.compile(r"(.*)[_-]mask", re.IGNORECASE)
 _OWN = ("timesteps.webp",)  # of a result, neither picture nor mask
 
@@ -119,6 +121,16 @@ def find(folder: str | Path) -> Found:
     return found
 
 
+def files_read(folder: str | Path) -> list[Path]:
+    """All files that `read_folder` takes something from, sorted: pictures, masks, annotations, runs of results."""
+    files: set[Path] = set()
+    for path, mask in find(folder).pictures:
+        files |= {path} | ({mask} if mask else set())
+        if (run := _run_of(path)) is not None:
+            files.add(run)
+    return sorted(files)
+
+
 def context_of(name: str) -> str:
     """The context that a path from the data folder says, or "".
 
@@ -148,8 +160,8 @@ def _read(
 
 def _fields_of_run(path: Path) -> dict:
     """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
-    file = path.with_name("run.json")
-    if _ends(path)[0] != "image" or not file.is_file():
+    file = _run_of(path)
+    if file is None:
         return {}
     try:
         run = json.loads(file.read_text(encoding="utf-8"))
@@ -163,6 +175,12 @@ def _fields_of_run(path: Path) -> dict:
     if isinstance(run.get("mpp"), int | float) and run["mpp"] > 0:
         said["mpp"] = run["mpp"]
     return said
+
+
+def _run_of(path: Path) -> Path | None:
+    """The ``run.json`` beside the picture of a result, if there is one."""
+    file = path.with_name("run.json")
+    return file if _ends(path)[0] == "image" and file.is_file() else None
 
 
 def _walk(root: Path, notes: list[Note]) -> dict[Path, list[Path]]:
@@ -202,13 +220,16 @@ def _walk(root: Path, notes: list[Note]) -> dict[Path, list[Path]]:
 def _pair(files: list[Path], root: Path, found: Found) -> None:
     """Sort the files of one folder into pictures with their masks, and what is not used."""
     pictures, labels = [], []  # labels: (name of the picture that a file belongs to, file), masks before annotations
-    own = any(file.name == "run.json" for file in files)
+    own, others = any(file.name == "run.json" for file in files), []
     for file in sorted(files, key=lambda file: _ends(file)[1] == ".geojson"):
         stem, suffix = _ends(file)
         if suffix == ".geojson":
-            labels.append((stem, file))
+            if not (own and file.name == "mask.geojson" and labels):  # of a result that has it as a picture, too
+                labels.append(("image" if stem.lower() == "mask" else stem, file))
         elif suffix not in SUFFIXES:
-            if suffix not in _QUIET:
+            if suffix == ".json" and file.name != "run.json":
+                others.append(file)
+            elif suffix not in _QUIET:
                 found.notes.append(Note(_path(file, root), f"is no picture that can be read ({', '.join(SUFFIXES)})"))
         elif named := _MASK.fullmatch(stem):
             labels.append((named[1], file))
@@ -217,11 +238,14 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
         elif not (own and file.name in _OWN):
             pictures.append(file)
     names = {name for picture in pictures for name in _names(picture)}
+    for file in others:
+        if file.stem in names:
+            found.notes.append(Note(_path(file, root), "is not used: annotations of QuPath end in .geojson"))
     used: dict[Path, Path] = {}  # by picture
     for name, file in labels:
         fits = [p for p in pictures if name in _names(p)]
         if not fits and name not in names:
-            fits = [p for p in pictures if name.lower() in [n.lower() for n in _names(p)]]
+            fits = [p for p in pictures if _folded(name) in [_folded(n) for n in _names(p)]]
         for picture in fits:
             first = used.setdefault(picture, file)
             if first is not file:
@@ -235,6 +259,11 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
 def _names(picture: Path) -> tuple[str, str]:
     """What a mask may call its picture: a.png goes with a_mask.png and with a.png_mask.png."""
     return _ends(picture)[0], picture.name
+
+
+def _folded(name: str) -> str:
+    """A name without what file systems may change: case, and the way an accent is put together."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _path(file: Path, root: Path) -> str:

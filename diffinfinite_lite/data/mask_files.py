@@ -4,7 +4,8 @@ A mask is read by what it looks like. An index picture is a list of colours and 
 it again may reorder the list, so that its numbers say nothing and only its colours do. These files are labels:
 
 - the colours of `labels.LABEL_COLOURS`, exactly, as an index picture in any order, RGB, or RGBA without transparency;
-- grey values 0 to 4, in 8, 16 or 32 bits, also as an index picture in these greys.
+- grey values 0 to 4, in 8, 16 or 32 bits, also as an index picture in these greys;
+- annotations of QuPath (``.geojson``) in the classes of `qupath.CLASSES`, or named after our labels.
 
 Everything else is refused: other colours, even near ones (an edge that an editor has smoothed has labels of nothing);
 transparent pixels; and formats such as JPEG, which change values.
@@ -19,21 +20,25 @@ import numpy as np
 
 from ..labels import LABEL_COLOURS, LABELS, TEN_TO_FIVE, colour_labels
 from .pictures import Note, Opened, is_grey, open_picture, palette, transparent
+from .qupath import CLASS_MAP, CLASSES, UnknownClasses, annotated_size, geojson_mask
 
 _BAND_PX = 2**22  # colours are compared in bands of rows of about so many px, to save memory
 _VALUES = ("L", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of one value a pixel
 _LEGEND = "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in zip(LABELS, LABEL_COLOURS, strict=True))
 
 
-def read_mask(path: str | Path, classes: int = 5, notes: list[Note] | None = None) -> np.ndarray:
+def read_mask(
+    path: str | Path, classes: int = 5, notes: list[Note] | None = None, *, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """Labels of every pixel of a mask file.
 
     Parameters
     ----------
-    path : PNG, TIFF, BMP, GIF or lossless WebP, see above
+    path : PNG, TIFF, BMP, GIF or lossless WebP, or GeoJSON, see above
     classes : 5 for the code of `labels.LABELS`; 10 for the code of `labels.TEN_CLASSES`, which is folded into the five
         and has grey values alone.
     notes : takes what was done to the file, such as turning it upright; None: a `PictureWarning` says it.
+    size : (H, W) of the picture in px, which annotations need to be told unless this library wrote them
 
     Returns
     -------
@@ -46,13 +51,15 @@ def read_mask(path: str | Path, classes: int = 5, notes: list[Note] | None = Non
     """
     if classes not in (5, 10):
         raise ValueError(f"expected 5 or 10 classes, got {classes}")
+    if Path(path).suffix.lower() == ".geojson":
+        return _read_annotations(path, size, notes)
     opened = open_picture(path, "mask", notes)
     values = _values(opened, classes)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= classes:
         got = f"grey values {low} to {high} in {opened.name}"
         raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_saving_advice(classes)}")
-    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8)
+    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8, copy=False)
 
 
 def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:
@@ -84,6 +91,21 @@ def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:
         if is_grey(colours):
             return colours[..., 0] != 0
     raise ValueError(f"{expected} got {opened.name} in {_described(opened)}: save it as a greyscale PNG")
+
+
+def _read_annotations(path: str | Path, size: tuple[int, int] | None, notes: list[Note] | None) -> np.ndarray:
+    """Labels of annotations in the classes of `CLASS_MAP`."""
+    said = annotated_size(path)
+    if size is None and said is None:
+        raise ValueError(f"expected the size of the picture (--size) that {path} annotates, got none: it says none")
+    if size is not None and said is not None and tuple(size) != said:
+        raise ValueError(f"expected annotations of {size[0]}x{size[1]} px, got {path} of {said[0]}x{said[1]}")
+    try:
+        return geojson_mask(path, size or said, CLASS_MAP, notes)
+    except UnknownClasses as error:
+        expected = f"{', '.join(name for name, _ in CLASSES.values())}, or {', '.join(LABELS)}"
+        got = ", ".join(map(repr, error.names))
+        raise ValueError(f"expected annotations in the classes {expected}, got {got} in {path}") from error
 
 
 def _values(opened: Opened, classes: int) -> np.ndarray:

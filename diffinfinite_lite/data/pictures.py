@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..labels import colour_labels
 
@@ -142,11 +142,14 @@ def open_picture(path: str | Path, kind: str, notes: list[Note] | None = None) -
                 picture.load()
                 ImageOps.exif_transpose(picture, in_place=True)
                 if picture.mode == "P":
+                    _widen_palette(picture)
                     palette(picture)
     except FileNotFoundError:
         raise ValueError(f"expected a readable {kind}, got {path}, which does not exist") from None
     except MemoryError:
         raise ValueError(f"expected memory for {path} ({width} x {height} px), got too little") from None
+    except IsADirectoryError:
+        raise ValueError(f"expected a readable {kind}, got the folder {path}") from None
     except Exception as error:  # on damaged files Pillow's readers raise whatever their parsing runs into
         formats = "PNG, JPEG, TIFF, BMP, WebP or GIF"
         raise ValueError(f"expected a readable {kind} ({formats}), got {path} ({_one_line(error)})") from error
@@ -168,7 +171,7 @@ def colours(opened: Opened, notes: list[Note] | None = None) -> np.ndarray:
         shown = palette(picture)[1][:, :3]
         grey, legend = is_grey(shown), (colour_labels(shown) >= 0).all()
     else:
-        grey, legend = picture.mode in GREY_MODES or _deep_grey(opened), False
+        grey, legend = picture.mode in GREY_MODES or _deep_grey(opened), _in_label_colours(picture)
     if grey:
         raise ValueError(
             f"expected a picture of stained tissue in colour, got {name} in grey (mode {picture.mode}): "
@@ -213,6 +216,13 @@ def palette(picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     return used, np.column_stack([table[used], opacity[used]])
 
 
+def _widen_palette(picture: Image.Image) -> None:
+    """Mend the palette of a TIFF whose writer took its 16 bits a channel for eight: Pillow makes all of it black."""
+    table = np.array(picture.tag_v2.get(320, ())) if picture.format == "TIFF" else np.zeros(0)
+    if table.size and 0 < table.max() < 256:
+        picture.putpalette(table.reshape(3, -1).T.astype(np.uint8).tobytes())
+
+
 def transparent(picture: Image.Image) -> bool:
     """Whether any pixel of a picture is not wholly opaque."""
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -248,6 +258,10 @@ def _our_limits() -> Iterator[list[str]]:
 
 def _one_line(error: object) -> str:
     """What an exception or a warning says, on one line and without its file name repeated at length."""
+    if isinstance(error, UnidentifiedImageError):
+        return "none of these formats, or damaged"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
@@ -290,6 +304,15 @@ def _further_pages(picture: Image.Image) -> int:
 def _deep_grey(opened: Opened) -> bool:
     """Whether this is a PNG in grey with opacity, 16 bits each, which Pillow gives as RGBA."""
     return opened.deep and opened.picture.mode == "RGBA" and is_grey(np.asarray(opened.picture)[..., :3])
+
+
+def _in_label_colours(picture: Image.Image) -> bool:
+    """Whether a picture in colour shows nothing but the colours of the labels; a few pixels say mostly that not."""
+    if picture.mode not in ("RGB", "RGBA", "RGBX"):
+        return False
+    colours = np.asarray(picture)[..., :3]
+    few = colours[:: max(1, len(colours) // 16), :: max(1, colours.shape[1] // 16)]
+    return all(bool((colour_labels(some) >= 0).all()) for some in (few, colours))
 
 
 def _in_srgb(picture: Image.Image, name: str, notes: list[Note] | None) -> Image.Image:

@@ -4,20 +4,33 @@ QuPath exports GeoJSON: features whose geometry is a polygon, several of them, w
 geometries, in pixels of the picture (x to the right, y down), and whose class name is a property. A derived class such
 as "Tumor: Positive" is written as that name by QuPath up to 0.3 and as a list of names since 0.4. A class map turns
 names into labels: that of the derived class if the map has it, else that of the class it derives from.
+
+What is written here is dropped onto a picture in QuPath, corrected there, exported and read again: one annotation for
+every region, in the classes and colours that QuPath begins a project with (`CLASSES`), unknown pixels in none.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.draw import polygon
 
 from ..labels import LABELS
+from .outlines import outlines
 from .pictures import Note, tell
 
+# QuPath's name and colour for each label
+CLASSES = {
+    1: ("Tumor", (200, 0, 0)),
+    2: ("Necrosis", (50, 50, 50)),
+    3: ("Stroma", (150, 200, 150)),
+    4: ("Other", (255, 200, 0)),
+}
+CLASS_MAP = {name: label for label, (name, _) in CLASSES.items()} | {name: label for label, name in enumerate(LABELS)}
 DEEPEST = 8  # collections within collections; QuPath writes one at most
 
 
@@ -85,6 +98,47 @@ def geojson_mask(
         if count:
             tell(notes, path, f"annotations left out, {what}: {count}")
     return mask
+
+
+def write_geojson(
+    path: str | Path, bands: Iterable[np.ndarray], size: tuple[int, int], members: Mapping[str, Any] | None = None
+) -> None:
+    """Write a mask as annotations, which `geojson_mask` reads to the same labels with the class map `CLASS_MAP`.
+
+    Parameters
+    ----------
+    path : ending in .geojson
+    bands : labels uint8 (rows, W), from top to bottom, see `outlines.outlines`
+    size : (H, W) of the picture in px, which GeoJSON has no place for: written beside the features, as are
+    members : whatever else is to be said, JSON-able
+    """
+    head = {"type": "FeatureCollection", "size": [int(side) for side in size], **(members or {})}
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(f'{json.dumps(head)[:-1]}, "features": [')
+        before = "\n"
+        for label, polygon in outlines(bands):
+            closed = [[*ring, ring[0]] for ring in polygon]  # as GeoJSON wants it
+            name, colour = CLASSES[label]
+            feature = {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": closed},
+                "properties": {"objectType": "annotation", "classification": {"name": name, "color": colour}},
+            }
+            file.write(f"{before}{json.dumps(feature)}")
+            before = ",\n"
+        file.write("\n]}\n")
+
+
+def annotated_size(path: str | Path) -> tuple[int, int] | None:
+    """(H, W) of the picture that `write_geojson` wrote annotations of; None where a file does not say it."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"expected GeoJSON annotations, got {path} ({error!r})") from error
+    size = content.get("size") if isinstance(content, dict) else None
+    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        return None
+    return size[0], size[1]
 
 
 def _annotations(path: str | Path) -> Iterator[tuple[str, object]]:

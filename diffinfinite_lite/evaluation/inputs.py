@@ -17,10 +17,12 @@ from ..data.pictures import Note, as_block, read_rgb
 from ..data.tiles import Tile, to_tensor
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
-from ..pipelines.config import rename_keys
+from ..pipelines.config import check_memory, rename_keys
 from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
+
+MEASURING_PER_PX = 100  # bytes of memory
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,19 @@ def read_tiles(folder: str | Path, role: str) -> TileSet:
 
 
 def read_run(file: str | Path) -> Pair:
-    """The pair that a ``run.json`` belongs to, with the picture and the mask beside it.
+    """The pair or slide that a ``run.json`` belongs to, with the picture and the mask beside it.
+
+    Parameters
+    ----------
+    file : the ``run.json``, or the folder that it is in
 
     Raises
     ------
-    ValueError : not a run of `diffinfinite sample`, or a picture and a mask that do not fit it.
+    ValueError : no result of this library, a picture and a mask that do not fit it, or more px than memory takes.
     """
     file = Path(file)
+    if file.is_dir():
+        file = file / "run.json"
     if not file.is_file():
         raise ValueError(f"expected the run.json of a generated canvas, got {file}")
     try:
@@ -140,12 +148,27 @@ def read_run(file: str | Path) -> Pair:
     missing = [key for key in ("size", "plan", "patch") if not isinstance(run, dict) or key not in run]
     if missing:
         raise ValueError(f"expected a run.json with {', '.join(missing)} in it, got {file}")
-    image, mask = read_rgb(file.with_name("image.png")), read_mask(file.with_name("mask.png"))
+    size = run["size"]
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
+        raise ValueError(f"expected a run.json with a height and a width in px, got {size!r} in {file}")
+    check_memory((size[0], size[1]), MEASURING_PER_PX, "cut it to tiles and give these to --synthetic")
+    image, mask = _beside(file)
     if image.shape[:2] != tuple(run["size"]) or mask.shape != image.shape[:2]:
         raise ValueError(
             f"expected a picture and a mask of {run['size']} px, got {list(image.shape[:2])} and {list(mask.shape)}"
         )
     return Pair(image, mask, [], run)
+
+
+def _beside(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and mask beside a ``run.json``: those of a pair, or of a slide."""
+    endings = (".png", ".ome.tif")
+    for ending in endings:
+        picture, mask = (file.with_name(f"{name}{ending}") for name in ("image", "mask"))
+        if picture.exists() or mask.exists():
+            return read_rgb(picture), read_mask(mask)
+    expected = " or ".join(f"image{ending} and mask{ending}" for ending in endings)
+    raise ValueError(f"expected {expected} beside {file}, found neither")
 
 
 def painted_canvas(pair: Pair) -> PaintedCanvas:

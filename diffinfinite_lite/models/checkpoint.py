@@ -22,10 +22,14 @@ from ..files import staged
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
+def save(path: Path, tensors: dict[str, Tensor], config: dict, origin: dict | None = None) -> None:
     """Write tensors and a JSON-able configuration to one safetensors file, all or nothing.
 
     The file can be read by whom the user's umask lets read.
+
+    Parameters
+    ----------
+    origin : JSON-able, what the tensors follow from, for `read_origin`; see `training.fingerprint`
 
     Raises
     ------
@@ -41,7 +45,7 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict) -> None:
             save_file(
                 {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
                 partial,
-                metadata={"config": json.dumps(config)},
+                metadata={"config": json.dumps(config)} | ({} if origin is None else {"origin": json.dumps(origin)}),
             )
         except SafetensorError as error:  # what it makes of an OSError: "I/O error: ... (os error 28)"
             number = re.search(r"os error (\d+)", str(error))
@@ -76,6 +80,19 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
         ) from error
 
 
+def read_origin(path: Path) -> dict | None:
+    """What `save` was told that the tensors of a file follow from; None if it was told nothing. Errors as in `load`."""
+    path = Path(path)
+    check_readable(path, "a checkpoint")
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("origin", "null"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(
+            f"expected a complete checkpoint of this library, got {path.name}: {error}"
+        ) from error
+
+
 def check_readable(path: Path, what: str) -> None:
     """Refuse a file that is missing, or that its owner does not let this user read, each in a sentence of its own."""
     try:
@@ -104,7 +121,16 @@ def load_weights(path: Path, build: Callable[..., Network]) -> Network:
         If the tensors do not fit the module.
     """
     tensors, config = load(path)
-    model = build(**config)
+    return fill(build(**config), tensors, path)
+
+
+def fill(model: Network, tensors: dict[str, Tensor], path: Path) -> Network:
+    """Put tensors into a module, in single precision, and that into evaluation mode; errors as of `load_weights`.
+
+    Parameters
+    ----------
+    path : where they come from, for the message.
+    """
     try:
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:

@@ -1,8 +1,9 @@
 """An exported model: its folder, the hashes of its files, and the networks loaded from it.
 
 `diffinfinite train export` writes such a folder, a ``NAME.safetensors`` for each network and ``hashes.json`` with the
-SHA-256 of each. ``weights`` names the folder everywhere; None stands for the model that is shipped in this package,
-wherever the package is installed.
+SHA-256 of each. A model in two stages (`draft`, `detail`) has ``draft`` and ``appearance`` among them, and an image
+model that reads drafts. ``weights`` names the folder everywhere; None stands for the model that is shipped in this
+package, wherever the package is installed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ import torch
 
 from ..sampling.guidance import Autoguided
 from . import checkpoint, lowbit
+from .appearance import Appearance
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .checkpoint import load_weights
+from .detail import Detail
+from .draft import Draft
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -30,7 +34,7 @@ EXPORT_AGAIN = "install or export the model again"
 
 
 class Models(NamedTuple):
-    """The networks of one exported model, on one device and in evaluation mode.
+    """The networks of one exported model but those of the draft, on one device and in evaluation mode.
 
     Attributes
     ----------
@@ -42,6 +46,19 @@ class Models(NamedTuple):
     autoencoder: Autoencoder
     image: MaskUNet
     mask: MaskUNet
+
+
+class Drafting(NamedTuple):
+    """What a model in two stages has besides.
+
+    Attributes
+    ----------
+    network : predicts v of thumbnails under conditions and an appearance.
+    appearance : codes of pictures, and where they are drawn from.
+    """
+
+    network: Draft
+    appearance: Appearance
 
 
 def model_folder(weights: str | Path | None = None) -> Path:
@@ -106,6 +123,11 @@ def trained_patch(weights: str | Path | None = None) -> int:
     return patch
 
 
+def has_draft(weights: str | Path | None = None) -> bool:
+    """Whether a model has a draft stage."""
+    return "draft" in expected_hashes(weights)
+
+
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
     """The networks of a model on a device, their hashes checked.
 
@@ -124,15 +146,61 @@ def load_models(weights: str | Path | None = None, device: str = "cpu") -> Model
     OSError
         If a file must not be read.
     """
+    return _load_models(model_folder(weights), _place(device))
+
+
+def load_draft(weights: str | Path | None = None, device: str = "cpu") -> Drafting | None:
+    """The networks of a model's draft stage, None where it has none; loaded once, as by `load_models`.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or was changed, or the image model reads no draft.
+    OSError
+        If a file must not be read.
+    """
+    return _load_draft(model_folder(weights), _place(device)) if has_draft(weights) else None
+
+
+def _place(device: str) -> torch.device:
+    """The device by its full name: "cuda" is one of "cuda:0", "cuda:1", ... and not another copy."""
     place = torch.device(device)
-    if place.type == "cuda" and place.index is None:  # "cuda" is one of "cuda:0", "cuda:1", ...: not another copy
+    if place.type == "cuda" and place.index is None:
         place = torch.device("cuda", torch.cuda.current_device())
-    return _load_models(model_folder(weights), place)
+    return place
+
+
+@cache
+def _load_draft(folder: Path, device: torch.device) -> Drafting:
+    files = expected_hashes(folder)
+    if "appearance" not in files:
+        raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them appearance, got none: {EXPORT_AGAIN}")
+    _check_hashes(folder, {name: files[name] for name in ("draft", "appearance")})
+    if not checkpoint.load(folder / "image.safetensors")[1].get("reads_draft"):
+        raise ValueError(f"expected an image model that reads drafts in {folder}, got one without: {EXPORT_AGAIN}")
+    network = load_unet(folder / "draft.safetensors")
+    assert isinstance(network, Draft)
+    appearance = load_weights(folder / "appearance.safetensors", Appearance)
+    return Drafting(network.to(device), appearance.to(device))
 
 
 @cache
 def _load_models(folder: Path, device: torch.device) -> Models:
     files = expected_hashes(folder)
+    _check_hashes(folder, files)
+    image = load_unet(folder / "image.safetensors")
+    if "image_update" in files:
+        lowbit.load_update(image, folder / "image_update.safetensors")
+    vae = image.config.get("vae")
+    if not vae and "autoencoder" not in files:
+        raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
+    autoencoder = load_diffusers(vae) if vae else load_lite(folder)
+    mask = load_unet(folder / "mask.safetensors")
+    return Models(autoencoder.to(device), image.to(device), mask.to(device))
+
+
+def _check_hashes(folder: Path, files: dict[str, str]) -> None:
+    """Refuse files that are missing or other ones than were exported."""
     for name, expected in files.items():
         path = folder / f"{name}.safetensors"
         try:
@@ -143,15 +211,6 @@ def _load_models(folder: Path, device: torch.device) -> Models:
         if found != expected:
             what = f"expected {path.name} with SHA-256 {expected[:12]}..., got {found[:12]}..."
             raise ValueError(f"{what}: the file was changed or cut short")
-    image = load_unet(folder / "image.safetensors")
-    if "image_update" in files:
-        lowbit.load_update(image, folder / "image_update.safetensors")
-    vae = image.config.get("vae")
-    if not vae and "autoencoder" not in files:
-        raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
-    autoencoder = load_diffusers(vae) if vae else load_lite(folder, sharpened="decoder" in files)
-    mask = load_unet(folder / "mask.safetensors")
-    return Models(autoencoder.to(device), image.to(device), mask.to(device))
 
 
 def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) -> MaskUNet | Autoguided:
@@ -171,10 +230,17 @@ def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) 
 
 
 def load_unet(path: Path) -> MaskUNet:
-    """The network of a weights file, with all that is written there in its ``config``."""
+    """The network of a weights file, a `Draft`, a `Detail` or the image model of a single stage.
 
-    def build(latent_channels: int, widths: list[int], **more: Any) -> MaskUNet:
-        network = MaskUNet(latent_channels, widths)
+    All that is written there is in its ``config``.
+    """
+
+    def build(widths: list[int], latent_channels: int | None = None, **more: Any) -> MaskUNet:
+        network: MaskUNet
+        if latent_channels is None:
+            network = Draft(widths, more["mean"], more["std"])
+        else:
+            network = (Detail if more.get("reads_draft") else MaskUNet)(latent_channels, widths)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         network.config |= more
         return network
@@ -182,15 +248,17 @@ def load_unet(path: Path) -> MaskUNet:
     return load_weights(path, build)
 
 
-def load_lite(weights: Path, *, sharpened: bool) -> LiteAutoencoder:
-    """Our own autoencoder from the folder of a model.
+def load_lite(weights: Path) -> LiteAutoencoder:
+    """Our own autoencoder from the folder of a model, with the decoder of ``decoder.safetensors`` where there is one.
 
-    Parameters
-    ----------
-    sharpened : put the upper decoder of ``decoder.safetensors``, trained after the rest, in its place.
+    That file says how its decoder, which was trained after the rest, is built. It may hold the upper layers alone.
     """
-    model = checkpoint.load_weights(weights / "autoencoder.safetensors", LiteAutoencoder)
-    if sharpened:
-        upper = checkpoint.load(weights / "decoder.safetensors")[0]
-        model.load_state_dict(model.state_dict() | {key: value.float() for key, value in upper.items()})
-    return model
+    tensors, config = checkpoint.load(weights / "autoencoder.safetensors")
+    later = weights / "decoder.safetensors"
+    if later.exists():
+        newer, config = checkpoint.load(later)
+        tensors |= newer
+    model = LiteAutoencoder(**config)
+    return checkpoint.fill(model, {key: tensors[key] for key in model.state_dict() if key in tensors}, weights)
+
+

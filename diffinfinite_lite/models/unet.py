@@ -83,7 +83,7 @@ class MaskAttention(nn.Module):
         return x + self.out(picked.transpose(1, 2).reshape(b, c, h, w))
 
 
-class Stage(nn.Module):
+class Tier(nn.Module):
     """One level, downwards or upwards: residual block, residual block, cross-attention."""
 
     def __init__(self, c_in: int, skips: tuple[int, int], c_out: int, time_dim: int):
@@ -120,10 +120,10 @@ class MaskUNet(nn.Module):
         self.time = nn.Sequential(nn.Linear(widths[0], dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
         self.enter = nn.Conv2d(latent_channels, widths[0], 3, padding=1)
         ins = [widths[0], *widths[:-1]]
-        self.down = nn.ModuleList(Stage(i, (0, 0), o, dim) for i, o in zip(ins, widths, strict=True))
+        self.down = nn.ModuleList(Tier(i, (0, 0), o, dim) for i, o in zip(ins, widths, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(c, c, 3, stride=2, padding=1) for c in widths[:-1])
         self.middle = ResidualBlock(widths[-1], widths[-1], dim)
-        self.up = nn.ModuleList(Stage(c, (c, c), c, dim) for c in reversed(widths))
+        self.up = nn.ModuleList(Tier(c, (c, c), c, dim) for c in reversed(widths))
         self.grow = nn.ModuleList(
             nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
@@ -144,24 +144,36 @@ class MaskUNet(nn.Module):
         -------
         float (B, C, h, w)
         """
+        return self.body(z_t, self.time(self.phases(t)), condition)
+
+    def phases(self, t: Tensor) -> Tensor:
+        """Sines and cosines of timesteps int (B,), float (B, widths[0])."""
         half = self.config["widths"][0] // 2
-        frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=z_t.device))
+        frequencies = torch.exp(-math.log(10_000) / half * torch.arange(half, device=t.device))
         phases = t[:, None].float() * frequencies
-        time = self.time(torch.cat([phases.sin(), phases.cos()], dim=1))
+        return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+    def body(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Everything but the embedding of time, float (B, D): what goes in, float (B, C, h, w), to v."""
         conditions = [condition]
         for _ in self.shrink:
             conditions.append(conditions[-1][:, ::2, ::2])
-        x = self.enter(z_t.contiguous(memory_format=torch.channels_last))
+        x = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = []
-        for level, stage in enumerate(self.down):
-            skips.append(stage(x, time, conditions[level]))
-            x = skips[-1][1]
+        for level, tier in enumerate(self.down):
+            first, x = tier(x, time, conditions[level])
+            x = self.mix(f"down{level}", x)
+            skips.append((first, x))
             if level < len(self.shrink):
                 x = self.shrink[level](x)
         x = self.middle(x, time, conditions[-1])
-        for level, stage in zip(reversed(range(len(skips))), self.up, strict=True):
-            x = stage(x, time, conditions[level], skips[level])[1]
+        for level, tier in zip(reversed(range(len(skips))), self.up, strict=True):
+            x = self.mix(f"up{level}", tier(x, time, conditions[level], skips[level])[1])
             if level:
                 size = skips[level - 1][0].shape[-2:]
                 x = F.interpolate(self.grow[len(skips) - 1 - level](x), size=size, mode="nearest")
         return self.leave(x)
+
+    def mix(self, place: str, x: Tensor) -> Tensor:
+        """What happens after a level besides, by its name ("down0", "up2", ...): here nothing."""
+        return x

@@ -12,11 +12,12 @@ A finding about the model holds for the shipped one alone, and is not said of an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..labels import LABELS, PROMPTS
 from ..models.pretrained import WEIGHTS, model_folder
+from ..sampling.inpainting import Known
 from .config import SamplingConfig
 
 
@@ -69,6 +70,29 @@ def find_cautions(
             f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
         )
     return found
+
+
+def find_copies(known: Mapping[str, Known] | None) -> list[str]:
+    """A sentence where tissue is painted under the draft of another picture: whoever knows that one will recognise it.
+
+    Parameters
+    ----------
+    known : latents to keep by stage, see `stages`; those of a later stage stand under a draft of their own
+
+    >>> import torch
+    >>> everywhere = torch.ones(8, 8, dtype=torch.bool)
+    >>> len(find_copies({"draft": Known(torch.zeros(3, 8, 8), everywhere)}))
+    1
+    """
+    if not known or "draft" not in known:
+        return []
+    painted = known["draft"].keep
+    if "detail" in known:
+        painted = painted & ~known["detail"].keep
+    if not painted.any():
+        return []
+    share = float(painted.float().mean())
+    return [f"{share:.0%} is painted under the draft of a given picture: a copy of it, not to be counted as synthetic"]
 
 
 def say(sentences: list[str]) -> list[str]:

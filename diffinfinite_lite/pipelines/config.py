@@ -5,7 +5,7 @@ what the command line offers and what the workbench shows. All of these read its
 and nowhere else:
 
     field of SamplingConfig -> signatures (`takes_settings`), configure, to_run and from_run,
-                               options of the command line (`cli`), controls of the workbench (`widgets.workbench`)
+                               options of the command line (`cli`), controls of the workbench (`widgets.controls`)
 
 What is no property of the sample, such as the device, and what names files, such as the folder of a model, is a
 parameter of the functions.
@@ -25,15 +25,17 @@ import numpy as np
 
 from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, LABELS
-from ..models.pretrained import trained_patch
+from ..models.pretrained import has_draft, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
+from .appearance import is_appearance, to_text
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
+DRAFT_STEPS = 20  # of a model with a draft, where nothing else is asked for
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
@@ -132,11 +134,29 @@ class SamplingConfig:
         "One pass of the network for all labels of a window, or one for each label as in the paper.",
         choices=CONDITIONINGS,
     )
+    draft_steps: int | None = setting(
+        None,
+        "Noise levels of the draft; by default 20 where the model has a draft, and 0 for the paper's single stage.",
+        check=("a whole number from 0 to 1000", _whole(0, 1000)),
+        control={"label": "steps of the draft", "values": (0, 10, 20)},
+    )
+    draft_noise: float = setting(
+        0.1,
+        "Noise on the draft that detail is painted under, as standard deviation: with more it follows less closely.",
+        check=("a number from 0 to 0.5", _number(0, 0.5)),
+        control={"label": "noise on the draft", "span": (0.0, 0.5, 0.05)},
+    )
+    appearance: str | None = setting(
+        None,
+        "Light and stain of the draft: a seed (that of the picture by default), 16 numbers with commas, a picture to "
+        "imitate, or two of these with ' to ' between them, from left to right.",
+        check=("a seed, 16 numbers, a picture, or two of these with ' to ' between them", is_appearance),
+        control={"values": ("0", "1", "2", "3", "0 to 1")},
+    )
     precision: str = setting(
         "fp32",
         "Number format of the networks' products; the shorter ones where the hardware is faster at them.",
         choices=tuple(PRECISIONS),
-        control={"hidden": True},
     )
     compiled: bool = setting(
         False,
@@ -158,12 +178,15 @@ class SamplingConfig:
     )
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "appearance", to_text(self.appearance))
         for spec in fields(self):
             _check_field(spec, getattr(self, spec.name))
         if self.eta is not None and self.solver != "ddim":
             raise ValueError(f"expected the solver ddim for an eta, got {self.solver!r} and eta {self.eta}")
         if self.stride is not None and self.patch is not None and self.stride > self.patch:
             raise ValueError(f"expected a stride up to the patch of {self.patch} px, got {self.stride}")
+        if self.draft_steps == 0 and self.appearance is not None:
+            raise ValueError(f"expected steps of the draft for an appearance, got none and {self.appearance!r}")
         self.find_plan()
 
     @property
@@ -186,14 +209,14 @@ class SamplingConfig:
         """The settings that a ``run.json`` was made with, also of earlier versions.
 
         These called the plan ``sampler`` and had no stride, autoguidance, torch.compile or recorded batch size, each of
-        which has the default that means the same.
+        which has the default that means the same; nor had they a draft, so that they have no steps of one.
 
         Raises
         ------
         ValueError
             If it is no run of this library.
         """
-        run = rename_keys(run)
+        run = {"draft_steps": 0} | rename_keys(run)
         missing = [name for name in ALWAYS_RECORDED if name not in run]
         if missing:
             raise ValueError(f"expected a run.json with {', '.join(ALWAYS_RECORDED)} in it, found no {missing[0]}")
@@ -236,13 +259,13 @@ def rename_keys(run: Mapping[str, Any]) -> dict[str, Any]:
 def configure(
     config: SamplingConfig | None, overrides: Mapping[str, Any], weights: str | Path | None = None
 ) -> SamplingConfig:
-    """The settings of a run: those given, or the defaults, with single ones replaced and the patch filled in.
+    """The settings of a run: those given, or the defaults, with single ones replaced and what the model says filled in.
 
     Parameters
     ----------
     config : settings to start from
     overrides : single settings by name
-    weights : folder of the model, whose training patch is the default of ``patch``
+    weights : folder of the model, whose training patch is the default of ``patch``, and which has a draft or none
 
     Raises
     ------
@@ -257,7 +280,13 @@ def configure(
         if name not in names:
             raise TypeError(f"expected settings among {', '.join(names)}, got {name!r}")
     config = replace(config, **overrides)
-    return config if config.patch is not None else replace(config, patch=trained_patch(weights))
+    if config.patch is None:
+        config = replace(config, patch=trained_patch(weights))
+    if config.draft_steps is not None:
+        return config
+    if config.appearance is not None and not has_draft(weights):
+        raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")
+    return replace(config, draft_steps=DRAFT_STEPS if has_draft(weights) else 0)
 
 
 def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:

@@ -9,14 +9,15 @@ Levels count the other way round than in `pyramid`: level 0 is one pixel, and le
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..data.encoding import encode_for_web
+from .passport import xmp
 
 TILE, OVERLAP = 254, 1  # px
 NAMESPACE = "http://schemas.microsoft.com/deepzoom/2008"
@@ -30,7 +31,14 @@ class PyramidLevel(Protocol):
     def __getitem__(self, region: tuple[slice, slice]) -> np.ndarray: ...
 
 
-def write_dzi(levels: Iterable[PyramidLevel], folder: str | Path, name: str, *, quality: int = 85) -> dict:
+def write_dzi(
+    levels: Iterable[PyramidLevel],
+    folder: str | Path,
+    name: str,
+    *,
+    quality: int = 85,
+    passport: Mapping[str, Any] | None = None,
+) -> dict:
     """Write ``NAME.dzi`` and the tiles in ``NAME_files``; tiles of an earlier picture of that name are removed.
 
     Parameters
@@ -38,12 +46,13 @@ def write_dzi(levels: Iterable[PyramidLevel], folder: str | Path, name: str, *, 
     levels : from full size to one pixel, uint8 (h, w, 3) of a picture, or labels (h, w) of a mask, see `pyramid`
     folder : made if needed
     quality : of JPEG; masks are written as PNG in the colours of `LABEL_COLOURS`, without loss
+    passport : of the picture (`passport`), for ``NAME.xmp``; every tile takes its notice
 
     Returns
     -------
     What the .dzi file says, in the form that OpenSeadragon takes, without the address of the tiles.
     """
-    levels, folder = iter(levels), Path(folder)
+    levels, folder, note = iter(levels), Path(folder), "" if passport is None else passport["notice"]
     full = next(levels)
     height, width = full.shape[:2]
     shutil.rmtree(folder / f"{name}_files", ignore_errors=True)
@@ -53,12 +62,14 @@ def write_dzi(levels: Iterable[PyramidLevel], folder: str | Path, name: str, *, 
         place.mkdir(parents=True)
         for row, rows in enumerate(_regions(level.shape[0])):
             for column, columns in enumerate(_regions(level.shape[1])):
-                kind, tile = encode_for_web(np.asarray(level[rows, columns]), quality)
+                kind, tile = encode_for_web(np.asarray(level[rows, columns]), quality, note)
                 (place / f"{column}_{row}.{kind}").write_bytes(tile)
     (folder / f"{name}.dzi").write_text(
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Image xmlns="{NAMESPACE}" Format="{kind}" Overlap="{OVERLAP}" '
         f'TileSize="{TILE}"><Size Width="{width}" Height="{height}"/></Image>\n'
     )
+    if passport is not None:
+        (folder / f"{name}.xmp").write_bytes(xmp(passport))
     size = {"Width": str(width), "Height": str(height)}
     return {"xmlns": NAMESPACE, "Format": kind, "Overlap": str(OVERLAP), "TileSize": str(TILE), "Size": size}
 

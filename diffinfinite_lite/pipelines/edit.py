@@ -7,6 +7,9 @@ the last step the kept latents are what they were, bit for bit:
     resynthesise    open is what the changed labels cover, and a margin around it that may adapt
     inpaint         open is what is not known of a picture, and a margin of latents that saw the hole
 
+A model in two stages (`stages`) does so twice, with the picture's draft first: it keeps what it was and is drawn anew
+where it is open, and nowhere else.
+
 Then the picture is decoded and **kept pixels are put back**. After re-synthesis these are all pixels that the decoder
 computes from kept latents alone, `REACH` latents away from the nearest open one, so that putting them back draws no
 edge. Known pixels of an inpainted picture are kept up to the hole, though latents beside it were painted anew, so
@@ -18,6 +21,7 @@ label does beyond the margin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +37,10 @@ from ..models import pretrained
 from ..models.pretrained import expected_hashes
 from ..sampling.inpainting import Known
 from .config import SamplingConfig, check_mask, check_memory, configure, takes_settings
-from .generate import Progress, generate, silent
+from .generate import generate
 from .pair import Pair
+from .progress import Progress, silent
+from .stages import DETAIL, DRAFT, find_stages, settle
 
 ENCODING_PER_PX = 200  # bytes of memory: measured with the shipped encoder on 1,536 px
 REACH = 12  # latents from which the shipped decoder computes a pixel, to either side (tested)
@@ -78,15 +84,16 @@ def resynthesise(
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = check_mask(mask, pair.mask.shape)
     cells = _latents(margin)
-    config = SamplingConfig.from_run(pair.run) if config is None else config
+    config = _configured(pair, config, overrides, weights)
     context = pair.run["context"] if context is None else context
     _check_autoencoder(pair, weights)
     before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, context)
     open_ = _grown((before != after).numpy(), cells)
-    known = Known(torch.from_numpy(pair.latents), torch.from_numpy(~open_))
-    generated = generate(
-        context, mask, config=config, known=known, device=device, weights=weights, progress=progress, **overrides
-    )
+    keep = torch.from_numpy(~open_)
+    known = {DETAIL: Known(torch.from_numpy(pair.latents), keep)}
+    if pair.draft is not None and config.draft_steps:
+        known[DRAFT] = Known(torch.from_numpy(pair.draft), keep)
+    generated = generate(context, mask, config=config, known=known, device=device, weights=weights, progress=progress)
     return _put_back(generated, pair.image, ~_pixels(_grown(open_, REACH)), open_)
 
 
@@ -139,15 +146,37 @@ def inpaint(
     device = choose_device(device)
     if device == "cpu":
         check_memory(mask.shape, ENCODING_PER_PX, "a smaller picture needs less")
-    autoencoder = pretrained.load_models(weights, device).autoencoder
-    with torch.no_grad():
-        latents = autoencoder.encode(to_tensor(_closed(image, keep))[None].to(device))[0].cpu()
-    height, width = latents.shape[1:]
+    config = settle(config, weights, device)
+    stages = find_stages(pretrained.load_models(weights, device), config, context, weights, device)
+    height, width = (side // CELL_PX for side in image.shape[:2])
     holes = ~np.all(keep.reshape(height, CELL_PX, width, CELL_PX), axis=(1, 3))
     open_ = _grown(holes, cells)
-    known = Known(latents, torch.from_numpy(~open_))
+    shown, kept = to_tensor(_closed(image, keep))[None].to(device), torch.from_numpy(~open_)
+    with torch.no_grad():
+        latents = {stage.name: stage.autoencoder.encode(shown)[0].cpu() for stage in stages}
+    known = {name: Known(part, kept) for name, part in latents.items()}
     generated = generate(context, mask, config=config, known=known, device=device, weights=weights, progress=progress)
     return _put_back(generated, image, keep, open_)
+
+
+def _configured(
+    pair: Pair, config: SamplingConfig | None, overrides: Mapping[str, Any], weights: str | Path | None
+) -> SamplingConfig:
+    """The settings of a pair's re-synthesis: in a single stage where that is how it was made.
+
+    Raises
+    ------
+    ValueError
+        If its draft is needed and it has none.
+    """
+    config = SamplingConfig.from_run(pair.run) if config is None else config
+    requested = overrides.get("draft_steps", config.draft_steps)
+    config = configure(config, overrides, weights)
+    if pair.draft is None and config.draft_steps:
+        if requested:
+            raise ValueError(f"expected a pair with its draft for draft_steps {requested}, got one without")
+        config = replace(config, draft_steps=0)
+    return config
 
 
 def _check_autoencoder(pair: Pair, weights: str | Path | None) -> None:

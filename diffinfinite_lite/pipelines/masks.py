@@ -30,11 +30,13 @@ from ..labels import CELL_PX, CONTEXTS, LABELS, condition_map
 from ..sampling.denoiser import Denoiser
 from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
+from .progress import Progress, silent
 
 PATCH = 48  # cells the mask model was trained on
 LARGEST = 256  # cells a side that are sampled in one go
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
 STEPS, ETA = 20, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
+BAND_PX = 512  # rows of px of a mask that are upsampled at a time
 MIN_REGION = 8  # cells, 512 square px
 SCALE = 0.35  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
@@ -143,7 +145,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     model : the mask model, see `MaskUNet`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `generate_cells`: seed, steps, precision ("fp32", "bf16" or "fp16") and device.
+    settings : of `generate_cells`: seed, steps, precision ("fp32", "bf16" or "fp16"), device and progress.
 
     Returns
     -------
@@ -154,7 +156,9 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     ValueError
         If the context is not known.
     """
-    return upsample(generate_cells(model, context, size, **settings), size)
+    cells = generate_cells(model, context, size, **settings)
+    # in bands: the floats of all of it would be the largest thing that a picture holds in memory
+    return np.concatenate([upsample(cells, size, slice(top, top + BAND_PX)) for top in range(0, size[0], BAND_PX)])
 
 
 def generate_cells(
@@ -166,6 +170,7 @@ def generate_cells(
     steps: int = STEPS,
     precision: str = "fp32",
     device: str = "cpu",
+    progress: Progress = silent,
 ) -> np.ndarray:
     """`generate_mask` in cells: uint8 array (H / 8, W / 8).
 
@@ -175,6 +180,7 @@ def generate_cells(
     steps : of sampling with fresh noise.
     precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
     device : "cpu", "cuda", ...; that of the model.
+    progress : takes the levels as the part "mask".
     """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
@@ -185,7 +191,7 @@ def generate_cells(
     # on a canvas smaller than those of training regions would be too small
     canvas = max(PATCH, height), max(PATCH, width)
     denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
-    for level in sample(
+    levels = sample(
         denoiser,
         prompt(context, canvas).to(device),
         channels=len(LABELS),
@@ -194,7 +200,8 @@ def generate_cells(
         steps=steps,
         eta=ETA,
         seed=seed ^ OTHER_NOISE,
-    ):
+    )
+    for level in progress(levels, steps, "mask"):
         scores = level.canvas.latents
     # the middle of a canvas that is larger than needed
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2

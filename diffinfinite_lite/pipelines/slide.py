@@ -3,7 +3,7 @@ r"""A slide of any size: a context or a mask becomes a pyramidal OME-TIFF, its m
 The steps are those of `generate.generate`, but no array of the slide's size is ever in memory:
 
     labels (few cells, or rows of a file) -> conditions, 1 byte a latent pixel
-    -> loop.sample on a canvas on disk (`zarr_canvas`), on one machine or many (`distributed`)
+    -> stages.sample_stages on canvases on disk (`zarr_canvas`), on one machine or many (`distributed`)
     -> decode.decode_stream, part by part -> slide_files
 
 The same call goes on where an earlier one stopped, however that ended: sampling from its last finished level, writing
@@ -17,8 +17,8 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ import torch
 from torch import Tensor
 
 from ..data.mask_files import read_mask
+from ..data.qupath import write_geojson
 from ..devices import choose_device, lower_precision
-from ..files import check_folder, check_space
+from ..files import check_folder, check_space, same_disk
 from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
 from ..sampling.canvas import Plane
-from ..sampling.cost import costs, peak_memory, timed
+from ..sampling.cost import peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
@@ -42,21 +43,30 @@ from ..sampling.store import explain_full_disk
 from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
-from .generate import OVERLAP, border_width, make_denoiser, record_run, sample_levels
+from .generate import OVERLAP, border_width, record_run
 from .masks import LabelRows, generate_cells, upsample
+from .passport import MASK, TEXT, hash_mask, make_passport
+from .progress import Progress, silent
 from .slide_files import QUALITY, Part, read_levels, to_bytes, write_image, write_mask
+from .stages import (
+    DETAIL,
+    Stage,
+    cost_of,
+    count_levels,
+    find_stages,
+    last_levels,
+    make_denoiser,
+    sample_stages,
+    settle,
+    stage_store,
+)
 
-RESULTS = ("image.ome.tif", "mask.ome.tif", "image.dzi", "image_files", "run.json")
+RESULTS = ("image.ome.tif", "mask.ome.tif", "mask.geojson", "image.dzi", "image.xmp", "image_files", "run.json")
 UNFINISHED = ".unfinished"  # folder in which results wait for each other
 MPP = 0.5  # um/px of what the shipped model was trained on
+RESULT_PER_PX = 7  # bytes of disk while results are written: rows of picture and mask, their halves, JPEG twice
 BAND = 32  # rows of px of the mask at a time
 TILE = 64  # of the decoder, latent pixels: smaller than those of `generate`, for less memory
-Progress = Callable[[Iterable, int, str], Iterable]
-
-
-def silent(items: Iterable, total: int, stage: str) -> Iterable:
-    """The progress of a run that shows none."""
-    return items
 
 
 @takes_settings
@@ -89,12 +99,13 @@ def generate_slide(
     mpp : micrometres per pixel, written to the files
     cluster, workers : see `distributed.Workers`; by default this process does everything
     force : overwrite results in ``out``
-    progress : wraps the levels of the stage "sampling" and the tiles of the stage "writing"
+    progress : wraps the items of each part of the work, see `progress.PARTS`; the tiles that are decoded are also
+        written
 
     Returns
     -------
     What run.json holds: settings, versions, weight hashes, cost; all of it for the whole run, but the seconds of
-    stages, other than network and canvas, for this call.
+    parts, other than network and canvas, for this call.
 
     Raises
     ------
@@ -104,45 +115,43 @@ def generate_slide(
     """
     _check_arguments(store, out, mpp, cluster, workers)
     out, store, config = Path(out), Path(store), configure(config, overrides, weights)
-    build = partial(local_denoiser, config, device, weights)  # on every machine: each has its own devices
-    device = choose_device(device)
+    wanted, device = device, choose_device(device)
     labels: LabelRows | None  # an array until all of them were read, then rows of a file
-    labels, size = check_content(context, _read(mask), size)
+    labels, size = check_content(context, _read(mask, size), size)
+    given = {} if labels is None else {MASK: hash_mask(labels)}
     # if a call was killed while results took their names, those that already have them are no earlier result
     check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     clock: dict[str, float] = {}
     with timed(clock, "weights"):
-        models, denoiser = pretrained.load_models(weights, device), build()
-        _check_disk(store, models.autoencoder.latent_channels, size)
+        models, config = pretrained.load_models(weights, device), settle(config, weights, device)
+        stages = find_stages(models, config, context, weights, device)
+        builds = {stage.name: partial(local_denoiser, config, wanted, weights, stage.name) for stage in stages}
+        denoisers = {name: build() for name, build in builds.items()}
+        _check_disk(store, out, stages, size)
     with timed(clock, "mask"):
-        labels = _cells(models, context, size, config, device) if labels is None else labels
+        labels = _cells(models, context, size, config, device, progress) if labels is None else labels
         cells, shares = _pool(labels, size, context)
     cautions = say(find_cautions(context, size, config, shares, weights))
-    with timed(clock, "sampling"), ExitStack() as stack:
-        estimator: Estimator = denoiser
-        if cluster is not None or workers is not None:
-            estimator = stack.enter_context(Workers(denoiser, build, cluster=cluster, workers=workers))
-        levels = sample_levels(estimator, cells, models, config, store=store)
+    with timed(clock, "sampling"), _machines(denoisers, builds, cluster, workers) as estimators:
+        levels = sample_stages(stages, estimators, cells, store=store)
         if mask is not None:
             labels = _Rows(store / "labels.raw", labels)
-        for level in progress(levels, config.steps, "sampling"):
-            latents, ledger = level.canvas.latents, level.ledger
+        last = last_levels(progress(levels, count_levels(stages), "sampling"))
+    latents = last[DETAIL].canvas.latents
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
-    run |= {"mpp": mpp, "cluster": cluster, "workers": workers}
-    with explain_full_disk(out, f"all {config.steps} levels are safe in {store}"):
-        place = out / UNFINISHED
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+    run |= {**given, "mpp": mpp, "cluster": cluster, "workers": workers}
+    passport = make_passport(run)
+    with explain_full_disk(out, f"all {count_levels(stages)} levels are safe in {store}"):
+        place = emptied(out / UNFINISHED)
         with timed(clock, "decoding"):
             on_device = Plane(lambda *at: latents[at].to(device), latents.shape)
-            _write_picture(place / "image.ome.tif", models.autoencoder, on_device, config, size, mpp, device, progress)
+            pixels = _pixels(place, models.autoencoder, on_device, config, size, device, progress)
+            write_image(place / "image.ome.tif", pixels, size, mpp=mpp, passport=passport)
         with timed(clock, "pyramids"):
-            write_mask(place / "mask.ome.tif", _bands(labels, size), size, mpp=mpp)
-            with read_levels(place / "image.ome.tif") as scales:
-                write_dzi(scales, place, "image", quality=QUALITY)
-        run |= costs(ledger, config.window, config.steps, clock) | peak_memory(device)
+            write_mask_and_tiles(place, lambda: _bands(labels, size), size, mpp, passport)
+        run |= cost_of(last, config.window, clock) | peak_memory(device)
         (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
-        _name_results(place, out)
+        name_results(place, out)
     return run
 
 
@@ -160,26 +169,53 @@ def check_folders(out: Path, store: Path) -> None:
         )
 
 
-def local_denoiser(config: SamplingConfig, device: str | None, weights: str | Path | None, number: int = 0) -> Denoiser:
-    """The denoiser of this machine, in the calling process or in worker ``number``: each of several GPUs gets its turn.
+def local_denoiser(
+    config: SamplingConfig, device: str | None, weights: str | Path | None, name: str, number: int = 0
+) -> Denoiser:
+    """A stage's denoiser on this machine, in the calling process or in worker ``number``: GPUs take turns.
 
     Parameters
     ----------
     device : as `devices.choose_device` takes it
     weights : folder on this machine; None is the model that is shipped with its package
+    name : of the stage
     """
     device = choose_device(device)
     if device == "cuda":
         device = f"cuda:{number % torch.cuda.device_count()}"
-    return make_denoiser(pretrained.load_models(weights, device), config, weights, device)
+    stages = find_stages(pretrained.load_models(weights, device), config, None, weights, device)
+    return make_denoiser(next(stage for stage in stages if stage.name == name), config, device)
+
+
+@contextmanager
+def _machines(
+    denoisers: Mapping[str, Denoiser],
+    builds: Mapping[str, Callable[..., Denoiser]],
+    cluster: str | None,
+    workers: int | None,
+) -> Iterator[dict[str, Estimator]]:
+    """What estimates the noise of each stage: its denoiser here, or the same workers with their own denoisers."""
+    if cluster is None and workers is None:
+        yield dict(denoisers)
+        return
+    first, *others = denoisers
+    with Workers(denoisers[first], builds[first], cluster=cluster, workers=workers) as machines:
+        more = {name: machines.for_another(denoisers[name], builds[name]) for name in others}
+        yield {first: machines, **more}
 
 
 def _cells(
-    models: pretrained.Models, context: str | None, size: tuple[int, int], config: SamplingConfig, device: str
+    models: pretrained.Models,
+    context: str | None,
+    size: tuple[int, int],
+    config: SamplingConfig,
+    device: str,
+    progress: Progress,
 ) -> np.ndarray:
     """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
     assert context is not None  # check_content demands a context where there is no mask
-    return generate_cells(models.mask, context, size, seed=config.seed, precision=config.precision, device=device)
+    settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
+    return generate_cells(models.mask, context, size, **settings, progress=progress)
 
 
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:
@@ -193,45 +229,62 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
     check_folders(Path(out), Path(store))
 
 
-def _check_disk(store: Path, channels: int, size: tuple[int, int]) -> None:
-    """Refuse a disk that cannot take a new canvas: its state, a level's estimate, and two numbers a latent pixel."""
-    if not (store / "progress.json").exists():
-        needed = size[0] * size[1] // CELL_PX**2 * (2 * channels + 2) * 4  # float32
-        check_space(store, needed, f"the canvas of {size[0]} x {size[1]} px")
+def _check_disk(store: Path, out: Path, stages: Sequence[Stage], size: tuple[int, int]) -> None:
+    """Refuse disks that cannot take the results, and new canvases: state, a level's estimate, two numbers more each."""
+    pixels, what = size[0] * size[1], f"of {size[0]} x {size[1]} px"
+    new = [stage for stage in stages if not (stage_store(store, stage, stages) / "progress.json").exists()]
+    numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)
+    canvas = pixels // CELL_PX**2 * numbers * 4  # float32
+    check_space(store, canvas, f"the canvas {what}")
+    check_space(out, pixels * RESULT_PER_PX, f"the results {what}")
+    if same_disk(store, out):
+        check_space(out, canvas + pixels * RESULT_PER_PX, f"canvas and results {what}")
 
 
-def _read(mask: np.ndarray | str | Path | None) -> np.ndarray | None:
+def _read(mask: np.ndarray | str | Path | None, size: tuple[int, int] | None) -> np.ndarray | None:
     """Labels (H, W) of an array or a file."""
     if mask is None or isinstance(mask, np.ndarray):
         return mask
-    return read_mask(mask)
+    return read_mask(mask, size=size)
 
 
-def _write_picture(
-    path: Path,
+def _pixels(
+    place: Path,
     autoencoder: Autoencoder,
     latents: Plane,
     config: SamplingConfig,
     size: tuple[int, int],
-    mpp: float,
     device: str,
     progress: Progress,
-) -> None:
-    """Decode a canvas tile by tile into a pyramidal OME-TIFF; what waits for the tiles below waits in files."""
+) -> Iterator[Part]:
+    """Decode a canvas tile by tile; what waits for the tiles below waits in files in a folder."""
     border = border_width(config, size)
-    with (
-        lower_precision(torch.device(device), config.precision),
-        tempfile.TemporaryDirectory(dir=path.parent) as waiting,
-    ):
+    with lower_precision(torch.device(device), config.precision), tempfile.TemporaryDirectory(dir=place) as waiting:
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
         parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
         _, height, width = latents.shape
-        watched = progress(parts, count_tiles((height, width), **tiles), "writing")
-        pixels = ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
-        write_image(path, pixels, size, mpp=mpp)
+        watched = progress(parts, count_tiles((height, width), **tiles), "decoding")
+        yield from ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
 
 
-def _name_results(place: Path, out: Path) -> None:
+def write_mask_and_tiles(
+    place: Path, bands: Callable[[], Iterator[Part]], size: tuple[int, int], mpp: float, passport: dict
+) -> None:
+    """Write the mask and, from the picture that is in the folder already, the tiles for a browser."""
+    write_mask(place / "mask.ome.tif", bands(), size, mpp=mpp, passport=passport)
+    write_geojson(place / "mask.geojson", (band for *_, band in bands()), size, {TEXT: passport})
+    with read_levels(place / "image.ome.tif") as scales:
+        write_dzi(scales, place, "image", quality=QUALITY, passport=passport)
+
+
+def emptied(folder: Path) -> Path:
+    """The folder, new and empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def name_results(place: Path, out: Path) -> None:
     """Move all results from the folder where they waited to their names, and remove the folder."""
     for name in RESULTS:
         if (out / name).is_dir():

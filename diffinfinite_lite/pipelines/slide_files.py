@@ -4,18 +4,20 @@ The levels are those of `pyramid`, from full size down to one tile. Parts are fi
 the slide, one byte a channel and pixel; while the tiles of a level are written, its half goes to the next such file. So
 memory does not depend on the size of the picture.
 
-The file is two formats at once. It is an OME-TIFF: the pixel size stands in its XML and in its resolution tags, and the
-levels lie in sub-directories (SubIFDs), which Bio-Formats, QuPath and tifffile follow. It is also a plain pyramidal
-TIFF: its first directory names the first of the same sub-directories as the next one in the file, and each of them the
-level after it, which OpenSlide follows.
+The file is two formats at once. It is an OME-TIFF: pixel size and objective stand in its XML, and the levels lie in
+sub-directories (SubIFDs), which Bio-Formats, QuPath and tifffile follow. It is also a plain pyramidal TIFF: its first
+directory names the first of the same sub-directories as the next one in the file, and each of them the level after it,
+which OpenSlide follows. OpenSlide takes the pixel size from the resolution tags. It knows an objective's power in
+formats of vendors alone; of this one it hands out the XML as ``openslide.comment``, with the power in it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from itertools import chain, islice, pairwise
@@ -28,19 +30,25 @@ import numpy as np
 from ..extras import extra
 from ..labels import LABEL_COLOURS
 from .dzi import PyramidLevel
+from .passport import NAMESPACE, xmp
 from .pyramid import halve, level_shapes, pyramid
 
 with extra("slides"):
     import zarr
-    from tifffile import TiffFile, TiffWriter
+    from tifffile import TiffFile, TiffWriter, tiffcomment
 
 
 Part = tuple[int, int, np.ndarray]  # first row, first column, pixels
+Passport = Mapping[str, Any]
 TILE = 512  # px
 QUALITY = 90  # of JPEG
+XMP_TAG, BYTES = 700, 1  # of TIFF: the tag of an XMP packet, and the type of what is in it
+EYEPIECE = 10  # um/px times magnification: scanners have 0.5 um/px at 20 x
 
 
-def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float) -> None:
+def write_image(
+    path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float, passport: Passport | None = None
+) -> None:
     """Write a picture as a pyramid of JPEG tiles, all or nothing.
 
     Parameters
@@ -49,6 +57,7 @@ def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], 
     parts : top, left, uint8 (rows, columns, 3), which cover the picture without overlap
     size : (H, W)
     mpp : micrometres per pixel
+    passport : of the picture, see `passport`
 
     Raises
     ------
@@ -56,10 +65,12 @@ def write_image(path: str | Path, parts: Iterable[Part], size: tuple[int, int], 
         If the parts do not add up to the size.
     """
     jpeg: dict[str, Any] = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": QUALITY}}
-    write_pyramid(path, parts, (*size, 3), mpp, **jpeg)
+    write_pyramid(path, parts, (*size, 3), mpp, passport, **jpeg)
 
 
-def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float) -> None:
+def write_mask(
+    path: str | Path, parts: Iterable[Part], size: tuple[int, int], *, mpp: float, passport: Passport | None = None
+) -> None:
     """Write labels as a pyramid of losslessly compressed tiles with their colours; see `write_image`.
 
     Parameters
@@ -68,10 +79,17 @@ def write_mask(path: str | Path, parts: Iterable[Part], size: tuple[int, int], *
     """
     colours = np.zeros((3, 256), np.uint16)
     colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS) * 257  # TIFF has 16 bits a channel
-    write_pyramid(path, parts, size, mpp, photometric="palette", colormap=colours, compression="zlib")
+    write_pyramid(path, parts, size, mpp, passport, photometric="palette", colormap=colours, compression="zlib")
 
 
-def write_pyramid(path: str | Path, parts: Iterable[Part], shape: tuple[int, ...], mpp: float, **options: Any) -> None:
+def write_pyramid(
+    path: str | Path,
+    parts: Iterable[Part],
+    shape: tuple[int, ...],
+    mpp: float,
+    passport: Passport | None = None,
+    **options: Any,
+) -> None:
     """Write parts as a tiled pyramid, all or nothing.
 
     Parameters
@@ -79,12 +97,18 @@ def write_pyramid(path: str | Path, parts: Iterable[Part], shape: tuple[int, ...
     parts : top, left, uint8 (rows, columns, 3) of a picture or (rows, columns) of a mask
     shape : (H, W, 3) or (H, W)
     mpp : micrometres per pixel
+    passport : of the picture, see `passport`
     options : of `tifffile.TiffWriter.write`: compression and colours
     """
     path, shapes = Path(path), level_shapes(shape, TILE)
-    about: dict[str, str | float] = {"axes": "YXS"[: len(shape)]}
+    about: dict[str, Any] = {"axes": "YXS"[: len(shape)]}
     for axis in "XY":
         about |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
+    tags = []
+    if passport is not None:
+        about["Description"] = passport["notice"]
+        about["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": json.dumps(passport)}
+        tags = [(XMP_TAG, BYTES, len(packet := xmp(passport)), packet, True)]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder:
         partial = Path(folder, "partial")
         _lay_out(parts, shape, Path(folder, "level-0"))
@@ -99,12 +123,14 @@ def write_pyramid(path: str | Path, parts: Iterable[Part], shape: tuple[int, ...
                     resolution=(10_000 / (mpp * 2**level),) * 2,
                     resolutionunit="CENTIMETER",
                     metadata=None if level else about,
+                    extratags=[] if level else tags,
                     subifds=None if level else len(shapes) - 1,
                     subfiletype=1 if level else 0,
                     maxworkers=1,  # more would read ahead
                     **options,
                 )
                 tiles.close()  # and with it its files
+        _name_objective(partial, EYEPIECE / mpp)
         _chain_directories(partial)
         os.replace(partial, path)
 
@@ -179,6 +205,17 @@ def _read(file: BufferedReader, shape: tuple[int, ...], top: int, left: int) -> 
         file.seek(((top + row) * shape[1] + left) * prod(shape[2:]))
         file.readinto(memoryview(pixels[row]))
     return pixels
+
+
+def _name_objective(path: Path, power: float) -> None:
+    """Put the magnification into the XML of an OME-TIFF; tifffile (2026.3) has no words for an objective."""
+    with TiffFile(path) as file:
+        xml = file.ome_metadata or ""
+    objective = f'<Objective ID="Objective:0" NominalMagnification="{power:g}"/>'
+    instrument = f'<Instrument ID="Instrument:0">{objective}</Instrument>'
+    used = '<InstrumentRef ID="Instrument:0"/><ObjectiveSettings ID="Objective:0"/>'
+    xml = xml.replace("<Image ", f"{instrument}<Image ", 1).replace("<Pixels ", f"{used}<Pixels ", 1)
+    tiffcomment(path, xml.encode())
 
 
 def _chain_directories(path: Path) -> None:

@@ -17,6 +17,7 @@ bit. `CanvasHook` is for whatever watches a canvas from outside: checks, recordi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -41,6 +42,7 @@ class Canvas(Protocol):
     visible : (h, w) of the top left part that is the picture; the rest is margin.
     left : steps still to go for the canvas as a whole.
     note : JSON-able, of use to the caller; a canvas on disk keeps it with its state.
+    identity : SHA-256 of what the canvas holds, or of all that this depends on.
     z : float (C, H, W), the state :math:`z_t`; latents : its visible part.
     coverage : float32 (H, W), sum of the weights of this level so far.
     timestep_map : int32 (h, w), steps each visible pixel has still to go (:math:`L_t` in Alg. 2).
@@ -54,6 +56,8 @@ class Canvas(Protocol):
     def visible(self) -> Size: ...
     @property
     def left(self) -> int: ...
+    @property
+    def identity(self) -> str: ...
 
     @property
     def z(self) -> Any: ...
@@ -115,6 +119,11 @@ class MemoryCanvas:
         self.steps_left = torch.full(self.size, steps, dtype=torch.int32, device=z.device)
         self.memory: Tensor | None = None
         self.note: dict = {}
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the state."""
+        return hashlib.sha256(self.z.cpu().numpy().tobytes()).hexdigest()
 
     @property
     def latents(self) -> Tensor:
@@ -192,6 +201,10 @@ class CanvasHook:
     @property
     def left(self) -> int:
         return self.canvas.left
+
+    @property
+    def identity(self) -> str:
+        return self.canvas.identity
 
     @property
     def note(self) -> dict:

@@ -105,7 +105,7 @@ class MeteredCanvas(CanvasHook):
 
 
 def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> dict:
-    """The ledger as it is written to run.json; stages in `clock` follow each other, network and canvas are sampling."""
+    """The ledger as it is written to run.json; parts in `clock` follow each other, network and canvas are sampling."""
     windows = max(ledger.windows, 1)
     return {
         "network_evaluations": ledger.evaluations,
@@ -116,7 +116,7 @@ def costs(ledger: Ledger, patch: int, steps: int, clock: dict[str, float]) -> di
         "labels_per_window": round(ledger.labels / windows, 2),
         "sequential_depth": ledger.depth,
         "seconds": {
-            **{stage: round(seconds, 2) for stage, seconds in clock.items()},
+            **{part: round(seconds, 2) for part, seconds in clock.items()},
             "network": round(ledger.network_seconds, 2),
             "canvas": round(ledger.canvas_seconds, 2),
         },
@@ -140,8 +140,8 @@ def peak_memory(device: str) -> dict[str, int]:
 
 
 @contextmanager
-def timed(clock: dict[str, float], stage: str) -> Iterator[None]:
-    """Put the seconds that a stage takes into the clock."""
+def timed(clock: dict[str, float], part: str) -> Iterator[None]:
+    """Put the seconds that a part of the work takes into the clock."""
     began = time.perf_counter()
     yield
-    clock[stage] = time.perf_counter() - began
+    clock[part] = time.perf_counter() - began

@@ -86,16 +86,20 @@ class Network:
 
     def __call__(self, z: Tensor, t: int, mask: Tensor) -> Tensor:
         """All evaluations in forward passes of at most ``batch_size``; see `guidance.Predictor`."""
-        start, output, mask = time.perf_counter(), torch.empty_like(z), mask.clamp(min=0)
+        start, output, mask = time.perf_counter(), None, mask.clamp(min=0)
         with lower_precision(z.device, self.precision):
             for first in range(0, len(z), self.batch_size):
                 part = slice(first, first + self.batch_size)
                 times = torch.full((len(z[part]),), t, dtype=torch.int64, device=z.device)
-                output[part] = self._network(z[part], times, mask[part])
+                predicted = self._network(z[part], times, mask[part])
+                if output is None:  # a state's channels, of which z may have more: those that stand beside it
+                    output = z.new_empty(len(z), *predicted.shape[1:])
+                output[part] = predicted
         if z.is_cuda:
             torch.cuda.synchronize(z.device)  # or the clock would measure how fast kernels are queued
         calls, seconds = math.ceil(len(z) / self.batch_size), time.perf_counter() - start
         self.ledger += Ledger(evaluations=len(z), calls=calls, network_seconds=seconds, pixels=mask.numel())
+        assert output is not None, "no crop, no call"
         return output
 
 
@@ -122,7 +126,8 @@ class PerLabel:
         own = mask[crops] == labels[:, None, None]
         output = self.predictor(z[crops], t, mask[crops] * own)
         # a pixel has one label, so that all calls but its own add 0
-        return torch.zeros_like(z).index_add_(0, crops, torch.where(own[:, None], output, 0.0))
+        zeros = output.new_zeros(len(z), *output.shape[1:])
+        return zeros.index_add_(0, crops, torch.where(own[:, None], output, 0.0))
 
 
 class Denoiser:
@@ -221,13 +226,13 @@ class Denoiser:
 
         Parameters
         ----------
-        z : float (B, C, h, w), crops of the state
+        z : float (B, C, h, w), crops of the state, and behind its channels those that the network reads beside it
         t : timestep, 0..T-1
         mask : int64 (B, h, w), labels, 0 = unknown
 
         Returns
         -------
-        float (B, C, h, w)
+        float (B, C, h, w), of the state's channels
 
         Raises
         ------
@@ -238,12 +243,12 @@ class Denoiser:
             raise ValueError(f"{expected}, got {tuple(mask.shape)} for {tuple(z.shape)}")
         self.ledger += Ledger(windows=len(z), labels=sum(map(len, labels_present(mask))))
         noise = prediction = self.predictor(z, t, mask)
-        alpha = self.alphas_cumprod[t]
+        alpha, state = self.alphas_cumprod[t], z[:, : prediction.shape[1]]
         if self.prediction_type == "v_prediction":
-            noise = alpha**0.5 * prediction + (1 - alpha) ** 0.5 * z
+            noise = alpha**0.5 * prediction + (1 - alpha) ** 0.5 * state
         if self.gain != 1:
             # the clean latent times sqrt(alpha), over sqrt(1 - alpha)
-            noise = noise - (self.gain - 1) * (z / (1 - alpha) ** 0.5 - noise)
+            noise = noise - (self.gain - 1) * (state / (1 - alpha) ** 0.5 - noise)
         return noise
 
 

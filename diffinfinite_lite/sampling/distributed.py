@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,13 @@ class Workers:
             self._client.close()
             raise OSError(f"expected a worker at {self._address}, found none in {PATIENCE} s") from error
         return self
+
+    def for_another(self, denoiser: Estimator, build: Callable[[int], Estimator]) -> Workers:
+        """The same machines with another denoiser, after this one has done its work; nothing more to enter or leave."""
+        other = copy(self)
+        other.alphas_cumprod, other.batch_size = denoiser.alphas_cumprod, denoiser.batch_size
+        other.settings, other.ledger, other._build = denoiser.settings, denoiser.ledger, build
+        return other
 
     def __exit__(self, *_: object) -> None:
         self._client.close()

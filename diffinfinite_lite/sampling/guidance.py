@@ -35,13 +35,13 @@ class Predictor(Protocol):
 
         Parameters
         ----------
-        z : float (B, C, h, w), crops of the state
+        z : float (B, C, h, w), crops of the state, and behind its channels those that the network reads beside it
         t : timestep, 0..T-1
         mask : int64 (B, h, w), labels, 0 = unknown, -1 = the prediction is not read here
 
         Returns
         -------
-        float (B, C, h, w)
+        float (B, C, h, w), of the state's channels
         """
 
 

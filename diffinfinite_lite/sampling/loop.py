@@ -34,6 +34,8 @@ class Level:
     canvas : the canvas itself, which the next level changes: clone what you keep.
     ledger : cost since the run began.
     frames : int32 (N, H, W), the timestep map after each window, or after N of them, where it is recorded.
+    clean : float (C, h, w), the clean latents that the level estimated, where maps are recorded; of known latents
+        nothing is estimated, so that they mean nothing there.
     """
 
     step: int
@@ -41,6 +43,7 @@ class Level:
     canvas: Canvas
     ledger: Ledger = field(default_factory=Ledger)
     frames: Tensor | None = None
+    clean: Tensor | None = None
 
 
 def run(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .windows import Window
+from .windows import Size, Window
 
 BLOCK = 64  # side of the squares in which noise is drawn, latent pixels; part of what a seed means
 
@@ -28,7 +28,7 @@ def coordinate_noise(seed: int, stream: int, channels: int, window: Window) -> T
     ----------
     seed, stream : whole numbers, 0 .. 2**64 - 1; a stream is one use of noise, such as one level
     channels : C
-    window : part of the plane, not wrapping
+    window : part of the plane, not wrapping; it may lie at negative places
 
     Returns
     -------
@@ -46,9 +46,8 @@ def coordinate_noise(seed: int, stream: int, channels: int, window: Window) -> T
     noise = np.empty((channels, window.height, window.width), np.float32)
     for row, inside_rows, from_rows in _blocks(window.top, window.height):
         for column, inside_columns, from_columns in _blocks(window.left, window.width):
-            philox = np.random.Philox(
-                key=np.array([seed, stream], np.uint64), counter=np.array([0, 0, row, column], np.uint64)
-            )
+            place = [0, 0, row % 2**64, column % 2**64]  # a canvas without edges goes on to the left and above
+            philox = np.random.Philox(key=np.array([seed, stream], np.uint64), counter=np.array(place, np.uint64))
             block = np.random.Generator(philox).standard_normal((channels, BLOCK, BLOCK), dtype=np.float32)
             noise[:, inside_rows, inside_columns] = block[:, from_rows, from_columns]
     return torch.from_numpy(noise)
@@ -59,6 +58,28 @@ def _blocks(start: int, extent: int) -> Iterator[tuple[int, slice, slice]]:
     for block in range(start // BLOCK, -(-(start + extent) // BLOCK)):
         first, last = max(start, block * BLOCK), min(start + extent, (block + 1) * BLOCK)
         yield block, slice(first - start, last - start), slice(first - block * BLOCK, last - block * BLOCK)
+
+
+def wrapping_noise(seed: int, stream: int, channels: int, window: Window, size: Size) -> Tensor:
+    """`coordinate_noise` of a window that may go on at the other border of a canvas (H, W).
+
+    >>> plane = coordinate_noise(1, 0, 2, Window(0, 0, 5, 7))
+    >>> bool((wrapping_noise(1, 0, 2, Window(4, 6, 2, 2), (5, 7)) == plane[:, [4, 0]][:, :, [6, 0]]).all())
+    True
+    """
+
+    def pieces(start: int, extent: int, n: int) -> Iterator[tuple[int, int]]:
+        inside = min(extent, n - start)
+        yield start, inside
+        if inside < extent:
+            yield 0, extent - inside
+
+    columns = list(pieces(window.left, window.width, size[1]))
+    rows = [
+        torch.cat([coordinate_noise(seed, stream, channels, Window(top, left, h, w)) for left, w in columns], dim=2)
+        for top, h in pieces(window.top, window.height, size[0])
+    ]
+    return torch.cat(rows, dim=1)
 
 
 class NoiseField:

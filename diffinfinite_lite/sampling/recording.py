@@ -1,4 +1,4 @@
-"""Recording the pixel-wise timestep map while a canvas is sampled, from outside the loop."""
+"""Recording timestep maps and clean estimates while a canvas is sampled, from outside the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .canvas import Canvas, CanvasHook
+from .canvas import Canvas, CanvasHook, Step
 from .windows import Plan, Size, View, Window
 
 if TYPE_CHECKING:
@@ -17,18 +17,23 @@ if TYPE_CHECKING:
 
 
 class RecordedCanvas(CanvasHook):
-    """Keeps timestep maps of a level while its windows are added.
+    r"""Keeps timestep maps of a level while its windows are added, and the clean latents that it estimated.
+
+    The clean latents are :math:`\hat z_0 = (z_t - \sqrt{1 - \alpha_t}\,\epsilon) / \sqrt{\alpha_t}` of the level's
+    state and its noise estimate: what the picture would be if the estimate were right.
 
     Parameters
     ----------
     record : True for a map after every window, or how many maps a level at most, evenly spaced and the last included;
-        False for none
+        False for none, and no clean estimate
+    alphas : float (S + 1,), of the solver
     """
 
-    def __init__(self, canvas: Canvas, record: bool | int) -> None:
+    def __init__(self, canvas: Canvas, record: bool | int, alphas: Tensor) -> None:
         super().__init__(canvas)
-        self._record, self._frames = record, list[Tensor]()
+        self._record, self._alphas, self._frames = record, alphas, list[Tensor]()
         self._after, self._added = set[int](), 0
+        self._clean: Tensor | None = None
 
     def plan(self, plan: Plan) -> Plan:
         """The plan, whose windows are counted before a level begins."""
@@ -50,8 +55,21 @@ class RecordedCanvas(CanvasHook):
         if self._added in self._after:
             self._frames.append(self.timestep_map.clone())
 
+    def advance(self, step: Step) -> None:
+        self.canvas.advance(self._watched(step) if self._record else step)
+
+    def _watched(self, step: Step) -> Step:
+        """The step, which on its way past leaves the clean estimate of the canvas, that in memory being one part."""
+        alpha = self._alphas[len(self._alphas) - 1 - self.left]
+
+        def watched(eps: Tensor, z: Tensor, memory: Tensor | None, part: Window) -> tuple[Tensor, Tensor | None]:
+            self._clean = ((z - (1 - alpha) ** 0.5 * eps) / alpha**0.5)[:, : self.visible[0], : self.visible[1]]
+            return step(eps, z, memory, part)
+
+        return watched
+
     def levels(self, levels: Iterator[Level]) -> Iterator[Level]:
-        """The levels with their maps in ``frames``."""
+        """The levels with their maps in ``frames`` and their estimate in ``clean``."""
         for level in levels:
             frames, self._frames = self._frames, []
-            yield replace(level, frames=torch.stack(frames) if frames else None)
+            yield replace(level, frames=torch.stack(frames) if frames else None, clean=self._clean)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .beside import Beside, BesideCanvas
 from .canvas import Canvas, MemoryCanvas, Step
 from .checks import CheckedCanvas
 from .cost import MeteredCanvas
@@ -54,6 +55,7 @@ def sample(
     *,
     channels: int,
     known: Known | None = None,
+    beside: Beside | None = None,
     record: bool | int = False,
     store: str | Path | None = None,
     **settings: Any,
@@ -67,8 +69,9 @@ def sample(
     method : see `Method`; or its fields as keywords, ``sample(denoiser, mask, channels=8, patch=28, steps=20)``
     channels : C of the latents
     known : latents to keep, for inpainting and local re-synthesis
+    beside : what the network reads beside the latents, see `beside`
     record : True keeps the timestep map after every window; a number keeps so many maps a level at most, evenly
-        spaced and the last one included
+        spaced and the last one included. Either keeps the level's clean estimate, too
     store : folder for a canvas on disk (`zarr_canvas`), whose size memory does not limit. Called again with the same
         arguments after a kill, it goes on from the last finished level; the ledger goes on, too
 
@@ -112,15 +115,17 @@ def sample(
         identity = {"plan": plan, "scheduler": method.solver, "eta": solver.eta, "seed": method.seed, "mask": mask}
         identity |= {"patch": method.patch, "size": visible, "margin": method.margin, "channels": channels}
         identity |= {"steps": method.steps, "known": known and torch.cat([known.keep[None], known.clean])}
+        identity |= {} if beside is None else {"beside": beside.identity}
         identity = describe(identity | denoiser.settings)
         canvas = ZarrCanvas(store, start, channels, size, method.steps, visible, identity)
     checked = CheckedCanvas(canvas, solver.timesteps, None if known is None else known.keep)
-    recorded = RecordedCanvas(checked, record)
+    recorded = RecordedCanvas(checked, record, solver.alphas)
     metered = MeteredCanvas(recorded, denoiser)
+    shown = metered if beside is None else BesideCanvas(metered, beside)
     if not metered.left:
         return iter([Level(method.steps - 1, solver.timesteps[-1], metered, metered.ledger)])
     windows = recorded.plan(needed)
-    levels = run(metered, denoiser, mask, windows, method.patch, method.seed, solver.timesteps, step)
+    levels = run(shown, denoiser, mask, windows, method.patch, method.seed, solver.timesteps, step)
     return metered.levels(recorded.levels(levels))
 
 

@@ -72,6 +72,11 @@ class Store:
                 ) from error
         self._read()
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the settings."""
+        return digest(self._settings)
+
     def save(self, progress: dict) -> None:
         """Replace what is known about the progress, as a whole."""
         partial = self.path / "progress.partial"

@@ -111,6 +111,11 @@ class ZarrCanvas:
                 self._resume(progress.get("checksums"))
 
     @property
+    def identity(self) -> str:
+        """SHA-256 of the settings, on which all that it holds depends."""
+        return self._store.identity
+
+    @property
     def z(self) -> Plane:
         """The frozen state, float32 (C, H, W)."""
         return self._plane("latents", 0, self.channels)

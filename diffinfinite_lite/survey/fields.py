@@ -5,14 +5,17 @@ A rater can tell two sources apart by anything in which they differ, so all but 
 - *tissue*: each synthetic field is painted under the mask of a real one, turned and mirrored, in its growth pattern.
   Then each field is matched with one of the other kind whose brightness, contrast, redness and share of glass are close
   to its own (`match_fields`): small synthetic fields with one of several real tiles, large real fields with one of
-  `CANDIDATES` paintings of every mask;
+  `CANDIDATES` paintings of every mask, and both with one of the published patches;
 - *stain*: every source, the model included, is normalised from what its own fields show to one target (`stain`);
 - *frame*: all fields are cut to one size at random offsets, so that no camera, codec or decoder grid stays aligned with
   the border, and no border of the model's canvas is seen;
-- *sharpness*: see `pictures.equalise_sharpness`.
+- *resampling, blur and codec*: one `pictures.Processing` for every picture, whatever its source. Nothing is done to one
+  side alone: a blur of the real half empties the top of its spectrum, and that is a mark as good as a stamp.
 
-Open data hold only eight large real fields of lung, so there are fewer large pictures than small ones. Larger fields of
-other organs are not used: their tissue would give them away.
+There are three arms: real fields; fields painted by the model of this course; and patches that the paper's authors
+published of theirs, a second model, which is counted apart. Large real fields are the eight patches of the paper's
+repository and fields of the slide HE2 of `lung-scc-atlas`, on which nothing was trained. Larger fields of other organs
+are not used: their tissue would give them away.
 """
 
 from __future__ import annotations
@@ -30,38 +33,42 @@ from ..data.pictures import read_rgb
 from ..data.tiles import to_rgb
 from ..labels import CONTEXTS
 from ..pipelines.generate import generate
-from .pictures import SIDES, Field, equalise_sharpness, low_level_features
+from .pictures import PROCESSING, SIDES, Field, Processing, low_level_features
 
 MARGIN, EDGE = 16, 4  # px that a painted canvas is larger; px of its border that are never shown
 MODEL = "the model of this course"
+PUBLISHED = "the model of the paper's authors"
 SLIDE = "the embedded slide"
+LUNG_SETS = ("lc25000-lung", "diffinfinite-lung", "lung-scc-atlas")  # what `lung_fields` needs
 MATCHED = slice(0, 4)  # of `pictures.FEATURES`: brightness, contrast, redness, glass
 MAX_GLASS = 0.5  # share of a field of the embedded slide
 CANDIDATES = 3  # fields to choose from for each one wanted
-MAX_SMALL = 54  # half of the test clusters, in all three growth patterns
+MAX_SMALL, MAX_LARGE = 48, 24  # that the test clusters of all three growth patterns and the slide can give
+ATLAS, TEST_SLIDE = "lung-scc-atlas", "HE2"
 Progress = Callable[[Iterable, int], Iterable]
 Job = tuple[str, str | None, np.ndarray | None]  # size, context, mask
 
 
 def lung_fields(
-    small: int = 22,
-    large: int = 8,
+    small: int = 18,
+    large: int = 12,
     *,
     steps: int = 15,
     seed: int = 0,
     device: str | None = None,
     progress: Progress = lambda jobs, _: jobs,
 ) -> list[Field]:
-    """Real lung fields of the catalog, and as many synthetic ones painted under the masks of others.
+    """Real lung fields of the catalog, and as many synthetic ones: half of them painted here, half of them published.
 
     Parameters
     ----------
-    small, large : real fields of each size: LC25000 test tiles, one a cluster, and the real DiffInfinite patches.
+    small, large : real fields of each size: LC25000 test tiles, one a cluster; the real DiffInfinite patches and fields
+        of the slide HE2, half and half.
     steps : of DPM-Solver++.
 
     Returns
     -------
-    list of 2 * (small + large) fields.
+    list of 2 * (small + large) fields, not yet processed (`pictures.process`).
 
     Raises
     ------
@@ -71,33 +78,27 @@ def lung_fields(
         If there are not so many real fields.
     """
     rng = np.random.default_rng(seed)
-    patches = catalog.select("diffinfinite-lung", kind="real image")
-    if not (1 <= small <= MAX_SMALL and 1 <= large <= len(patches)):
-        limits = f"1 to {MAX_SMALL} small and 1 to {len(patches)} large fields"
-        raise ValueError(f"expected {limits}, got {small} and {large}")
-    tiles = _test_tiles(rng, (1 + CANDIDATES) * -(-small // len(CONTEXTS)))
-    root, profiles = catalog.locate("diffinfinite-lung"), stain.profiles()
-    real, jobs = [], []
-    for entry in [patches[i] for i in rng.permutation(len(patches))[:large]]:
-        rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
-        real.append(Field(_cut(rgb, "large", rng), True, entry.set))
-        jobs += CANDIDATES * [("large", None, read_mask(root / entry.mask, int(entry.classes)))]
-    for i in range(small):
+    _check_counts(small, large)
+    published = {"small": small // 2, "large": large // 2}
+    reals = _large_fields(large, rng)
+    tiles = _test_tiles(rng, 1 + (1 + CANDIDATES) * -(-small // len(CONTEXTS)))
+    jobs: list[Job] = []
+    for _, mask in reals[published["large"] :]:
+        jobs += CANDIDATES * [("large", None, mask)]
+    for i in range(small - published["small"]):
         context = CONTEXTS[i % len(CONTEXTS)]
         jobs.append(("small", context, annotate(tiles[context].pop(), context)))
-    real += [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
-             for context, left in tiles.items() for rgb in left]  # fmt: skip
-    fields = equalise_sharpness(equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
-    chosen = []
-    for size, fewer in (("large", True), ("small", False)):
-        wanted, pool = ([f for f in fields if f.size == size and f.real == side] for side in (fewer, not fewer))
-        chosen += [*wanted, *match_fields(wanted, pool)]
-    return chosen
+    pool = [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
+            for context, left in tiles.items() for rgb in left]  # fmt: skip
+    painted = list(_painted(jobs, rng, steps, device, progress))
+    patches = _published_patches(rng)
+    fields = equalise_stain([*(field for field, _ in reals), *pool, *painted, *patches])
+    return _three_arms(fields, published, rng)
 
 
 def slide_fields(
-    small: int = 22,
-    large: int = 8,
+    small: int = 18,
+    large: int = 12,
     *,
     steps: int = 15,
     seed: int = 0,
@@ -131,10 +132,10 @@ def slide_fields(
         if count:
             raise ValueError(f"expected {count} more {size} fields of tissue than the embedded slide has")
     jobs = [(size, CONTEXTS[i % 3], None) for size, n in (("large", large), ("small", small)) for i in range(n)]
-    return equalise_sharpness(equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)]))
+    return equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)])
 
 
-def describe_fields(fields: Sequence[Field]) -> list[str]:
+def describe_fields(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[str]:
     """Where the fields come from and what was done to them, in sentences for the page of the survey."""
     counts = {size: sum(f.size == size for f in fields) for size in SIDES}
     sizes = " and ".join(f"{counts[size]} {size} ones of {side} px" for size, side in SIDES.items() if counts[size])
@@ -148,24 +149,20 @@ def describe_fields(fields: Sequence[Field]) -> list[str]:
             )
         else:
             known = catalog.sets()[origin]
-            only = " Of this set only the scanned patches are shown as real." if origin == "diffinfinite-lung" else ""
-            sentences.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.{only}")
-    if any(f.origin == "diffinfinite-lung" for f in fields):
+            sentences.append(f"Real, from {origin}: {known.title}. {known.citation}. Licence: {known.licence}.")
+    made = {origin: sum(f.origin == origin for f in fields) for origin in (MODEL, PUBLISHED)}
+    sentences.append("Synthetic: " + ", ".join(f"{n} of {origin}" for origin, n in made.items() if n) + ".")
+    if made[PUBLISHED]:
         sentences.append(
-            "Open data hold only eight large real fields of lung, so there are fewer large pictures than small."
-        )
-        sentences.append(
-            "Synthetic pictures were painted under masks of real fields, turned and mirrored. Small real pictures "
-            "were chosen from others, and large synthetic ones from three paintings of each mask, so that real and "
-            "synthetic ones are alike in brightness, contrast, redness and glass."
+            "Our pictures were painted under masks of real fields, turned and mirrored. Small real pictures were "
+            "chosen from others, our large ones from three paintings of each mask, and the published ones from all "
+            "that were published, so that real and synthetic ones are alike in brightness, contrast, redness and glass."
         )
     else:
         sentences.append("Synthetic pictures were painted under masks that the model drew from context prompts.")
-    soft = sorted({(f.size, f.origin, f.sigma) for f in fields if f.sigma})
-    listed = "; ".join(f"{size}, {origin}: {sigma:.2f} px" for size, origin, sigma in soft) or "none was needed"
     sentences.append(
-        "All sources were normalised to one stain, cut at random offsets, made equally sharp by one Gaussian a source "
-        f"({listed}), and saved with one codec and quality, at equal length, without metadata."
+        f"All sources were normalised to one stain and cut at random offsets. Then every picture, real or not, went "
+        f"through the same: {processing.describe()}; the files have equal length and no metadata."
     )
     return sentences
 
@@ -200,6 +197,88 @@ def match_fields(wanted: Sequence[Field], pool: Sequence[Field]) -> list[Field]:
         cost = (((a[:, None] - b) / scale) ** 2).sum(axis=-1)
         chosen += [theirs[j] for j in linear_sum_assignment(cost)[1]]
     return chosen
+
+
+def _check_counts(small: int, large: int) -> None:
+    if not (1 <= small <= MAX_SMALL and 1 <= large <= MAX_LARGE):
+        limits = f"1 to {MAX_SMALL} small and 1 to {MAX_LARGE} large fields"
+        raise ValueError(f"expected {limits}, got {small} and {large}")
+
+
+def _three_arms(fields: Sequence[Field], published: dict[str, int], rng: np.random.Generator) -> list[Field]:
+    """Of all fields those that are shown: each synthetic one has a real partner, and no field is used twice."""
+
+    def those(size: str, origin: str | None = None) -> list[Field]:
+        """Of a size, those of an origin, or all real ones."""
+        return [f for f in fields if f.size == size and (f.real if origin is None else f.origin == origin)]
+
+    count, large, ours = published["large"], those("large"), those("small", MODEL)
+    chosen = [*large, *match_fields(large[:count], those("large", PUBLISHED)),
+              *match_fields(large[count:], those("large", MODEL))]  # fmt: skip
+    pool = those("small")
+    partners = match_fields(ours, pool)
+    left = [f for f in pool if all(f is not other for other in partners)]
+    others = [left[i] for i in rng.permutation(len(left))[: published["small"]]]
+    chosen += [*ours, *partners, *others]
+    return [*chosen, *match_fields([replace(f, context="") for f in others], those("small", PUBLISHED))]
+
+
+def _large_fields(count: int, rng: np.random.Generator) -> list[tuple[Field, np.ndarray]]:
+    """Large real fields and their masks in random order: of the published patches and of the slide, half and half."""
+    patches = catalog.select("diffinfinite-lung", kind="real image")
+    root, profiles = catalog.locate("diffinfinite-lung"), stain.profiles()
+    found = []
+    for entry in [patches[i] for i in rng.permutation(len(patches))[: -(-count // 2)]]:
+        rgb = stain.normalise(read_rgb(root / entry.file), profiles[entry.profile])
+        found.append(
+            (Field(_cut(rgb, "large", rng), True, entry.set), read_mask(root / entry.mask, int(entry.classes)))
+        )
+    for rgb in _slide_windows(count - len(found), SIDES["large"], rng):
+        rgb = stain.normalise(rgb, profiles[ATLAS])
+        found.append((Field(rgb, True, ATLAS), annotate(rgb, "squamous")))
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def _slide_windows(count: int, side: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Windows of tissue of `TEST_SLIDE`, uint8 (side, side, 3), stitched of its tiles; no two overlap."""
+    root, slide = catalog.locate(ATLAS), next(s for s in catalog.slides(ATLAS) if s.name == TEST_SLIDE)
+    tissue = {e.file for e in catalog.select(ATLAS, label="tissue")}
+    starts = [(r, c) for r in range(0, slide.height - side, side) for c in range(0, slide.width - side, side)]
+    windows = []
+    for top, left in [starts[i] for i in rng.permutation(len(starts))]:
+        if len(windows) == count:
+            break
+        rows, columns = (range(a // slide.tile, (a + side) // slide.tile + 1) for a in (top, left))
+        names = {(r, c): f"{slide.name}/{c}_{r}.jpeg" for r in rows for c in columns}
+        if not tissue.issuperset(names.values()):
+            continue
+        window = np.zeros((side, side, 3), np.uint8)
+        for (r, c), name in names.items():
+            tile = read_rgb(root / name)
+            y, x = (n * slide.tile - slide.overlap * (n > 0) for n in (r, c))  # where the tile begins on the slide
+            inside = [slice(max(o, 0), max(o, 0) + n) for o, n in ((y - top, tile.shape[0]), (x - left, tile.shape[1]))]
+            target = window[inside[0], inside[1]]
+            cut = tile[max(top - y, 0) :, max(left - x, 0) :][: target.shape[0], : target.shape[1]]
+            target[: cut.shape[0], : cut.shape[1]] = cut
+        if low_level_features(window)[3] < MAX_GLASS:
+            windows.append(window)
+    if len(windows) < count:
+        raise ValueError(f"expected {count} windows of tissue on slide {slide.name}, got {len(windows)}")
+    return windows
+
+
+def _published_patches(rng: np.random.Generator) -> list[Field]:
+    """Of every patch that the paper's authors published a large and a small field, from one half of them each."""
+    rows, root, profiles = (
+        catalog.select("diffinfinite-lung", kind="synthetic image"),
+        catalog.locate("diffinfinite-lung"),
+        stain.profiles(),
+    )
+    fields = []
+    for i, place in enumerate(rng.permutation(len(rows))):
+        rgb = stain.normalise(read_rgb(root / rows[place].file), profiles[rows[place].profile])
+        fields.append(Field(_cut(rgb, ("small", "large")[i % 2], rng), False, PUBLISHED))
+    return fields
 
 
 def _test_tiles(rng: np.random.Generator, per_context: int) -> dict[str, list[np.ndarray]]:

@@ -1,22 +1,28 @@
 r"""The survey as a page: one picture at a time, real or synthetic, confidence 1 to 7, no feedback until the end.
 
-Static HTML with the style and the script beside this module, no kernel, nothing from outside, also from ``file://``.
-`widget` is a part of a page that carries its pictures; `write_page` a folder with a page of its own and picture files
-beside it. The names of files, their lengths and their order come from `pictures.make_items` and do not depend on the
-truth.
+Static HTML with the style and the scripts beside this module, no kernel, nothing from outside, also from ``file://``.
+`widget` is a part of a page that carries its pictures; `write_page` a folder with a page of its own, picture files
+beside it, and ``class.html``, on which an instructor drops the files of a class. The names of files, their lengths and
+their order come from `pictures.make_items` and do not depend on the truth.
 
-The truth is *sealed*: with :math:`k_0` the SHA-256 of all names, :math:`k_{i+1} = \mathrm{SHA256}(k_i)` and
-:math:`K = k_{n}` after `ROUNDS` of them, byte block i is XORed with :math:`\mathrm{SHA256}(K \| i)`.
-The page does that work once, after the last answer. All that is needed to open the seal stands in the page. So it
-keeps a rater who looks at the page's source from reading the truth by accident, and does not stop anybody who wants to
-find it out.
+A page is three things, which a server can also hand out one by one: `style`, `script` of some `PARTS`, and `markup`
+with its `settings`, from which all the rest follows. Neither style nor script stands inside the markup, so a strict
+Content-Security-Policy can forbid both. With ``settings["server"]`` the player keeps its answers there
+(``transport.js`` says how), and the settings need no truth.
+
+The truth of a page without a server is *sealed*: with :math:`k_0` the SHA-256 of all names,
+:math:`k_{i+1} = \mathrm{SHA256}(k_i)` and :math:`K = k_{n}` after `ROUNDS` of them, byte block i is XORed with
+:math:`\mathrm{SHA256}(K \| i)`. The page does that work once, after the last answer. All that is needed to open the
+seal stands in the page. So it keeps a rater who looks at the page's source from reading the truth by accident, and does
+not stop anybody who wants to find it out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64encode
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -27,20 +33,26 @@ from scipy.stats import binom
 from ..data.encoding import data_uri
 from ..extras import extra
 from ..files import check_folder, move, staged
+from . import qr
+from .answers import FORMAT, Key, KeyItem
 from .pictures import SIDES, Item
-from .statistics import FORMAT, PAPER
+from .statistics import PAPER
 
 with extra("course"):
     from statsmodels.stats.proportion import proportion_confint
 
 
 ROUNDS = 20_000  # a fifth of a second in a browser
+SHORT = 20  # pictures of the short version
+PLAYER = ("common", "transport", "result", "player")  # what a survey needs of `PARTS`
+CLASSROOM = ("common", "classroom")
+PARTS = tuple(dict.fromkeys([*PLAYER, *CLASSROOM]))
 MPP = 0.5  # micrometres per pixel of every source used, about
 _HERE = Path(__file__).parent
 # The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
 # "auto" as the mode where the system decides.
 _DARK = "--page:#16171a;--ink:#ececee;--link:#7cc4f2;color-scheme:dark"
-_STYLE = (
+FRAME = (
     ":root{--page:#fff;--ink:#1d1d1f;--link:#00548a;color-scheme:light}"
     f'@media(prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{_DARK}}}}}[data-theme="dark"]{{{_DARK}}}'
     "body{margin:0;padding:1rem;background:var(--page);font:1rem/1.5 system-ui,sans-serif}a{color:var(--link)}"
@@ -60,7 +72,7 @@ _THEME = """(() => {
 
 def survey_name(items: Sequence[Item]) -> str:
     """Name of a survey: it changes with any picture, so that answers to other pictures are never taken for its own."""
-    return hashlib.sha256(",".join(item.name for item in items).encode()).hexdigest()[:10]
+    return "s" + hashlib.sha256(",".join(item.name for item in items).encode()).hexdigest()[:10]
 
 
 def seal(text: str, names: Sequence[str]) -> bytes:
@@ -77,95 +89,218 @@ def seal(text: str, names: Sequence[str]) -> bytes:
     return bytes(a ^ b for a, b in zip(data, b"".join(stream), strict=False))
 
 
-def widget(items: Sequence[Item], about: Sequence[str], *, name: str = "survey") -> str:
-    """HTML of the survey with its pictures in it, to show with `IPython.display.HTML`.
+def style() -> str:
+    """The style sheet of all pages of a survey."""
+    return (_HERE / "page.css").read_text("utf8")
+
+
+def script(*parts: str) -> str:
+    """Parts of the pages' code as one script, in a scope of its own.
+
+    Parameters
+    ----------
+    parts : names of .js files beside this module, in the order they need each other, such as those of `PLAYER`. The
+        encoder of QR codes comes before them where this environment has it (`qr`).
+    """
+    encoder = (
+        f"const leanQR = ((exports) => {{ {qr.find_script()}\nreturn exports; }})({{}});" if qr.available() else ""
+    )
+    code = "\n".join((_HERE / f"{part}.js").read_text("utf8") for part in parts)
+    return f"(() => {{\n{encoder}\n{code}}})();\n"
+
+
+def settings(items: Sequence[Item], addresses: Sequence[str], *, server: str = "") -> dict:
+    """What the player and the class page need to know about a survey.
 
     Parameters
     ----------
     items : as of `pictures.make_items`.
-    about : sentences on how the pictures were prepared and where they come from.
-    name : identifier that nothing else on the page has.
+    addresses : of their pictures, in the same order.
+    server : address of the service that keeps the answers, ending with "/"; "" keeps them in the browser, with the
+        truth sealed in the settings.
 
     Raises
     ------
     ValueError
         If there are no pictures, or not all have names of their own.
     """
-    return _body(items, about, name, [data_uri(item.data, "jpeg") for item in items])
+    names = [item.name for item in items]
+    if not items or len(set(names)) < len(names):
+        raise ValueError(f"expected pictures that differ, got {len(names)}, {len(set(names))} of them different")
+    short = short_version(items)
+    right = round(PAPER.accuracy * PAPER.raters * PAPER.items)
+    low, high = proportion_confint(right, PAPER.raters * PAPER.items, method="wilson")
+    versions = sorted({len(short), len(items)})
+    shown = {
+        "survey": survey_name(items),
+        "format": FORMAT,
+        "items": [{"name": item.name, "size": item.size, "src": src} | ({"short": 1} if item.name in short else {})
+                  for item, src in zip(items, addresses, strict=True)],
+        "versions": versions,
+        "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
+        "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
+        "chance": {n: [int(k) for k in binom.interval(0.95, n, 0.5)] for n in versions},
+        "qr": qr.available(),
+    }  # fmt: skip
+    return shown | ({"server": server} if server else {"sealed": _sealed(items), "rounds": ROUNDS})
 
 
-def write_page(items: Sequence[Item], about: Sequence[str], folder: str | Path, *, title: str, home: str = "") -> Path:
-    """Write ``index.html`` and the pictures into a folder of its own, all or nothing.
+def short_version(items: Sequence[Item]) -> set[str]:
+    """Names of the pictures of the short version: `SHORT` of them, with the shares of size, truth and origin kept.
+
+    The same for all raters, so that their agreement can be measured. All pictures where there are not more.
+    """
+    if len(items) <= SHORT:
+        return {item.name for item in items}
+    groups: dict[tuple, list[str]] = {}
+    for item in items:  # sorted by hash, so the first ones of a group are random ones
+        groups.setdefault((not item.real, item.size, item.origin if not item.real else ""), []).append(item.name)
+    chosen: set[str] = set()
+    for kind in (False, True):  # half of them real
+        some = {key: names for key, names in groups.items() if key[0] is kind}
+        total, place = sum(map(len, some.values())), 0
+        for names in some.values():  # rounding the running sum, so that the counts add up
+            before, place = place, place + len(names)
+            share = round(SHORT / 2 * place / total) - round(SHORT / 2 * before / total)
+            chosen |= set(names[:share])
+    return chosen
+
+
+def markup(values: dict, about: Sequence[str], lead: str, *, name: str = "survey", alone: bool = False) -> str:
+    """The survey as HTML that `script` (`PLAYER`) brings to life, without style and script.
+
+    Parameters
+    ----------
+    values : as of `settings`.
+    about : sentences on how the pictures were prepared and where they come from.
+    lead : one sentence that stands before all, such as `leaks.sentence`.
+    name : identifier that nothing else on the page has.
+    alone : whether the survey has a page of its own, which it then fills.
+    """
+    sources = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
+    kept = (
+        "Answers are kept on the server of this class."
+        if "server" in values
+        else "Nothing you enter leaves this browser."
+    )
+    data = _json(values | {"id": name, "alone": alone})
+    return (
+        f'<div class="dl-survey" id="{escape(name)}"{" data-alone" if alone else ""}><div data-part="intro">'
+        f"<p>You see {' or '.join(map(str, values['versions']))} pictures of tissue, one at a time, in an order of "
+        "your own. Half of them are real, the others were made by a model. Say which you think each is, and how sure "
+        f"you are. There is no time limit and no feedback until the end. You can stop and come back. {kept}</p>"
+        f'<p class="lead">{escape(lead)}</p>'
+        f"<details><summary>Where the pictures come from, and what was done to them</summary>{sources}</details></div>"
+        '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div>'
+        f'<script type="application/json" data-part="settings">{data}</script></div>\n'
+    )
+
+
+def widget(items: Sequence[Item], about: Sequence[str], lead: str, *, name: str = "survey") -> str:
+    """HTML of the survey with its pictures, style and script in it, to show with `IPython.display.HTML`.
+
+    Parameters
+    ----------
+    items : as of `pictures.make_items`.
+    about, lead, name : as in `markup`.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures, or not all have names of their own.
+    """
+    values = settings(items, [data_uri(item.data, "jpeg") for item in items])
+    return f"<style>{style()}</style>\n{markup(values, about, lead, name=name)}<script>{script(*PLAYER)}</script>\n"
+
+
+def write_page(
+    items: Sequence[Item], about: Sequence[str], lead: str, folder: str | Path, *, title: str, home: str = ""
+) -> Path:
+    """Write ``index.html``, ``class.html`` and the pictures into a folder of its own, all or nothing.
 
     Pictures of an earlier survey there are removed when the new one is complete.
 
     Parameters
     ----------
-    items, about : as in `widget`.
+    items, about, lead : as in `widget`.
     title : heading of the page.
     home : address that the page links back to, or "".
 
     Returns
     -------
-    The page.
+    The page of the survey.
     """
-    body = _body(items, about, "survey", [f"{item.name}.jpg" for item in items])
-    check_folder(folder, ["index.html"])
+    pictures = [f"{item.name}.jpg" for item in items]
+    values = settings(items, pictures)
+    data = _json(values | {"id": "classroom"})
+    board = (
+        '<div class="dl-survey dl-classroom" id="classroom"><div data-part="stage"><noscript><p>This page needs '
+        f'JavaScript.</p></noscript></div><script type="application/json" data-part="settings">{data}</script></div>\n'
+    )
+    texts = {
+        "index.html": document(title, markup(values, about, lead, alone=True), script(*PLAYER), home),
+        "class.html": document(f"{title} The class", board, script(*CLASSROOM), "index.html", "Back to the survey"),
+    }
+    check_folder(folder, list(texts))
     folder = Path(folder)
     page = folder / "index.html"
     earlier = page.read_text(encoding="utf-8") if page.exists() else ""
-    back = f'<p><a href="{escape(home)}">Back to the chapter</a></p>' if home else ""
-    text = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
-        f"<style>{_STYLE}</style>\n<script>{_THEME}</script></head><body><header>{back}<h1>{escape(title)}</h1></header>"
-        f"<main>{body}</main></body></html>\n"
-    )
-    pictures = [f"{item.name}.jpg" for item in items]
     with staged(folder, "a survey") as place:
         for name, item in zip(pictures, items, strict=True):
             (place / name).write_bytes(item.data)
-        (place / "index.html").write_text(text, encoding="utf-8")
-        move(place, folder, [*pictures, "index.html"])
+        for name, text in texts.items():
+            (place / name).write_text(text, encoding="utf-8")
+        move(place, folder, [*pictures, *texts])
     for old in folder.glob("*.jpg"):
         if old.name not in pictures and f'"{old.stem}"' in earlier:
             old.unlink()
     return page
 
 
-def _body(items: Sequence[Item], about: Sequence[str], name: str, addresses: list[str]) -> str:
-    names = [item.name for item in items]
-    if not items or len(set(names)) < len(names):
-        raise ValueError(f"expected pictures that differ, got {len(names)}, {len(set(names))} of them different")
+def document(title: str, body: str, code: str, home: str = "", back: str = "Back to the chapter") -> str:
+    """A page of its own, in light and dark as the book is, with a link back where there is a `home`."""
+    link = f'<p><a href="{escape(home)}">{escape(back)}</a></p>' if home else ""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        f'content="width=device-width, initial-scale=1"><title>{escape(title)}</title><link rel="icon" href="data:,">'
+        f"<style>{FRAME}{style()}</style>\n<script>{_THEME}</script></head><body><header>{link}<h1>{escape(title)}</h1>"
+        f"</header><main>{body}</main><script>{code}</script></body></html>\n"
+    )
+
+
+def read_key(page: str | Path) -> Key:
+    """The key of a survey out of its ``index.html``: names, sizes, truth and origins of its pictures, in page order.
+
+    Raises
+    ------
+    ValueError
+        If the file is no page of a survey.
+    """
+    text = Path(page).read_text(encoding="utf-8")
+    found = re.search(r'data-part="settings">(.*?)</script>', text, re.DOTALL)
+    try:
+        values = json.loads(found[1])  # type: ignore[index]
+        names = [item["name"] for item in values["items"]]
+        opened = json.loads(seal(b64decode(values["sealed"]).decode("latin1"), names))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"expected the page of a survey, got {Path(page).name} without its settings") from error
+    rows = zip(values["items"], opened["truth"], strict=True)
+    return Key(values["survey"], tuple(
+        KeyItem(item["name"], item["size"], bool(real), opened["origins"][origin], "short" in item)
+        for item, (real, origin) in rows
+    ))  # fmt: skip
+
+
+def make_key(items: Sequence[Item]) -> Key:
+    """The key of a survey out of its pictures."""
+    short = short_version(items)
+    return Key(survey_name(items), tuple(KeyItem(i.name, i.size, i.real, i.origin, i.name in short) for i in items))
+
+
+def _sealed(items: Sequence[Item]) -> str:
     origins = sorted({item.origin for item in items})
     truth = {"origins": origins, "truth": [[int(item.real), origins.index(item.origin)] for item in items]}
-    right = round(PAPER.accuracy * PAPER.raters * PAPER.items)
-    low, high = proportion_confint(right, PAPER.raters * PAPER.items, method="wilson")
-    settings = {
-        "id": name,
-        "survey": survey_name(items),
-        "format": FORMAT,
-        "items": [
-            {"name": item.name, "size": item.size, "src": src} for item, src in zip(items, addresses, strict=True)
-        ],
-        "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
-        "sealed": b64encode(seal(json.dumps(truth), names)).decode(),
-        "rounds": ROUNDS,
-        "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
-        "chance": [int(n) for n in binom.interval(0.95, len(items), 0.5)],
-    }
-    share = "Half" if 2 * sum(item.real for item in items) == len(items) else "Some"
-    sources = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
-    return (
-        f"<style>{(_HERE / 'page.css').read_text('utf8')}</style>\n"
-        f'<div class="dl-survey" id="{escape(name)}"><div data-part="intro">'
-        f"<p>You see {len(items)} pictures of tissue, one at a time, in an order of your own. {share} of them are "
-        "real, the others were made by a model. Say which you think each is, and how sure you are. There is no time "
-        "limit and no feedback until the end. You can stop and come back. Nothing you enter leaves this browser.</p>"
-        f"<details><summary>Where the pictures come from, and what was done to them</summary>{sources}</details></div>"
-        '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div></div>\n'
-        f"<script>({(_HERE / 'page.js').read_text('utf8').strip()})({_json(settings)});</script>\n"
-    )
+    return b64encode(seal(json.dumps(truth), [item.name for item in items])).decode()
 
 
 def _json(value: object) -> str:

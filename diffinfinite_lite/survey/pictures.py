@@ -1,44 +1,33 @@
-"""Picture files that differ in their tissue alone: equally sharp, of equal length, without telling names or metadata.
+"""Picture files that differ in their tissue alone: processed alike, of equal length, without telling names or metadata.
 
-- *Sharpness*: each source is smoothed by one Gaussian (at most `MAX_SIGMA`) until its median share of fine detail is
-  that of the softest source of that size. The pictures of one source keep their differences.
+- *Processing*: every picture, real or not, goes through the same `Processing`. Nothing is done to one side alone.
 - *File*: one codec, one quality, no metadata. Files of one size are padded to equal length with noise, named by a hash
   of their content and sorted by that name. So neither name nor length nor order depends on the truth.
 
-What still differs between real and synthetic files is measured (`separability`, `classifier_accuracy`) and has to be
-reported with every result. Somebody who trains a classifier on the pictures, or who builds them again, can find out the
-truth all the same.
+What still differs between real and synthetic files is measured (`leaks`) and stands on the first page of the survey.
+Somebody who trains a classifier on the pictures, or who builds them again, can find out the truth all the same.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from scipy.stats import mannwhitneyu
 
 from ..extras import extra
 
 with extra("course"):
-    import pandas as pd
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from statsmodels.stats.proportion import proportion_confint
+    pass
 
 
 from ..data.encoding import encode
 from ..data.stain import optical_density
 
 SIDES = {"small": 208, "large": 416}  # px
-QUALITY = 90
-MAX_SIGMA = 1.0  # px
 GLASS = 0.1  # mean optical density under which a pixel counts as glass
 FEATURES = ("brightness", "contrast", "redness", "glass", "fine detail", "bytes")  # `low_level_features`, file length
 
@@ -51,14 +40,12 @@ class Field:
     ----------
     origin : where it comes from: pictures of one origin share camera or model.
     context : the growth pattern it shows, or "".
-    sigma : px of the Gaussian it was smoothed with, see `equalise_sharpness`.
     """
 
     rgb: np.ndarray
     real: bool
     origin: str
     context: str = ""
-    sigma: float = 0.0
 
     def __post_init__(self):
         if self.rgb.shape not in [(side, side, 3) for side in SIDES.values()] or self.rgb.dtype != np.uint8:
@@ -106,110 +93,56 @@ def low_level_features(rgb: np.ndarray) -> tuple[float, float, float, float, flo
     return float(grey.mean()), contrast, redness, glass, fine / contrast if contrast else 0.0
 
 
-def equalise_sharpness(fields: Sequence[Field]) -> list[Field]:
-    """Smooth every source until it is as soft as the softest of its size.
+@dataclass(frozen=True)
+class Processing:
+    """What every picture of a survey goes through, real or not, before it is shown.
 
-    All pictures of a source and size are smoothed by the same Gaussian, which is noted as their `sigma`. It is found by
-    bisection, to 0.01 px.
+    Attributes
+    ----------
+    scale : share of its side to which a picture is resampled (Lanczos), and back; 1 leaves it as it is.
+    sigma : px of a Gaussian after that; 0 for none.
+    quality : of the JPEG.
+
+    >>> Processing(0.5, 0.0, 80).describe()
+    'resampled to 50% and back, JPEG of quality 80'
     """
-    sigmas = {}
-    for size in SIDES:
-        groups = {f.origin: [g.rgb for g in fields if (g.size, g.origin) == (size, f.origin)] for f in fields}
-        groups = {origin: pictures for origin, pictures in groups.items() if pictures}
-        target = min((_median_detail(pictures, 0) for pictures in groups.values()), default=0)
-        for origin, pictures in groups.items():
-            low, high = 0.0, MAX_SIGMA
-            for _ in range(7):
-                middle = (low + high) / 2
-                # fine detail falls as sigma grows
-                low, high = (middle, high) if _median_detail(pictures, middle) > target else (low, middle)
-            sigmas[size, origin] = 0.0 if _median_detail(pictures, 0) <= target else high
-    chosen = [sigmas[f.size, f.origin] for f in fields]
-    return [replace(f, rgb=_smoothed(f.rgb, s), sigma=s) for f, s in zip(fields, chosen, strict=True)]
+
+    scale: float = 1.0
+    sigma: float = 0.0
+    quality: int = 90
+
+    def describe(self) -> str:
+        """What is done, in words."""
+        resampled = f"resampled to {self.scale:.0%} and back, " if self.scale != 1 else ""
+        blurred = f"a Gaussian of {self.sigma:g} px, " if self.sigma else ""
+        return f"{resampled}{blurred}JPEG of quality {self.quality}"
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        """The picture after resampling and blur; the codec comes with the file."""
+        picture = Image.fromarray(rgb)
+        if self.scale != 1:
+            small = tuple(max(1, round(self.scale * n)) for n in picture.size)
+            picture = picture.resize(small, Image.Resampling.LANCZOS).resize(picture.size, Image.Resampling.LANCZOS)
+        values = np.asarray(picture)
+        return _smoothed(values, self.sigma)
 
 
-def make_items(fields: Sequence[Field]) -> list[Item]:
+# The mildest that tells as little by numbers and spectrum as any other that was tried; docs/adr/0019 has the table.
+PROCESSING = Processing(quality=75)
+
+
+def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[Item]:
     """The files that raters see: of equal length for each size, without metadata, named and sorted by their hash."""
-    files = [encode(f.rgb, "jpeg", quality=QUALITY, optimize=True) for f in fields]
+    files = [encode(processing(f.rgb), "jpeg", quality=processing.quality, optimize=True) for f in fields]
     longest = {size: max((len(d) for d, f in zip(files, fields, strict=True) if f.size == size), default=0)
                for size in SIDES}  # fmt: skip
     items = []
     for data, field in zip(files, fields, strict=True):
         noise = np.random.default_rng(list(hashlib.sha256(data).digest()))
         whole = data + noise.bytes(longest[field.size] + 64 - len(data))
-        name = hashlib.sha256(whole).hexdigest()[:12]
+        name = "p" + hashlib.sha256(whole).hexdigest()[:11]  # a letter first: spreadsheets take 12 digits for a number
         items.append(Item(name, field.size, field.real, field.origin, whole, len(data)))
     return sorted(items, key=lambda item: item.name)
-
-
-def separability(items: Sequence[Item]) -> pd.DataFrame:
-    """How well each of `FEATURES` alone separates real from synthetic pictures, for each size.
-
-    Returns
-    -------
-    DataFrame by (size, feature): real, synthetic (medians), auc (the chance that a real picture has the larger value:
-    0.5 says nothing, 0 or 1 give the truth away), p (Mann-Whitney).
-    """
-    rows = {}
-    for size, x, real in _measurements(items):
-        for name, column in zip(FEATURES, x.T, strict=True):
-            u, p = mannwhitneyu(column[real], column[~real])
-            medians = np.median(column[real]), np.median(column[~real])
-            rows[size, name] = (*medians, u / (real.sum() * (~real).sum()), p)
-    names = ["real", "synthetic", "auc", "p"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=names).set_axis(pd.MultiIndex.from_tuples(rows))
-
-
-def classifier_accuracy(items: Sequence[Item], seed: int = 0) -> pd.DataFrame:
-    """How often a logistic regression on `FEATURES` alone is right about pictures it was not fitted to.
-
-    Returns
-    -------
-    DataFrame by size: n, accuracy, low, high (Wilson, 95%).
-
-    Raises
-    ------
-    ValueError
-        If a size has fewer than two real or two synthetic pictures.
-    """
-    rows = {}
-    for size, x, real in _measurements(items):
-        folds = min(5, real.sum(), (~real).sum())
-        if folds < 2:
-            raise ValueError(f"expected at least two real and two synthetic {size} pictures, got {folds} of one kind")
-        split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        predicted = cross_val_predict(make_pipeline(StandardScaler(), LogisticRegression()), x, real, cv=split)
-        right = int((predicted == real).sum())
-        rows[size] = (len(real), right / len(real), *proportion_confint(right, len(real), method="wilson"))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
-
-
-def classifier_sentence(result: pd.DataFrame) -> str:
-    """The `classifier_accuracy` of a survey's files as a sentence, for the page of the survey.
-
-    >>> row = {"n": 44, "accuracy": 0.477, "low": 0.338, "high": 0.621}
-    >>> classifier_sentence(pd.DataFrame([row], index=["small"]))
-    'A classifier that sees only ... is right about 48% of the small pictures (95% interval 34% to 62%); ...'
-    """
-    shares = " and ".join(
-        f"{row.accuracy:.0%} of the {size} pictures (95% interval {row.low:.0%} to {row.high:.0%})"
-        for size, row in result.iterrows()
-    )
-    return f"A classifier that sees only {', '.join(FEATURES)} is right about {shares}; 50% is guessing."
-
-
-def _measurements(items: Sequence[Item]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each size: its name, `FEATURES` of each picture (n, 6), and whether it is real (n,)."""
-    for size in SIDES:
-        of_size = [item for item in items if item.size == size]
-        if of_size:
-            rows = [(*low_level_features(np.asarray(Image.open(io.BytesIO(i.data)))), i.length) for i in of_size]
-            yield size, np.array(rows), np.array([i.real for i in of_size])
-
-
-def _median_detail(pictures: Sequence[np.ndarray], sigma: float) -> float:
-    """Median share of fine detail of pictures after a Gaussian of so many px."""
-    return float(np.median([low_level_features(_smoothed(rgb, sigma))[4] for rgb in pictures]))
 
 
 def _smoothed(rgb: np.ndarray, sigma: float) -> np.ndarray:

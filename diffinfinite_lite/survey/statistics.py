@@ -1,4 +1,4 @@
-r"""Real or synthetic? Answers of people, read from the files that the survey page exports, and their statistics (5.2).
+r"""Real or synthetic? Statistics of people's answers (section 5.2 of the paper); `answers` reads the files.
 
 The paper asked ten pathologists about 60 pictures. What it reports is here, for any number of raters and pictures:
 
@@ -14,29 +14,21 @@ all answers pooled is too narrow, and `accuracy` by rater or by picture shows by
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from ..extras import extra
+from .answers import CONFIDENCE, REAL, SIZES, SYNTHETIC
 
 with extra("course"):
     import pandas as pd
-    from statsmodels.stats.inter_rater import fleiss_kappa
     from statsmodels.stats.proportion import proportion_confint
 
 
-REAL, SYNTHETIC = "real", "synthetic"
-SIZES = ("small", "large")
-CONFIDENCE = (1, 7)  # Likert scale of the paper
-FORMAT = "diffinfinite-survey-1"  # of the JSON export
-SHARED = ("survey", "rater", "experience")  # one value a file
-COLUMNS = (*SHARED, "item", "size", "truth", "answer", "confidence", "seconds", "position")
 
 
 @dataclass(frozen=True)
@@ -54,44 +46,6 @@ class Published:
 
 
 PAPER = Published()
-
-
-def read_answers(files: str | Path | Iterable[str | Path]) -> pd.DataFrame:
-    """Answers of all raters, from files that the survey page exported.
-
-    Parameters
-    ----------
-    files : a folder (every .csv and .json in it), one file, or several; one file per rater.
-
-    Returns
-    -------
-    DataFrame with the columns `COLUMNS`, one row an answer; experience in years, NaN where it was not given.
-
-    Raises
-    ------
-    ValueError
-        Naming the file, and what was expected in it: not an export, a column missing, a value out of range, a picture
-        answered twice, one rater in two files, or two files that disagree about what a picture truly is.
-    """
-    if isinstance(files, str | Path):
-        folder = Path(files)
-        files = [p for p in sorted(folder.iterdir()) if p.suffix in (".csv", ".json")] if folder.is_dir() else [folder]
-    paths = [Path(p) for p in files]
-    if not paths:
-        raise ValueError("expected at least one exported .csv or .json file, found none")
-    tables, owner = [], {}
-    for path in paths:
-        table = _checked(_read(path), path.name)
-        key = (table["survey"].iloc[0], table["rater"].iloc[0])
-        if key in owner:
-            raise ValueError(f"expected one file per rater, got {owner[key]} and {path.name} of rater {key[1]}")
-        owner[key] = path.name
-        tables.append(table)
-    answers = pd.concat(tables, ignore_index=True)
-    torn = answers.groupby(["survey", "item"])[["truth", "size"]].nunique().gt(1).any(axis=1)
-    if torn.any():
-        raise ValueError(f"expected one truth and one size per picture, got two of picture {torn.idxmax()[1]}")
-    return answers
 
 
 def accuracy(answers: pd.DataFrame, by: str | Sequence[str] = ()) -> pd.DataFrame:
@@ -123,7 +77,7 @@ def raters(answers: pd.DataFrame) -> pd.DataFrame:
     table = accuracy(answers, "rater")
     by_rater = answers.groupby("rater")
     table["confidence"], table["experience"] = by_rater["confidence"].mean(), by_rater["experience"].first()
-    table["minutes"] = by_rater["seconds"].sum() / 60
+    table["minutes"] = by_rater["seconds"].sum(min_count=1) / 60
     return table
 
 
@@ -141,24 +95,68 @@ def confusion(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def correlations(answers: pd.DataFrame) -> pd.DataFrame:
-    """Pearson's r of accuracy with confidence, experience and time, one row each: r, df, p, low, high (95% of r).
+    """Pearson's r of accuracy with confidence, experience and time, one row each.
 
-    Raters without a number, such as of experience, are left out of that row.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than four raters with a number, or all have the same, for which r is not defined.
+    Columns: r, df, p, low, high (95% interval of r), why. Raters without a number, such as of experience, are left out
+    of that row. Where r is not defined, its numbers are NaN and `why` says the reason; else `why` is "".
     """
     table, rows = raters(answers), {}
     for name in ("confidence", "experience", "minutes"):
         pair = table[["accuracy", name]].dropna()
-        if len(pair) < 4 or (pair.nunique() < 2).any():
-            raise ValueError(f"expected at least 4 raters who differ in accuracy and {name}, got {len(pair)}")
-        r, p = stats.pearsonr(pair["accuracy"], pair[name])
-        low, high = interval_of_r(r, len(pair) - 2)
-        rows[name] = {"r": r, "df": len(pair) - 2, "p": p, "low": low, "high": high}
-    return pd.DataFrame(rows).T.astype({"df": int})
+        flat = [column for column in pair if pair[column].nunique() < 2]
+        if len(pair) < 4:
+            why = f"needs at least 4 raters with a number for {name}, got {len(pair)}"
+        else:
+            why = f"all {len(pair)} raters have the same {flat[0]}" if flat else ""
+        row = {"r": math.nan, "df": len(pair) - 2, "p": math.nan, "low": math.nan, "high": math.nan, "why": why}
+        if not why:
+            r, p = stats.pearsonr(pair["accuracy"], pair[name])
+            low, high = interval_of_r(r, len(pair) - 2)
+            row |= {"r": r, "p": p, "low": low, "high": high}
+        rows[name] = row
+    numbers = dict.fromkeys(("r", "p", "low", "high"), float)
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"df": int} | numbers)
+
+
+def calibration(answers: pd.DataFrame) -> pd.DataFrame:
+    """`accuracy` at each confidence that was given, 1 to 7: rising where raters know when they know."""
+    return accuracy(answers, "confidence").reindex(range(CONFIDENCE[0], CONFIDENCE[1] + 1)).dropna()
+
+
+def taps(answers: pd.DataFrame) -> pd.DataFrame:
+    """Marks of the red pen, one row a mark: item, rater, x, y (shares of the picture's side, from the upper left)."""
+    marks = answers.loc[answers["taps"].map(len) > 0, ["item", "rater", "taps"]].explode("taps", ignore_index=True)
+    x, y = ([float(tap[i]) for tap in marks["taps"]] for i in (0, 1))
+    return marks[["item", "rater"]].assign(x=x, y=y)
+
+
+def heatmap(marks: pd.DataFrame, side: int = 64, sigma: float = 0.04) -> np.ndarray:
+    """Where the marks of one picture lie: a Gaussian on each, and each rater counted once however often they tapped.
+
+    Parameters
+    ----------
+    marks : rows of `taps` of one picture.
+    side : of the map, in cells.
+    sigma : of the Gaussian, as a share of the picture's side.
+
+    Returns
+    -------
+    float array (side, side), rows from the top; the value is the number of raters who marked near there.
+
+    >>> mark = pd.DataFrame({"rater": ["a", "a"], "x": [0.25, 0.25], "y": [0.75, 0.75]})
+    >>> found = heatmap(mark, side=4)
+    >>> tuple(int(i) for i in np.unravel_index(found.argmax(), found.shape))
+    (2, 0)
+    """
+    centres = (np.arange(side) + 0.5) / side
+    total = np.zeros((side, side))
+    for _, own in marks.groupby("rater"):
+        bumps = [
+            np.exp(-((centres[:, None] - y) ** 2 + (centres[None] - x) ** 2) / (2 * sigma**2))
+            for x, y in zip(own["x"], own["y"], strict=True)
+        ]
+        total += np.max(bumps, axis=0)
+    return total
 
 
 def p_of_r(r: float, df: int) -> float:
@@ -195,69 +193,25 @@ def interval_of_r(r: float, df: int, level: float = 0.95) -> tuple[float, float]
 
 
 def fleiss(answers: pd.DataFrame) -> float:
-    """Fleiss' kappa of the answers: 1 full agreement, 0 that of chance; whether they are right does not matter.
+    r"""Fleiss' kappa of the answers: 1 full agreement, 0 that of chance; whether they are right does not matter.
+
+    Where not everybody answered every picture, the agreement on picture i is that of its :math:`n_i` raters,
+    :math:`P_i = \sum_j n_{ij} (n_{ij} - 1) / (n_i (n_i - 1))`; pictures of one rater are left out. With equal
+    :math:`n_i` this is Fleiss' own formula.
 
     Raises
     ------
     ValueError
-        If fewer than two raters answered, not all of them the same pictures, or everybody said the same throughout.
+        If no picture was answered by two raters, or everybody said the same throughout.
     """
     counts = pd.crosstab(answers["item"], answers["answer"])
-    per_picture = counts.sum(axis=1).unique()
-    if len(per_picture) != 1 or per_picture[0] < 2 or per_picture[0] != answers["rater"].nunique():
-        raise ValueError("expected at least two raters who all answered the same pictures")
-    if counts.shape[1] < 2:
+    counts = counts[counts.sum(axis=1) >= 2]
+    if counts.empty:
+        raise ValueError("expected at least two raters who answered the same pictures")
+    shares = counts.sum() / counts.to_numpy().sum()
+    if (shares > 0).sum() < 2:
         raise ValueError("expected both answers to be given at least once, got the same answer throughout")
-    return float(fleiss_kappa(counts.to_numpy()))
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix != ".json":
-            return pd.read_csv(path, dtype={"survey": str, "rater": str, "item": str})
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(whole, dict) or whole.get("format") != FORMAT:
-            raise ValueError(f'no "format": "{FORMAT}"')
-        return pd.DataFrame(whole["answers"]).assign(**{name: whole[name] for name in SHARED})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise ValueError(f"expected a file exported by the survey page, got {path.name}: {reason}") from error
-
-
-def _checked(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The answers of one file with clean types, or a sentence about what is wrong with it."""
-    missing = [c for c in COLUMNS if c not in table]
-    if missing:
-        raise ValueError(f"expected the column {missing[0]} in {name}, found {', '.join(map(str, table)) or 'none'}")
-    if table.empty:
-        raise ValueError(f"expected at least one answer in {name}, found none")
-    table = table[list(COLUMNS)].copy()
-    for column in ("survey", "rater", "item"):
-        _refuse(table[column].isna(), table, column, "some letters", name)
-    for column in ("survey", "rater", "item", "size", "truth", "answer"):
-        table[column] = table[column].astype(str)
-    for column in SHARED:
-        if table[column].nunique(dropna=False) > 1:
-            raise ValueError(f"expected one {column} in {name}, got {table[column].nunique(dropna=False)}")
-    for column, allowed in (("size", SIZES), ("truth", (REAL, SYNTHETIC)), ("answer", (REAL, SYNTHETIC))):
-        _refuse(~table[column].isin(allowed), table, column, " or ".join(allowed), name)
-    low, high = CONFIDENCE
-    for column, smallest, largest in (("confidence", low, high), ("seconds", 0, np.inf), ("position", 1, np.inf)):
-        number = pd.to_numeric(table[column], errors="coerce")
-        bad = ~number.between(smallest, largest, inclusive="both") | np.isinf(number)
-        if column != "seconds":
-            bad |= number % 1 != 0
-        _refuse(bad, table, column, f"{smallest} to {largest}" if largest < np.inf else f"at least {smallest}", name)
-        table[column] = number.astype(float if column == "seconds" else int)
-    years = pd.to_numeric(table["experience"], errors="coerce")
-    _refuse(table["experience"].notna() & ~years.between(0, 80), table, "experience", "0 to 80 years, or none", name)
-    twice = table["item"].duplicated()
-    if twice.any():
-        raise ValueError(f"expected one answer a picture in {name}, got two for {table['item'][twice.idxmax()]}")
-    return table.assign(experience=years.astype(float))
-
-
-def _refuse(bad: pd.Series, table: pd.DataFrame, column: str, wanted: str, name: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"expected {column} of {wanted} in {name}, got {table[column].iloc[row]} in row {row + 1}")
+    n = counts.sum(axis=1)
+    agreement = ((counts * (counts - 1)).sum(axis=1) / (n * (n - 1))).mean()
+    chance = float((shares**2).sum())
+    return float((agreement - chance) / (1 - chance))

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .. import devices
 from ..data import catalog, stain
@@ -30,6 +31,7 @@ from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
 from ..pipelines.config import check_mpp
 from ..pipelines.masks import PATCH, prompt
+from . import fingerprint
 
 with extra("train"):
     from accelerate import PartialState
@@ -38,6 +40,7 @@ with extra("train"):
 Network = TypeVar("Network", bound=nn.Module)
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
+SHARES = {"lc25000-lung": 0.7, "lung-scc-atlas": 0.25, "diffinfinite-lung": 0.05}  # of real pictures that are drawn
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
 
 
@@ -99,7 +102,7 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     Raises
     ------
     ValueError
-        If the stored tiles were made from another folder, or a folder holds no usable picture.
+        If the stored tiles were made of something else (see `fingerprint`), or a folder holds no usable picture.
     """
     with PartialState().main_process_first():
         return cached_tiles(setting)
@@ -107,20 +110,27 @@ def training_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
 
 def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     """`training_tiles` in this process alone."""
-    cache, source = setting.runs / "tiles.safetensors", str(setting.data or "+".join(catalog.training_sets("tiles")))
-    if not cache.exists():
+    cache, origin = setting.runs / "tiles.safetensors", origin_of_tiles(setting)
+    if cache.exists():
+        fingerprint.check(cache, origin)
+    else:
         images, masks, contexts = [], [], []
         for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
             images.append(torch.from_numpy(rgb))
             masks.append(torch.from_numpy(mask))
             contexts.append(context)
-        config = {"contexts": contexts, "source": source}
-        checkpoint.save(cache, {"images": torch.stack(images), "masks": torch.stack(masks)}, config)
+        tensors = {"images": torch.stack(images), "masks": torch.stack(masks)}
+        checkpoint.save(cache, tensors, {"contexts": contexts}, origin)
     tensors, config = checkpoint.load(cache)
-    if config.get("source", source) != source:
-        found = config["source"]
-        raise ValueError(f"expected tiles of {source} in {cache}, got those of {found}: choose another --out")
     return tensors["images"], tensors["masks"], config["contexts"]
+
+
+def origin_of_tiles(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `training_tiles`, and of `own_masks`."""
+    if setting.data is None:
+        return {"code": fingerprint.code(), "files": fingerprint.of_sets("tiles")}
+    files = {"code": fingerprint.code(), "files": fingerprint.of_folder(setting.data)}
+    return files | {"mpp": float(setting.mpp), "class_map": setting.class_map}
 
 
 def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
@@ -139,6 +149,98 @@ def _own_tiles(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]
     profile = stain.fit_profile(pictures)
     for tile, rgb in zip(tiles, pictures, strict=True):
         yield stain.normalise(rgb, profile), tile.mask.numpy(), tile.context or PROMPTS[0]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Real pictures to crop: which set, then which cluster, then which picture of it is drawn.
+
+    Near-duplicates count as one, or the largest cluster would be most of what is seen.
+
+    Attributes
+    ----------
+    images : uint8 (N, H, W, 3) by set.
+    clusters : of each set, the indices of the pictures in each cluster.
+    shares : of each set in what is drawn.
+    """
+
+    images: dict[str, Tensor]
+    clusters: dict[str, list[list[int]]]
+    shares: dict[str, float]
+
+    def crops(self, size: int, batch: int, mirrored: int, generator: torch.Generator) -> Tensor:
+        """Random crops in a random one of eight orientations, of pictures continued by their mirror image.
+
+        Parameters
+        ----------
+        mirrored : px by which each side is continued.
+
+        Returns
+        -------
+        float (batch, 3, size, size) in [-1, 1]
+        """
+
+        def draw(n: int) -> int:
+            return int(torch.randint(n, (), generator=generator))
+
+        names, found = list(self.images), []
+        weights = torch.tensor([self.shares[name] for name in names])
+        for _ in range(batch):
+            name = names[int(torch.multinomial(weights, 1, generator=generator))]
+            cluster = self.clusters[name][draw(len(self.clusters[name]))]
+            image = self.images[name][cluster[draw(len(cluster))]].permute(2, 0, 1)[None].float() / 127.5 - 1
+            whole = F.pad(image, (mirrored,) * 4, mode="reflect")[0]
+            top, left = (draw(n - size + 1) for n in whole.shape[1:])
+            crop = torch.rot90(whole[:, top : top + size, left : left + size], draw(4), (1, 2))
+            found.append(crop.flip(2) if draw(2) else crop)
+        return torch.stack(found)
+
+
+def real_pictures(setting: Setting) -> Pictures:
+    """What the decoder learns from: real pictures, stain-normalised; those of the public sets are read once and stored.
+
+    Of LC25000 and the authors' real patches these are the training clusters, of the slides of `lung-scc-atlas` HE1 and
+    HE3, tiles of tissue alone.
+
+    Raises
+    ------
+    ValueError
+        As `training_tiles`.
+    """
+    if setting.data:
+        tiles = training_tiles(setting)[0]
+        return Pictures({"own": tiles}, {"own": [[n] for n in range(len(tiles))]}, {"own": 1.0})
+    cache, origin = setting.runs / "pictures.safetensors", origin_of_pictures(setting)
+    with PartialState().main_process_first():
+        if cache.exists():
+            fingerprint.check(cache, origin)
+        else:
+            images, clusters = {}, {}
+            for name in SHARES:
+                images[name], clusters[name] = _clustered(name)
+            checkpoint.save(cache, images, {"clusters": clusters}, origin)
+    images, config = checkpoint.load(cache)
+    return Pictures(images, config["clusters"], SHARES)
+
+
+def origin_of_pictures(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `real_pictures`."""
+    if setting.data:
+        return {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
+    return {"code": fingerprint.code(), "files": fingerprint.of_public(SHARES)}
+
+
+def _clustered(name: str) -> tuple[Tensor, list[list[int]]]:
+    """The real training pictures of a public set, and their indices by cluster, or one by one where it is a slide."""
+    label = "tissue" if catalog.slides(name) else None
+    found, side = [], 0
+    clusters: dict[str, list[int]] = {}
+    for tile in catalog.load(name, "train", label, kind="real image", normalised=True):
+        side = side or tile.image.shape[-1]
+        if tile.image.shape[1:] == (side, side):  # the last row and column of a slide are narrower
+            clusters.setdefault(tile.name if label else tile.cluster, []).append(len(found))
+            found.append(torch.from_numpy(to_rgb(tile.image)))
+    return torch.stack(found), list(clusters.values())
 
 
 def pairs() -> tuple[Tensor, Tensor]:

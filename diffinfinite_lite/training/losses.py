@@ -6,36 +6,21 @@ Image model (Alg. 1, eq. 9): the network sees a noisy latent :math:`z_t = \sqrt{
 compared with :math:`v = \sqrt{a} \epsilon - \sqrt{1 - a} z`; labelled and unlabelled latents are drawn sample by
 sample.
 
-Sharpening: the upper decoder learns from a critic D while the encoder, and so every latent, stays as it is.
-
-    L = |x' - x| + w softplus(D(x) - D(x')) + 0.2 sum_k |f_k(x') - f_k(x)| / |f_k(x)|
-        + sum_k |mean f_k(x') - mean f_k(x)| / |f_k(x)| + 0.05 |log P(x') - log P(x)|
-    L_D = softplus(D(x') - D(x))
-
-An autoencoder trained on pixel differences alone blurs chromatin: the mean of all sharp answers is a soft one. A
-patch critic that has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021). It is shown a crop x
-and its reconstruction x' and says which is real (Jolicoeur-Martineau 2018), so that what both share, such as the
-stain, cancels. The weight w makes the critic's gradient on the pixels of x' as long as that of the first term.
-Features f_k are compared one by one and in their means over a batch: a bias that all pictures share is small in each
-and decides a Fréchet distance. Spectra P (power by spatial frequency) are compared because layers that double the
-resolution leave too little power below and far too much at the highest frequency (Durall et al. 2020).
+How a decoder is sharpened after that is in `sharpening`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..devices import Compute
 from ..models.autoencoder import LiteAutoencoder
 from .loop import Loss
-
-UPPER = 4  # first trained layer of the decoder in sharpening: its first doubling of the resolution
 
 
 @dataclass(frozen=True)
@@ -172,113 +157,3 @@ def image_loss(
         return {"loss": F.mse_loss(v.float(), a.sqrt() * noise - (1 - a).sqrt() * z)}
 
     return loss
-
-
-class Critic(nn.Module):
-    """Patch discriminator of five convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8).
-
-    No norm and no spectral bound: under one it stayed undecided, see docs/adr/0006-model-choices.md.
-    """
-
-    def __init__(self, width: int = 48):
-        super().__init__()
-        widths = [3, width, 2 * width, 4 * width]
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
-
-
-class Sharpener(nn.Module):
-    """An autoencoder, all of it frozen but the decoder from `UPPER` on, and the critic that this learns from."""
-
-    def __init__(self, autoencoder: LiteAutoencoder):
-        super().__init__()
-        self.config = autoencoder.config
-        self.autoencoder, self.critic = autoencoder, Critic()
-        autoencoder.requires_grad_(False)
-        autoencoder.decoder[UPPER:].requires_grad_(True)
-
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """Those of the upper decoder and of the critic."""
-        return [*self.autoencoder.decoder[UPPER:].parameters(), *self.critic.parameters()]
-
-
-def log_spectrum(images: Tensor) -> Tensor:
-    """Mean log power by spatial frequency, (B, 3, n, n) to (3, rings), over all directions and the batch."""
-    side = images.shape[-1]
-    hann = torch.hann_window(side, periodic=False, device=images.device)
-    power = torch.fft.rfft2(images * hann[:, None] * hann).abs().square() / side**2
-    rows, columns = torch.fft.fftfreq(side, 1 / side), torch.arange(side // 2 + 1)
-    ring = (rows[:, None] ** 2 + columns**2).sqrt().round().long().flatten().to(images.device)
-    count = ring.bincount()
-    sums = power.new_zeros(*power.shape[:2], len(count)).index_add(2, ring, power.flatten(2))
-    return (sums / count + 1e-6).log().mean(dim=0)
-
-
-def sharpening_loss(
-    model: Sharpener,
-    images: Tensor,
-    features: Callable[[Tensor], list[Tensor]],
-    crops: Crops,
-    compute: Compute,
-    *,
-    ramp: int = 200,
-) -> Loss:
-    """The sharpening losses above, for the decoder alone: latents, and what was trained on them, stay valid.
-
-    Decoder and critic step at the same time: the critic is frozen while it judges for the decoder.
-
-    Parameters
-    ----------
-    images : uint8 (N, H, W, 3)
-    features : images (B, 3, H, W) to feature maps, such as `EfficientNetLite0.taps`.
-    ramp : steps over which the critic's weight grows from 0 to 1.
-    """
-    autoencoder, critic = model.autoencoder, model.critic
-
-    def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x = random_crops(images, crops, generator).to(compute.device, memory_format=torch.channels_last)
-        with compute.autocast():
-            with torch.no_grad():
-                z = autoencoder.eval().encode(x)
-            noise = torch.randn(z.shape, generator=generator).to(compute.device)
-            y = autoencoder.decode(z + autoencoder.noise * noise)
-            real = critic(x)
-            critic.requires_grad_(False)
-            fooled = F.softplus(real.detach() - critic(y)).float().mean()
-            gradient = torch.autograd.grad(fooled, y, retain_graph=True)[0].float().norm()
-            critic.requires_grad_(True)
-            judged = F.softplus(critic(y.detach()) - real).float().mean()
-        y = y.float()
-        perceptual, bias = _feature_errors(features, x, y)
-        spectrum = (log_spectrum(y) - log_spectrum(x)).abs().mean()
-        pixels = (y - x).abs().mean()
-        # the gradient of the L1 term on y has length 1 / sqrt(number of values), whatever the pictures
-        weight = min(1.0, step / ramp) / (gradient * y.numel() ** 0.5 + 1e-8)
-        return {
-            "loss": pixels + weight * fooled + 0.2 * perceptual + bias + 0.05 * spectrum + judged,
-            "l1": pixels,
-            "perceptual": perceptual,
-            "bias": bias,
-            "spectrum": spectrum,
-            "fooled": fooled,
-            "judged": judged,
-            "mse": (y.detach() - x).square().mean(),
-        }
-
-    return loss
-
-
-def _feature_errors(features: Callable[[Tensor], list[Tensor]], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Feature differences of y to x place by place and in their means over batch and places, each over their size."""
-    with torch.no_grad():
-        targets = features(x)
-    errors = [(a - b, b.abs().mean()) for a, b in zip(features(y), targets, strict=True)]
-    perceptual = sum((error.abs().mean() / scale for error, scale in errors), y.new_zeros(()))
-    bias = sum((error.mean((0, 2, 3)).abs().mean() / scale for error, scale in errors), y.new_zeros(()))
-    return perceptual, bias

@@ -1,36 +1,60 @@
 """How the models are trained: data, sizes, steps. `diffinfinite train NAME` runs one of these generators.
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
-autoencoder, decoder (sharpening), image, update (the image model once more, for a GPU), mask; decoder and image need
-the autoencoder's weights, update those of image, the others need none. What they learn from is in `data`.
+autoencoder, decoder, image, update (the image model once more, for a GPU), draft, detail (the image model
+that reads a draft), mask; decoder and image need the autoencoder's weights, update and detail those of image, detail
+those of the draft, too, the others need none. What they learn from is in `data`.
+
+Every recipe has a folder of its own, which one run at a time writes. What it learnt from is part of its checkpoint, so
+that a run stops where that has changed since (`fingerprint`), and `export` where the models do not belong together.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..extras import extra
-from ..files import staged
+from ..files import held, staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
-from ..models.autoencoder import LiteAutoencoder, load_diffusers
+from ..models.appearance import Appearance
+from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from ..models.detail import Detail
+from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
+from ..models.pretrained import load_lite
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
 from ..sampling.solvers import cosine_alphas
-from .data import PATCH_PX, Setting, cached_tiles, encode_tiles, own_masks, pairs, simulated_masks, training_tiles
+from . import fingerprint
+from .data import (
+    PATCH_PX,
+    Setting,
+    cached_tiles,
+    encode_tiles,
+    origin_of_pictures,
+    origin_of_tiles,
+    own_masks,
+    pairs,
+    real_pictures,
+    simulated_masks,
+    training_tiles,
+)
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
-from .losses import UPPER, Crops, Draws, Sharpener, autoencoder_loss, image_loss, sharpening_loss
+from .losses import Crops, Draws, autoencoder_loss, image_loss
 from .lowbit_encoder import compress, second_moments
+from .sharpening import Sharpener, Sharpening, sharpening_loss, smoothed
+from .stages import Aligned, Drafter, StageDraws, detail_loss, draft_loss, fit_mixtures, thumbnails
 
 with extra("train"):
     from accelerate import PartialState
@@ -41,12 +65,14 @@ SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: 
 MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
+DRAFT_WIDTHS = (128, 192, 256)
+LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
+ORIENTATIONS = 8  # of a square, in which detail sees each picture
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
-LAYER = re.compile(r"decoder\.(\d+)\.")
 
 
 def _pictures(setting: Setting) -> Tensor:
-    """What autoencoder and decoder see: the training tiles, and the four corners of every published pair."""
+    """What the autoencoder sees: the training tiles, and the four corners of every published pair."""
     tiles = training_tiles(setting)[0]
     if setting.data:
         return tiles
@@ -69,35 +95,88 @@ def total_steps(steps: int | None, usual: int) -> int:
     return steps
 
 
-def autoencoder(setting: Setting, steps: int | None = None) -> Recipe:
+def recipe(usual: int) -> Callable[[Callable[[Setting, Path, int], Iterator[Progress]]], Callable[..., Recipe]]:
+    """Make a recipe of a function of (setting, folder, total steps): it holds the folder of its name while it runs.
+
+    Parameters
+    ----------
+    usual : total steps where none are given
+    """
+
+    def wrap(train: Callable[[Setting, Path, int], Iterator[Progress]]) -> Callable[..., Recipe]:
+        @wraps(train)
+        def run(setting: Setting, steps: int | None = None) -> Recipe:
+            total, folder = total_steps(steps, usual), setting.runs / train.__name__
+            torch.manual_seed(0)
+            with held(folder) if PartialState().is_main_process else nullcontext():  # one of those that were launched
+                for progress in train(setting, folder, total):
+                    yield progress, total
+
+        del run.__wrapped__  # its signature is its own: the function's has the folder
+        return run
+
+    return wrap
+
+
+@recipe(usual=3000)
+def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
-    model = setting.place(LiteAutoencoder()).train()
+    model = setting.place(LiteAutoencoder(upsampling="nearest", borders="reflected")).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=setting.runs / "autoencoder"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, origin=_origin_of_sets(setting))
 
 
-def decoder(setting: Setting, steps: int | None = None) -> Recipe:
-    """Adversarial and perceptual fine-tuning of the upper decoder, 8 crops of 112 px a step."""
-    steps = total_steps(steps, 3000)
-    torch.manual_seed(0)
+@recipe(usual=30_000)
+def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """A smooth decoder for the latents as they are, against two critics; the encoder is not touched.
+
+    It is that of ``train autoencoder`` in the same folder or, where there is none, the shipped one. A step is 4 crops
+    of 144 px on a CPU, 32 on a GPU.
+    """
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
-    model = setting.place(Sharpener(_trained_autoencoder(setting)))
-    loss = sharpening_loss(model, _pictures(setting), network.taps, Crops(size=112, batch=8), setting.compute)
-    optimisation = Optimisation(steps, peak_lr=3e-4, ema_decay=0.995)
+    own = (setting.runs / "autoencoder" / "ema.safetensors").exists()
+    if own:
+        frozen, known_by = _trained_autoencoder(setting), checkpoint.sha256(_ema(setting.runs, "autoencoder"))
+    else:
+        frozen, known_by = load_lite(pretrained.WEIGHTS), pretrained.expected_hashes()["autoencoder"]
+    frozen, pictures = setting.place(frozen), real_pictures(setting)
+    started = (folder / "state.safetensors").exists()
+    begun = frozen.new_decoder() if started else smoothed(frozen, pictures, setting.compute)
+    channels = [tap.shape[1] for tap in network.taps(torch.zeros(1, 3, 64, 64, device=setting.device))]
+    model = setting.place(Sharpener(frozen, begun, channels))
+    sharpening = Sharpening(batch=4 if setting.device == "cpu" else 32)
+    loss = sharpening_loss(model, pictures, network.taps, sharpening, setting.compute)
+    optimisation = Optimisation(steps, 2e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.25)
+    origin = {**origin_of_pictures(setting), "autoencoder": known_by}
     trained = model.trained_parameters()
-    for progress in fit(model, loss, optimisation, out=setting.runs / "decoder", parameters=trained):
-        yield progress, steps
+    yield from fit(model, loss, optimisation, out=folder, parameters=trained, origin=origin)
 
 
-def _latents(setting: Setting, cache: Path, orientations: int = 1) -> dict[str, Tensor]:
-    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}."""
+def _origin_of_sets(setting: Setting) -> dict[str, object]:
+    """The fingerprint of `_pictures`, and of all that is learnt from tiles and pairs."""
+    origin = {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
+    return origin if setting.data else origin | {"pairs": fingerprint.of_sets("pairs")}
+
+
+def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Latents and condition maps of all sets, made once: {"q0": z, "z0": z, "c0": conditions, "z1": ...}.
+
+    Returns
+    -------
+    them and their fingerprint
+    """
+    origin = _origin_of_sets(setting) | {"orientations": orientations, "autoencoder": _autoencoder_known_by(setting)}
     with PartialState().main_process_first():
-        if not cache.exists():
-            checkpoint.save(cache, _encode(setting, orientations), {})
-    return checkpoint.load(cache)[0]
+        if cache.exists():
+            fingerprint.check(cache, origin)
+        else:
+            checkpoint.save(cache, _encode(setting, orientations), {}, origin)
+    return checkpoint.load(cache)[0], origin
+
+
+def _autoencoder_known_by(setting: Setting) -> str | dict[str, str]:
+    """What says which autoencoder's latents are learnt, for a fingerprint."""
+    return fingerprint.of_model(setting.vae) if setting.vae else checkpoint.sha256(_ema(setting.runs, "autoencoder"))
 
 
 def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
@@ -134,11 +213,10 @@ def _image_loss(
     return image_loss(model, cosine_alphas(), data["q0"], labelled, draws, setting.compute)
 
 
-def image(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=20_000)
+def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
-    steps = total_steps(steps, 20_000)
-    torch.manual_seed(0)
-    data = _latents(setting, setting.runs / "image" / "latents.safetensors")
+    data, origin = _latents(setting, folder / "latents.safetensors")
     model = setting.place(MaskUNet(data["q0"].shape[1]))
     model.config |= {"patch": PATCH_PX, "vae": setting.vae}
 
@@ -148,57 +226,176 @@ def image(setting: Setting, steps: int | None = None) -> Recipe:
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         return (small if step < SMALL_SHARE * steps else large)(step, generator)
 
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "image"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
 
 
-def update(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=5500)
+def update(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The image model trained on, for a GPU: 256 patches a step in all eight orientations, middle noise more often.
 
     That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
     as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
     """
-    steps = total_steps(steps, 5500)
-    torch.manual_seed(0)
-    model = setting.place(_image_model(setting.runs / "image"))
+    model = setting.place(_image_model(setting.runs, "image"))
     setting = replace(setting, vae=model.config.get("vae"))
-    data = _latents(setting, setting.runs / "update" / "latents.safetensors", orientations=8)
+    data, origin = _latents(setting, folder / "latents.safetensors", orientations=8)
+    origin["image"] = checkpoint.sha256(_ema(setting.runs, "image"))
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, UPDATE_BATCH, middle=0.5)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=setting.runs / "update"):
-        yield progress, steps
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
 
 
-def mask(setting: Setting, steps: int | None = None) -> Recipe:
+@recipe(usual=40_000)
+def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """Thumbnails of 28 x 28 from noise under labels and an appearance, from random weights; needs no autoencoder.
+
+    A step is 16 of them on a CPU, 256 on a GPU. Codes are noised by 0.3, and 40% of the samples have none.
+    """
+    sets_seen = _annotated(setting, training_tiles(setting))
+    small = [(thumbnails(images), conditions) for images, conditions in sets_seen]
+    mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
+    spread = [max(round(v, 5), LEAST_STD) for v in std.tolist()]
+    network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], spread)
+    sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
+    model = setting.place(Drafter(network, Appearance()))
+    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
+    loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=_origin_of_sets(setting))
+
+
+@recipe(usual=40_000)
+def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """The image model trained on with a thumbnail beside its latents, 16 patches a step on a CPU, 256 on a GPU.
+
+    It is that of ``train image`` or ``train update`` in the same folder or, where there is neither that nor an
+    autoencoder, the shipped one. Noise on the thumbnail is up to 0.5, and 15% of the samples have none. The draft of
+    the same folder says how thumbnails are standardised, so that it is trained first, if for a step only.
+    """
+    planned = _trained_draft(setting.runs).draft
+    begun, encoder, begun_from = _image_to_detail(setting)
+    model = setting.place(Detail.begun(begun))
+    tensors, origin = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
+    origin |= begun_from | {"thumbnails": _standardisation(planned)}
+    sets = [
+        Aligned(_standardised(tensors[f"h{n}"], planned), tensors[f"c{n}"], tensors[f"z{n}"])
+        for n in range(len(tensors) // 3)
+    ]
+    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
+    loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, origin=origin)
+
+
+def _annotated(setting: Setting, tiles: tuple[Tensor, Tensor, list[str]]) -> list[tuple[Tensor, Tensor]]:
+    """Pictures uint8 (N, H, W, 3) and conditions uint8 (N, h, w) of all sets, the training tiles first."""
+    images, masks, contexts = tiles
+    sources = [(images, torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]))]
+    if not setting.data:
+        images, masks = pairs()
+        sources.append((images, condition_map(_pooled(masks))))
+    return [(images, conditions.byte()) for images, conditions in sources]
+
+
+def _pooled(masks: Tensor) -> Tensor:
+    """`pool_mask` of many masks: shares of every label of all of them at once would not fit into memory."""
+    return torch.cat([pool_mask(part) for part in masks.split(64)])
+
+
+def _standardised(small: Tensor, network: Draft) -> Tensor:
+    """Thumbnails half (N, 3, h, w) in [-1, 1] as the draft model takes them."""
+    return ((small.float() - network.thumbnails.mean.cpu()) / network.thumbnails.std.cpu()).half()
+
+
+def _standardisation(network: Draft) -> dict[str, list[float]]:
+    """How the draft model takes thumbnails, for a fingerprint."""
+    return {f"{name} of thumbnails": network.config[name] for name in ("mean", "std")}
+
+
+def _stage_batch(setting: Setting) -> int:
+    return 16 if setting.device == "cpu" else UPDATE_BATCH
+
+
+def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder, dict[str, object]]:
+    """The image model that `detail` begins with, the autoencoder of its latents, and the fingerprint of both."""
+    own = [name for name in ("update", "image") if (setting.runs / name / "ema.safetensors").exists()]
+    if not own and not (setting.runs / "autoencoder" / "ema.safetensors").exists():
+        models, shipped = pretrained.load_models(), pretrained.expected_hashes()
+        images = {name: value for name, value in shipped.items() if name.startswith("image")}
+        return models.image, models.autoencoder, {"shipped": images, "autoencoder": shipped["autoencoder"]}
+    name = own[0] if own else "image"
+    image = _image_model(setting.runs, name)
+    setting = replace(setting, vae=image.config.get("vae"))
+    encoder = load_diffusers(setting.vae) if setting.vae else _trained_autoencoder(setting)
+    begun_from = {name: checkpoint.sha256(_ema(setting.runs, name)), "autoencoder": _autoencoder_known_by(setting)}
+    return image, encoder, begun_from
+
+
+def _detail_sets(
+    setting: Setting, cache: Path, encoder: Autoencoder, known_by: object
+) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}.
+
+    Parameters
+    ----------
+    known_by : what the encoder is, for the fingerprint
+
+    Returns
+    -------
+    them and their fingerprint
+    """
+    origin = _origin_of_sets(setting) | {"orientations": ORIENTATIONS, "autoencoder": known_by}
+    with PartialState().main_process_first():
+        if cache.exists():
+            fingerprint.check(cache, origin)
+        else:
+            encoder = encoder.to(setting.device)
+            found: dict[str, list[Tensor]] = defaultdict(list)
+            for n, (images, conditions) in enumerate(_annotated(setting, cached_tiles(setting))):
+                batch = 16 if images.shape[1] == PATCH_PX else 4
+                for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
+                    seen = turned(images, k)
+                    found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
+                    found[f"h{n}"].append(thumbnails(seen))
+                    found[f"c{n}"].append(turned(conditions, k))
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {}, origin)
+    return checkpoint.load(cache)[0], origin
+
+
+def _trained_draft(runs: Path) -> Drafter:
+    """Draft model and encoder of appearances of a folder."""
+    def build(draft: dict, appearance: dict) -> Drafter:
+        return Drafter(Draft(**draft), Appearance(**appearance))
+
+    return checkpoint.load_weights(_ema(runs, "draft"), build)
+
+
+@recipe(usual=2500)
+def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
-    steps = total_steps(steps, 2500)
-    torch.manual_seed(0)
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
-    for progress in fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=setting.runs / "mask"):
-        yield progress, steps
+    origin = origin_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=origin)
 
 
 def export(runs: Path, weights: Path) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    Nothing changes in the folder before all of it is written. What sharpening changed in the decoder, and `update` in
-    the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
+    Nothing changes in the folder before all of it is written. A decoder that was trained on its own, and what `update`
+    changed in the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
 
     Returns
     -------
     dict of file name (without suffix) to SHA-256
+
+    Raises
+    ------
+    ValueError
+        If a model was trained on another one than the one that lies beside it now.
     """
-    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
-    files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
-    if not config.get("vae"):
-        files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
-        if (runs / "decoder" / "ema.safetensors").exists():
-            files["decoder"] = _upper_decoder(runs)
-    if (runs / "update" / "ema.safetensors").exists():
-        files["image_update"] = _difference(runs, image)
+    _check_belonging(runs)
+    files = _detail_files(runs) if (runs / "detail" / "ema.safetensors").exists() else _single_stage_files(runs)
     hashes = {}
     with staged(weights, "a model") as place:
         for name in sorted(files):
@@ -210,15 +407,49 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     return hashes
 
 
-def _upper_decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
+def _single_stage_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
+    """Tensors and configurations of a model without a draft, by the name of their file."""
+    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
+    files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
+    if not config.get("vae"):
+        files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
+        if (runs / "decoder" / "ema.safetensors").exists():
+            files["decoder"] = _decoder(runs)
+    if (runs / "update" / "ema.safetensors").exists():
+        files["image_update"] = _difference(runs, image)
+    return files
+
+
+def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
+    """Those of a model in two stages; what `detail` took from the shipped model is copied from there."""
+    drafter = _trained_draft(runs)
+    tiles, config = checkpoint.load(runs / "tiles.safetensors")
+    fit_mixtures(drafter.appearance, _standardised(thumbnails(tiles["images"]), drafter.draft), config["contexts"])
+    parts = {"draft": drafter.draft, "appearance": drafter.appearance}
+    if not _begun_from_shipped(runs):
+        files = _single_stage_files(runs)
+        files.pop("image_update", None)  # the detail model was trained on from it
+    else:
+        shipped = [name for name in pretrained.expected_hashes() if not name.startswith("image")]
+        files = {name: checkpoint.load(pretrained.WEIGHTS / f"{name}.safetensors") for name in shipped}
+        if (runs / "mask" / "ema.safetensors").exists():
+            files["mask"] = checkpoint.load(runs / "mask" / "ema.safetensors")
+    files["image"] = checkpoint.load(runs / "detail" / "ema.safetensors")
+    return files | {name: (_halved(part.state_dict()), part.config) for name, part in parts.items()}
+
+
+def _halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+
+
+def _decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
     tensors, config = checkpoint.load(runs / "decoder" / "ema.safetensors")
-    whole = {key.removeprefix("autoencoder."): value for key, value in tensors.items()}
-    return {key: whole[key] for key in whole if (at := LAYER.match(key)) and int(at[1]) >= UPPER}, config
+    return {key: value for key, value in tensors.items() if key.startswith("decoder.")}, config
 
 
 def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
     """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
-    model, setting = _image_model(runs / "update"), Setting(runs, device="cpu")
+    model, setting = _image_model(runs, "update"), Setting(runs, device="cpu")
     data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
     loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 16)
     moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
@@ -226,14 +457,67 @@ def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor
     return compress(changes, moments), {**model.config, "gain": GAIN}
 
 
-def _image_model(folder: Path) -> MaskUNet:
-    if not (folder / "ema.safetensors").exists():
-        raise FileNotFoundError(f"expected an image model in {folder}: run diffinfinite train {folder.name}")
-    return pretrained.load_unet(folder / "ema.safetensors")
+def _begun_from_shipped(runs: Path) -> bool:
+    """Whether `detail` was trained on from the shipped model, and not from one that lies beside it."""
+    return "shipped" in (checkpoint.read_origin(_ema(runs, "detail")) or {})
+
+
+def _check_belonging(runs: Path) -> None:
+    """Refuse models that do not belong together, of those that `export` would put into one folder."""
+    if not (runs / "detail" / "ema.safetensors").exists() or not _begun_from_shipped(runs):
+        follows = [("image", "autoencoder"), ("decoder", "autoencoder"), ("update", "image")]
+        for after, before in [*follows, *(("detail", name) for name in ("autoencoder", "image", "update"))]:
+            _check_follows(runs, after, before)
+    if (runs / "detail" / "ema.safetensors").exists():
+        _check_detail(runs)
+
+
+def _check_detail(runs: Path) -> None:
+    """Refuse a detail model beside a draft with other thumbnails, or tiles that the draft was not trained on."""
+    origin = checkpoint.read_origin(_ema(runs, "detail")) or {}
+    drawn = checkpoint.read_origin(_ema(runs, "draft")) or {}
+    wanted = origin.get("thumbnails")
+    if wanted and wanted != _standardisation(_trained_draft(runs).draft):
+        raise ValueError(
+            f"expected the draft in {runs / 'draft'} to take thumbnails as {runs / 'detail'} learnt them, but it is of "
+            "other pictures: train detail again in a new folder, beside a copy of draft"
+        )
+    tiles = checkpoint.read_origin(runs / "tiles.safetensors")
+    if tiles and drawn and drawn["tiles"] != fingerprint.digest(tiles):
+        raise ValueError(f"expected tiles.safetensors in {runs} to be what the draft was trained on, found others")
+    shipped = pretrained.expected_hashes()
+    if _begun_from_shipped(runs) and origin["autoencoder"] != shipped["autoencoder"]:
+        raise ValueError(
+            f"expected the model in {runs / 'detail'} to follow from the shipped one, but that is another since: train "
+            "detail again in a new folder"
+        )
+
+
+def _check_follows(runs: Path, after: str, before: str) -> None:
+    """Refuse a model that was trained on another one than the one that lies beside it now."""
+    if not (runs / after / "ema.safetensors").exists():
+        return
+    found = (checkpoint.read_origin(runs / after / "ema.safetensors") or {}).get(before)
+    if isinstance(found, str) and found != checkpoint.sha256(_ema(runs, before)):  # a dict: a model of diffusers
+        raise ValueError(
+            f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "
+            f"since: train {after} again in a new folder, beside a copy of {before}"
+        )
+
+
+def _image_model(runs: Path, name: str) -> MaskUNet:
+    return pretrained.load_unet(_ema(runs, name))
+
+
+def _ema(runs: Path, name: str) -> Path:
+    """The averaged weights that a recipe made."""
+    path = runs / name / "ema.safetensors"
+    if not path.exists():
+        kind = "autoencoder" if name == "autoencoder" else f"{name} model"
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise FileNotFoundError(f"expected {article} {kind} in {path.parent}: run diffinfinite train {name}")
+    return path
 
 
 def _trained_autoencoder(setting: Setting) -> LiteAutoencoder:
-    weights = setting.runs / "autoencoder" / "ema.safetensors"
-    if not weights.exists():
-        raise FileNotFoundError(f"expected an autoencoder in {weights.parent}: run diffinfinite train autoencoder")
-    return checkpoint.load_weights(weights, LiteAutoencoder)
+    return checkpoint.load_weights(_ema(setting.runs, "autoencoder"), LiteAutoencoder)

@@ -1,274 +1,170 @@
-"""Live controls in JupyterLab: `explore` turns sampling settings, `paint` draws a mask. All work is `generate`'s.
+"""The workbench: a page on which people play with the model, in a browser of its own or inside JupyterLab.
 
-Both run the model in a thread, so that the page stays alive: the bar shows the levels done, Cancel stops after the
-current one, and whatever is changed while the model works starts it again with the new values.
+    diffinfinite workbench                       # opens it in the browser
+
+    from diffinfinite_lite.widgets.workbench import workbench
+    workbench()                                  # in a notebook: the same page under the cell
+
+The page is thin. `session.Session` does what is asked of it and knows no Panel; here its parts go to the page and the
+page's actions to it. The page is ``workbench.js`` and the two files beside it, in plain JavaScript and HTML elements.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import Field, fields
-
-import numpy as np
-from skimage.draw import line
-from skimage.morphology import dilation, disk
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 from ..extras import extra
-from ..labels import CONTEXTS, LABELS, colour_mask
-from ..pipelines.config import SamplingConfig
-from ..pipelines.generate import generate
-from ..pipelines.pair import Pair
-from .pictures import Picture, data_uris, image_tag
-
-DESCRIBED = {"style": {"description_width": "7rem"}, "layout": {"width": "22rem"}}
+from .jobs import THREADS
+from .session import Session, fixed
+from .state import State
+from .studio import Studio
 
 with extra("course"):
     import holoviews as hv
-    import ipywidgets as widgets
     import panel as pn
+    import param
+    from panel.custom import Child, JSComponent
+
+HERE = Path(__file__).parent
+SCRIPTS = ("workbench.js", "workbench_explore.js", "workbench_paint.js")
+ONE_AT_A_TIME = 16  # MB of a message from a page: a run's folder in base64
+TIP = '<div><img src="@image" alt="" width="112"><br>@name</div>'
 
 
-class Cancelled(Exception):
-    """The run was stopped or overtaken by a newer one."""
-
-
-class Worker:
-    """At most one run of the model at a time, the newest one.
-
-    Parameters
-    ----------
-    done : called with the finished `Pair`.
-    failed : called with the error's sentence.
-    progress : called with levels done and levels to do.
-    """
-
-    def __init__(
-        self, done: Callable[[Pair], None], failed: Callable[[str], None], progress: Callable[[int, int], None]
-    ):
-        self.done, self.failed, self.progress = done, failed, progress
-        self._newest, self._thread, self._one_at_a_time = 0, None, threading.Lock()
-
-    def cancel(self) -> None:
-        """Let the current run stop after its level."""
-        self._newest += 1
-
-    def start(self, **settings) -> None:
-        """Run `generate` with these arguments instead of what runs now."""
-        self.cancel()
-        self._thread = threading.Thread(target=self._run, args=(self._newest, settings), daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Return when the newest run has ended."""
-        if self._thread:
-            self._thread.join(seconds)
-
-    def _run(self, number: int, settings: dict) -> None:
-        def watched(levels: Iterable, total: int) -> Iterator:
-            for done, level in enumerate(levels, start=1):
-                if number != self._newest:
-                    raise Cancelled
-                self.progress(done, total)
-                yield level
-
-        with self._one_at_a_time:
-            if number != self._newest:
-                return
-            try:
-                pair = generate(progress=watched, **settings)
-            except Cancelled:
-                return
-            except (ValueError, FloatingPointError) as error:
-                self.failed(str(error))
-                return
-        if number == self._newest:
-            self.done(pair)
-
-
-def picture(rgb: np.ndarray, alt: str, *, pixels: int = 320) -> str:
-    """An HTML picture of an array uint8 (H, W, 3), so many px wide."""
-    shown = Picture(rgb, alt, "")
-    return image_tag(*data_uris([shown], budget=2_000_000), shown, style=f"width: {pixels}px")
-
-
-def controls(config: SamplingConfig) -> dict[str, widgets.Widget]:
-    """A control for every field of the settings that changes the picture, by name, which starts at its value there.
-
-    What kind of control it is follows from the field: a menu of its choices or of a few values, a slider over its span,
-    else a box that takes any value. A field that may be None has a menu, whose first entry leaves it to the default.
-    """
-    made = {}
-    for field in fields(config):
-        hints = field.metadata.get("control") or {}
-        if not hints.get("hidden"):
-            made[field.name] = _control(field, getattr(config, field.name), hints)
-    return made
-
-
-def _control(field: Field, value: object, hints: dict) -> widgets.Widget:
-    shown = {"description": hints.get("label", field.name), "tooltip": field.metadata.get("help", ""), **DESCRIBED}
-    choices, span = field.metadata.get("choices"), hints.get("span")
-    if choices:
-        return widgets.Dropdown(options=list(choices), value=value, **shown)
-    if field.default is None:
-        values = {str(entry): entry for entry in (*hints.get("values", ()), value) if entry is not None}
-        return widgets.Dropdown(options={"default": None, **values}, value=value, **shown)
-    if isinstance(value, bool):
-        return widgets.Checkbox(value=value, **shown)
-    if span:
-        kind = widgets.IntSlider if isinstance(value, int) else widgets.FloatSlider
-        low, high, step = span
-        return kind(value=value, min=min(low, value), max=max(high, value), step=step, continuous_update=False, **shown)
-    if isinstance(value, int):
-        return widgets.BoundedIntText(value=value, min=0, max=10**6, **shown)
-    if isinstance(value, float):
-        return widgets.FloatText(value=value, **shown)
-    return widgets.Text(value=str(value), continuous_update=False, **shown)
-
-
-def explore(
-    size: tuple[int, int] = (224, 224),
-    *,
-    steps: int = 10,
-    device: str | None = None,
-    config: SamplingConfig | None = None,
-) -> widgets.Widget:
-    """Controls for every sampling setting beside the patch they give; the mask depends on context and seed alone.
+class Page(JSComponent):
+    """The page of one person.
 
     Parameters
     ----------
-    size : (H, W) of the patch in px.
-    config : where the controls start; at the defaults with few steps of dpm-solver++ if there is none.
-    steps : where the steps slider starts then.
-
-    Returns
-    -------
-    an ipywidgets box; its ``worker`` runs the model, and ``controls`` are its widgets by name.
+    session : what it shows
     """
-    config = SamplingConfig(steps=steps, solver="dpm-solver++") if config is None else config
-    context = widgets.Dropdown(options=CONTEXTS, description="context", **DESCRIBED)
-    turned = {"context": context, **controls(config)}
-    bar = widgets.IntProgress(min=0, max=config.steps, description="levels", **DESCRIBED)
-    cancel = widgets.Button(description="Cancel", tooltip="Stop after the current noise level")
-    image, labels, words = widgets.HTML(), widgets.HTML(), widgets.HTML()
-    masks: dict[tuple[str, int], np.ndarray] = {}
 
-    def show(pair: Pair) -> None:
-        masks[pair.run["context"], pair.run["seed"]] = pair.mask
-        image.value = picture(pair.image, f"Generated {pair.run['context']} tissue")
-        labels.value = picture(colour_mask(pair.mask), "Its label mask", pixels=160)
-        spent = sum(pair.run["seconds"].get(stage, 0) for stage in ("mask", "sampling", "decoding"))
-        words.value = f"{pair.run['network_evaluations']} network evaluations, {spent:.1f} s"
+    fixed = param.Dict(default={})
+    plot = Child()
+    _esm = "\n".join((HERE / script).read_text("utf8") for script in SCRIPTS)
+    _stylesheets: ClassVar = [(HERE / "workbench.css").read_text("utf8")]
 
-    def fail(sentence: str) -> None:
-        words.value = sentence
+    def __init__(self, studio: Studio, *, query: str = "", served: bool = False, **params: Any) -> None:
+        self._pipe = hv.streams.Pipe(data=None)
+        super().__init__(
+            fixed=fixed() | {"served": served}, plot=_scatter(self._pipe, self._select), min_height=480, **params
+        )
+        self._document = pn.state.curdoc
+        self._lock, self._parts = threading.Lock(), dict[str, Any]()
+        self.session = Session(studio, self._show, query)
 
-    def advance(done: int, total: int) -> None:
-        bar.max, bar.value = total, done
+    def _handle_msg(self, data: Any) -> None:
+        if isinstance(data, dict):
+            if data.get("do") == "open":  # also of a second view in JupyterLab, which has missed what came before
+                self._send_msg(dict(self._parts))
+            self.session.handle(data)
 
-    worker = Worker(show, fail, advance)
+    def _show(self, **parts: Any) -> None:
+        """Send parts to the page, from any thread."""
+        with self._lock:
+            self._parts |= {name: part for name, part in parts.items() if name != "file"}
 
-    def run(_=None) -> None:
-        values = {name: control.value for name, control in turned.items()}
-        bar.value, words.value = 0, "sampling"
-        mask = masks.get((values["context"], values["seed"]))
-        worker.start(config=config, **values, mask=mask, size=size, device=device)
+        def send() -> None:
+            self._send_msg(parts)
+            if "neighbours" in parts:
+                self._pipe.send(parts["neighbours"])
 
-    def stop(_) -> None:
-        worker.cancel()
-        words.value = "cancelled"
+        document, ours = self._document, threading.current_thread().name.startswith(THREADS)
+        if ours and document is not None and document.session_context:
+            document.add_next_tick_callback(send)
+        else:
+            send()
 
-    for control in turned.values():
-        control.observe(run, "value")
-    cancel.on_click(stop)
-    run()
-    box = widgets.HBox(
-        [widgets.VBox([*turned.values(), widgets.HBox([bar, cancel]), words]), image, labels],
-        layout={"flex_flow": "row wrap", "grid_gap": "1rem"},
+    def _select(self, index: Sequence[int]) -> None:
+        self._show(selected=list(index))
+
+
+def _scatter(pipe: hv.streams.Pipe, select: Any) -> hv.DynamicMap:
+    """Pictures among training tiles; a selection of pictures goes to `select`, pointing shows them."""
+
+    def training(data: dict | None) -> hv.Points:
+        data = data or {"training": [], "nearest": []}
+        return hv.Points(data["training"]).opts(color="#9a93a8", size=3, framewise=True)
+
+    def nearest(data: dict | None) -> hv.Points:
+        rows = [(*tile["place"], tile["name"], tile["image"]) for tile in (data or {"nearest": []})["nearest"]]
+        return hv.Points(rows, vdims=["name", "image"]).opts(color="#0072b2", size=7, marker="diamond", **hover)
+
+    def pictures(data: dict | None) -> hv.Points:
+        data = data or {"places": [], "names": [], "images": []}
+        rows = [(*place, *more) for place, *more in zip(data["places"], data["names"], data["images"], strict=True)]
+        tools = hover | {"tools": [*hover["tools"], "box_select", "lasso_select", "tap"]}
+        return hv.Points(rows, vdims=["name", "image"]).opts(color="#c2447e", size=10, line_color="white", **tools)
+
+    hover = {"tools": ["hover"], "hover_tooltips": TIP, "framewise": True}
+    chosen = hv.DynamicMap(pictures, streams=[pipe])
+    hv.streams.Selection1D(source=chosen).add_subscriber(lambda index: select(index))
+    layers = hv.DynamicMap(training, streams=[pipe]) * hv.DynamicMap(nearest, streams=[pipe]) * chosen
+    return layers.opts(
+        responsive=True, height=340, xaxis=None, yaxis=None, active_tools=["box_select"], toolbar="above", title=""
     )
-    box.worker, box.controls = worker, turned
-    return box
 
 
-def stroke(mask: np.ndarray, xs: np.ndarray, ys: np.ndarray, label: int, radius: int) -> np.ndarray:
-    """The mask with one brush stroke on it.
+def workbench(link: str = "", *, weights: str | Path | None = None, device: str | None = None) -> Page:
+    """The workbench inside JupyterLab.
 
     Parameters
     ----------
-    mask : uint8 (H, W)
-    xs, ys : columns and rows the pointer passed, px; what lies outside is cut off.
-    radius : of the round brush, px.
-
-    >>> stroke(np.zeros((3, 5), np.uint8), np.array([1, 3]), np.array([1, 1]), 2, 0).tolist()[1]
-    [0, 2, 2, 2, 0]
-    """
-    touched = np.zeros(mask.shape, bool)
-    points = np.rint(np.c_[ys, xs]).astype(int)
-    for a, b in zip(points, [*points[1:], points[-1]], strict=True):
-        rows, columns = line(*a, *b)
-        inside = (rows >= 0) & (rows < mask.shape[0]) & (columns >= 0) & (columns < mask.shape[1])
-        touched[rows[inside], columns[inside]] = True
-    return np.where(dilation(touched, disk(radius)), np.uint8(label), mask)
-
-
-def paint(size: tuple[int, int] = (256, 384), *, steps: int = 12, device: str | None = None) -> pn.viewable.Viewable:
-    """Draw a label mask with the mouse and have tissue painted under it.
-
-    Parameters
-    ----------
-    size : (H, W) of the mask in px, multiples of 8.
+    link : parameters of a workbench's address, to begin where it was, such as ``"?context=squamous&seed=3"``
+    weights : folder of a model; the shipped one by default
+    device : "cpu", "cuda", ...; a GPU is used where torch sees one
 
     Returns
     -------
-    a Panel layout; its ``worker`` runs the model, ``mask()`` gives the labels drawn so far.
+    The page, to be the last line of a cell; its ``session`` holds the state, the mask and the picture.
+
+    Raises
+    ------
+    ValueError
+        If the link is none of the workbench's.
+    """
+    State.from_query(link)
+    pn.extension(inline=True)
+    hv.extension("bokeh", inline=True)
+    return Page(Studio(weights, device), query=link, sizing_mode="stretch_width")
+
+
+def serve(
+    *,
+    port: int = 5006,
+    address: str = "localhost",
+    workers: int = 1,
+    weights: str | Path | None = None,
+    device: str | None = None,
+    show: bool = True,
+) -> None:
+    """The workbench in the browser, for one person or several, until it is stopped.
+
+    Parameters
+    ----------
+    port, address : where it listens
+    workers : pictures that are painted at a time; who comes later waits in a queue
+    weights, device : of `workbench`
+    show : whether to open the browser
     """
     hv.extension("bokeh", inline=True)
-    pn.extension(inline=True)
-    state = {"mask": np.full(size, LABELS.index("others"), np.uint8)}
-    label = pn.widgets.RadioButtonGroup(label="label", options=list(LABELS), value="carcinoma")
-    radius = pn.widgets.IntSlider(label="brush radius, px", start=4, end=48, value=20)
-    context = pn.widgets.Select(label="context", options=list(CONTEXTS))
-    seed = pn.widgets.IntInput(label="seed", value=0, start=0)
-    button = pn.widgets.Button(label="Paint tissue", color="primary")
-    cancel = pn.widgets.Button(label="Cancel")
-    bar = pn.indicators.Progress(label="levels", value=0, max=steps)
-    tissue, words = pn.pane.HTML(), pn.pane.HTML()
-    height, width = size
-    bounds = (0, 0, width, height)
+    studio = Studio(weights, device, workers)
 
-    def drawn() -> hv.RGB:
-        return hv.RGB(colour_mask(state["mask"]), bounds=bounds).opts(
-            width=width + 60, height=height + 60, xaxis=None, yaxis=None, toolbar="above", title="mask"
+    def page() -> Page:
+        query = pn.state.location.search if pn.state.location else ""
+        return Page(studio, query=query or "", served=True, sizing_mode="stretch_width")
+
+    try:
+        pn.serve(
+            {"/": page},
+            port=port,
+            address=address,
+            show=show,
+            title="Workbench",
+            websocket_max_message_size=ONE_AT_A_TIME * 2**20,
         )
-
-    pipe = hv.streams.Pipe(data=None)
-    canvas = hv.DynamicMap(lambda data: drawn(), streams=[pipe])
-    path = hv.Path([])
-    strokes = hv.streams.FreehandDraw(source=path, num_objects=1)
-
-    def add(data: dict | None) -> None:
-        if data and data.get("xs") and len(data["xs"][-1]):
-            xs, ys = np.array(data["xs"][-1]), height - np.array(data["ys"][-1])
-            state["mask"] = stroke(state["mask"], xs, ys, LABELS.index(label.value), radius.value)
-            pipe.send(None)
-
-    strokes.add_subscriber(add)
-
-    def show(pair: Pair) -> None:
-        tissue.object = picture(pair.image, "Generated tissue under the mask drawn", pixels=width)
-        words.object = f"{pair.run['network_evaluations']} network evaluations"
-
-    def advance(done: int, total: int) -> None:
-        bar.max, bar.value = total, done
-
-    worker = Worker(show, lambda sentence: setattr(words, "object", sentence), advance)
-    settings = {"steps": steps, "solver": "dpm-solver++", "device": device}
-    button.on_click(lambda _: worker.start(context=context.value, mask=state["mask"], seed=seed.value, **settings))
-    cancel.on_click(lambda _: worker.cancel())
-    layout = pn.Row(
-        pn.Column(label, radius, pn.pane.HoloViews(canvas * path)),
-        pn.Column(context, seed, pn.Row(button, cancel), bar, tissue, words),
-    )
-    layout.worker, layout.strokes, layout.mask = worker, strokes, lambda: state["mask"]
-    return layout
+    finally:
+        studio.queue.close()

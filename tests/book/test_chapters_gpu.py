@@ -10,7 +10,7 @@ import papermill
 import pytest
 import torch
 
-from tests.book.test_chapters import CHAPTERS
+from tests.book.chapters import CHAPTERS, parameters
 
 FULL = {
     "01_tour": {"height": 1024, "width": 1024, "steps": 50, "large": 4096, "large_steps": 20},
@@ -21,11 +21,6 @@ FULL = {
     "10_does_it_copy": {"clusters": 520, "steps": 50},
     "11_real_or_synthetic": {"steps": 50},
 }
-
-
-def parameters(chapter):
-    """Source of the chapter's cell tagged so."""
-    return next(cell.source for cell in jupytext.read(chapter).cells if "parameters" in cell.metadata.get("tags", []))
 
 
 def test_every_chapter_that_knows_a_device_has_full_parameters():

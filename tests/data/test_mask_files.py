@@ -78,6 +78,15 @@ def test_a_turned_mask_is_turned_as_a_picture_is(tmp_path):
         assert np.array_equal(read_mask(save(LABELS, tmp_path / "m.png", exif=exif)), np.rot90(LABELS, -1))
 
 
+def test_a_tiff_palette_of_eight_bits_is_read_as_what_it_is_meant_for(tmp_path):
+    """The format has 16 bits a channel; Pillow takes 255 of them for black, and every label had become unknown."""
+    colours = np.zeros((3, 256), np.uint16)
+    colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS)
+    labels = np.arange(5, dtype=np.uint8)[None].repeat(3, axis=0)
+    tifffile.imwrite(tmp_path / "a.tif", labels, photometric="palette", colormap=colours)
+    assert np.array_equal(read_mask(tmp_path / "a.tif"), labels)
+
+
 def test_ten_classes(tmp_path):
     ten = np.arange(10, dtype=np.uint8)[None]
     assert read_mask(save(ten, tmp_path / "m.png"), classes=10)[0].tolist() == list(TEN_TO_FIVE)

@@ -51,3 +51,48 @@ def test_training_standardises_latents():
 def test_side_that_eight_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"multiples of 8 px, got \(60, 64\)"):
         LiteAutoencoder(widths=(8, 8, 8)).encode(torch.zeros(1, 3, 60, 64))
+
+
+def smooth(**options):
+    torch.manual_seed(0)
+    return LiteAutoencoder(widths=(8, 12, 16), decoder_blocks=(1, 1, 1), upsampling="nearest", **options).eval()
+
+
+def test_a_margin_is_read_and_not_painted():
+    """With a margin the picture is, but for what lies further away, that of the middle of a larger one."""
+    decoder = smooth().decoder
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
+    z = torch.randn(1, 8, 24, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = decoder(z)[..., 64:-64, 64:-64]
+        found, bare = decoder(z[..., 4:-4, 4:-4], 4), decoder(z[..., 8:-8, 8:-8])
+    assert found.shape == bare.shape == whole.shape == (1, 3, 64, 32)
+    errors = [float((picture - whole).square().mean() ** 0.5) for picture in (found, bare)]
+    assert errors[0] < 0.1 * errors[1]
+
+
+def test_reflected_borders_leave_no_ring():
+    """White noise is the same everywhere: so must its latents be, if the encoder does not see where it ends."""
+    picture = torch.rand(8, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    ring = {}
+    for borders in ("zero", "reflected"):
+        torch.manual_seed(0)
+        model = LiteAutoencoder(widths=(16, 16, 16), borders=borders).eval()
+        with torch.no_grad():
+            z = model.encode(picture)
+        assert z.shape == (8, 8, 16, 16)
+        z = z - z[..., 4:-4, 4:-4].mean((0, 2, 3), keepdim=True)
+        rms = [float(torch.cat([z[..., 0, :], z[..., :, 0]]).square().mean() ** 0.5), float(z[..., 4:-4, 4:-4].std())]
+        ring[borders] = abs(rms[0] / rms[1] - 1)
+    assert ring["reflected"] < 0.1 < ring["zero"]
+
+
+def test_a_picture_too_small_to_mirror_is_refused():
+    with pytest.raises(ValueError, match=r"at least 40 px to mirror, got \(32, 64\)"):
+        smooth(borders="reflected").encode(torch.zeros(1, 3, 32, 64))
+
+
+def test_unknown_borders_are_refused():
+    with pytest.raises(ValueError, match=r"borders out of reflected, zero, got 'nearest' and 'wrapped'"):
+        smooth(borders="wrapped")

@@ -76,19 +76,19 @@ def test_a_field_more_is_written_to_run_json_and_read_again(stub_models):
     assert (run["humour"], run["seed"], run["steps"]) == ("black", 5, 1)
     assert Extended.from_run(run).humour == "black"
     assert Extended.from_run({key: run[key] for key in run if key != "humour"}).humour == "dry"
-    assert SamplingConfig.from_run(run) == SamplingConfig(steps=1, seed=5, patch=run["patch"])
+    assert SamplingConfig.from_run(run) == SamplingConfig(steps=1, seed=5, patch=run["patch"], draft_steps=0)
 
 
 def test_a_field_more_has_a_control_in_the_workbench():
-    from diffinfinite_lite.widgets.workbench import controls
+    from diffinfinite_lite.widgets.controls import control, read, shown_fields
 
-    made = controls(Extended(humour="black", steps=7, stride=40))
-    assert made["humour"].value == "black" and set(made["humour"].options) == {"dry", "black"}
-    assert made["humour"].tooltip == "How funny the tissue is."
-    assert made["steps"].value == 7 and made["stride"].value == 40 and made["patch"].value is None
-    hidden = {"precision", "compiled", "batch_size"}  # these change what a picture costs and not what it shows
-    assert made.keys() == {field.name for field in fields(Extended)} - hidden
-    Extended(**{name: control.value for name, control in made.items()})  # what controls say is a configuration
+    config = Extended(humour="black", steps=7, stride=40)
+    drawn = {field.name: control(field, getattr(config, field.name)) for field in shown_fields(config)}
+    assert drawn["humour"]["options"] == ["dry", "black"] and drawn["humour"]["help"] == "How funny the tissue is."
+    assert [drawn[name]["kind"] for name in ("humour", "steps", "stride", "seed")] == ["menu", "slider", "menu", "box"]
+    hidden = {"compiled", "batch_size"}  # these change what a picture costs and not what it shows
+    assert drawn.keys() == {field.name for field in fields(Extended)} - hidden
+    assert Extended(**{name: read(name, shown["value"], Extended) for name, shown in drawn.items()}) == config
 
 
 @pytest.mark.parametrize("function", [generate, generate_slide, resynthesise, inpaint])
@@ -159,7 +159,7 @@ def test_runs_of_earlier_versions_are_read():
     run = json.loads(GOLDEN_RUN.read_text())
     assert "sampler" in run and "plan" not in run
     config = SamplingConfig.from_run(run)
-    assert config == SamplingConfig(plan="mixture", steps=4, omega=1.0, seed=7, patch=64)
+    assert config == SamplingConfig(plan="mixture", steps=4, omega=1.0, seed=7, patch=64, draft_steps=0)
     first = {key: value for key, value in run.items() if key not in ("stride", "autoguidance", "compiled")}
     assert SamplingConfig.from_run(first) == config
     assert SamplingConfig.from_run(config.to_run()) == config
@@ -181,7 +181,12 @@ def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path)
 def test_defaults_are_those_of_runs_that_do_not_record_them():
     """A run that lacks a setting was made before the setting came; its default has to mean what was done then."""
     new = {field.name: field.default for field in fields(SamplingConfig) if field.name not in ALWAYS_RECORDED}
-    assert new == {"stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
+    without_effect = {"draft_noise": 0.1, "appearance": None}  # where there are no steps of a draft
+    assert new.pop("draft_steps") is None and new.items() >= without_effect.items()
+    expected = {"stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
+    assert new == expected | without_effect
+    earlier = {name: value for name, value in SamplingConfig().to_run().items() if name in ALWAYS_RECORDED}
+    assert SamplingConfig.from_run(earlier).draft_steps == 0
 
 
 def test_public_names_are_listed_and_come_when_they_are_used():

@@ -123,7 +123,7 @@ def test_a_saved_pair_is_edited_like_one_in_memory(tmp_path):
     one, two = (resynthesise(p, spotted(pair.mask)) for p in (pair, read))
     assert np.array_equal(one.image, two.image)
     replace(one, latents=None, timesteps=[]).save(tmp_path, force=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["image.png", "mask.png", "run.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["image.png", "mask.geojson", "mask.png", "run.json"]
     with pytest.raises(ValueError, match="result of `diffinfinite sample`"):
         Pair.read(tmp_path)
 

@@ -13,7 +13,7 @@ MASK = np.random.default_rng(0).integers(0, 5, (8, 16)).astype(np.uint8).repeat(
 SETTINGS = {"context": "squamous", "mask": MASK, "steps": 3, "solver": "dpm-solver++"}
 
 
-def stop_after_two_levels(levels, total, stage):
+def stop_after_two_levels(levels, total, part):
     for number, level in enumerate(levels):
         if number == 1:
             raise KeyboardInterrupt

@@ -166,7 +166,7 @@ def finished(tmp_path_factory):
     seen = []
     run = slide.generate_slide(
         **SETTINGS, store=root / "store", out=root / "out",
-        progress=lambda items, total, stage: (seen.append((stage, total)) or item for item in items),
+        progress=lambda items, total, part: (seen.append((part, total)) or item for item in items),
     )  # fmt: skip
     return root, run, seen
 
@@ -178,7 +178,7 @@ def test_slide_is_the_pair_of_the_same_seed(finished):
         error = np.abs(file.asarray().astype(int) - pair.image)
         assert error.mean() < 4  # JPEG
     assert np.array_equal(tifffile.imread(root / "out/mask.ome.tif"), pair.mask)
-    assert seen == [("sampling", 2)] * 2 + [("writing", 1)]
+    assert seen == [("mask", 20)] * 20 + [("sampling", 2)] * 2 + [("decoding", 1)]
     assert json.loads((root / "out/run.json").read_text()) == run
     for key in ("network_evaluations", "windows", "sequential_depth", "labels", "weights", "size"):
         assert run[key] == pair.run[key]
@@ -192,9 +192,9 @@ def test_results_are_kept_unless_forced_and_need_no_network_again(finished):
     before, steps = tifffile.imread(root / "out/image.ome.tif"), []
     again = slide.generate_slide(
         **SETTINGS, store=root / "store", out=root / "out", force=True,
-        progress=lambda items, total, stage: (steps.append(getattr(item, "step", stage)) or item for item in items),
+        progress=lambda items, total, part: (steps.append(getattr(item, "step", part)) or item for item in items),
     )  # fmt: skip
-    assert steps == [1, "writing"]  # the last level again
+    assert steps[-2:] == [1, "decoding"]  # the last level again
     assert np.array_equal(tifffile.imread(root / "out/image.ome.tif"), before)
     assert again["network_evaluations"] == run["network_evaluations"]
 

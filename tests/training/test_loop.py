@@ -1,7 +1,7 @@
 """Training loops: a killed run goes on as if nothing had happened; eq. 9 draws what it says."""
 
-import math
 import os
+import signal
 
 import pytest
 import torch
@@ -14,16 +14,7 @@ from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.autoencoder import LiteAutoencoder
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.training.loop import Optimisation, fit, learning_rate
-from diffinfinite_lite.training.losses import (
-    UPPER,
-    Crops,
-    Draws,
-    Sharpener,
-    autoencoder_loss,
-    image_loss,
-    log_spectrum,
-    sharpening_loss,
-)
+from diffinfinite_lite.training.losses import Crops, Draws, autoencoder_loss, image_loss
 
 TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[
     :, None, None
@@ -113,47 +104,39 @@ def test_the_log_goes_on_after_the_last_checkpoint(tmp_path):
     assert found[:5] == rows[:5] and [row.split(",")[0] for row in found] == ["step", *"123456"]
 
 
+def test_ctrl_c_ends_the_run_after_its_step_and_keeps_it(tmp_path):
+    whole, stopped = tiny(), tiny()
+    expected = run(whole, 6, tmp_path / "whole")
+    loss = autoencoder_loss(stopped, TILES, CROPS, Compute())
+
+    def interrupted(step, generator):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)  # in the middle of a step
+        return loss(step, generator)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(fit(stopped, interrupted, Optimisation(6, 1e-3, save_every=100), out=tmp_path / "cut"))
+    assert checkpoint.load(tmp_path / "cut/state.safetensors")[1]["step"] == 3
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "as it was before"
+    assert run(tiny(), 6, tmp_path / "cut") == expected[3:]
+
+
+def test_minutes_of_all_runs_are_in_the_log(tmp_path):
+    run(tiny(), 4, tmp_path)
+    tensors, config = checkpoint.load(tmp_path / "state.safetensors")
+    checkpoint.save(tmp_path / "state.safetensors", tensors, {**config, "minutes": 70.0})
+    run(tiny(), 6, tmp_path)
+    minutes = [float(row.split(",")[1]) for row in (tmp_path / "log.csv").read_text().splitlines()[1:]]
+    assert minutes == sorted(minutes) and minutes[3] < 1 and 70 <= minutes[4] < 71
+
+
 def test_learning_rate_warms_up_and_decays():
     rates = [learning_rate(step, 100, 1.0) for step in range(1, 101)]
     assert max(rates) == pytest.approx(1.0, abs=0.02)
     assert rates[0] < 0.3
     assert rates[-1] == pytest.approx(0.05)
-
-
-def test_sharpening_leaves_the_encoder_alone_and_moves_decoder_and_critic(tmp_path):
-    model = Sharpener(tiny())
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    loss = sharpening_loss(model, TILES, lambda x: [x], CROPS, Compute())
-    list(fit(model, loss, Optimisation(2, 1e-3), out=tmp_path, parameters=model.trained_parameters()))
-    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
-    assert not any(k.startswith(("autoencoder.encoder", "autoencoder.standardise")) for k in changed)
-    layers = {int(k.split(".")[2]) for k in changed if k.startswith("autoencoder.decoder")}
-    assert layers and min(layers) >= UPPER
-    assert any(k.startswith("critic") for k in changed)
-
-
-def test_log_spectrum_of_white_noise_is_flat_and_of_a_wave_is_a_peak():
-    generator, side = torch.Generator().manual_seed(0), 32
-    noise = log_spectrum(torch.randn(64, 3, side, side, generator=generator))
-    assert noise.shape == (3, 24)  # to 16 * sqrt(2) in the corners, where a ring has few places and its log is low
-    assert float(noise[:, 2:20].std()) < 0.1
-    wave = torch.cos(2 * math.pi * 6 * torch.arange(side) / side).expand(1, 3, side, side)
-    assert log_spectrum(wave).argmax(dim=1).tolist() == [6, 6, 6]
-
-
-def test_sharpening_sees_a_bias_that_all_pictures_share():
-    loss = sharpening_loss(Sharpener(tiny()), TILES, lambda x: [x], CROPS, Compute())
-    losses = loss(1, torch.Generator().manual_seed(0))
-    assert 0 < losses["bias"] <= losses["perceptual"] and losses["spectrum"] > 0
-
-
-def test_the_critic_learns_which_picture_is_real(tmp_path):
-    model = Sharpener(tiny())
-    loss = sharpening_loss(model, TILES, lambda x: [x], Crops(32, 4), Compute())
-    steps = list(fit(model, loss, Optimisation(60, 1e-3), out=tmp_path, parameters=model.critic.parameters()))
-    judged = [step.losses["judged"] for step in steps]
-    assert judged[0] == pytest.approx(math.log(2), abs=0.05)
-    assert sum(judged[-10:]) / 10 < 0.3
+    held = [learning_rate(step, 100, 1.0, warmup=0.1, decay=0.2) for step in range(1, 101)]
+    assert held[9:80] == pytest.approx([1.0] * 71) and held[89] == pytest.approx(0.5)
 
 
 class Spy(nn.Module):

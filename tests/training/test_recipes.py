@@ -57,7 +57,8 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--class-map", pictures / "classes.json")
     run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
-    images, masks, contexts = training_data.training_tiles(training_data.Setting(runs, data=pictures))
+    setting = training_data.Setting(runs, data=pictures, class_map={"Desmoplasia": "stroma"})
+    images, masks, contexts = training_data.training_tiles(setting)
     assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
     assert contexts.count("squamous") == 4
     assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
@@ -81,10 +82,59 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
         for state in (found.state_dict(), before)
     )
     assert missed < 0.1 * trained
-    plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights, sharpened=True)
-    moved = {key for key, value in sharpened.state_dict().items() if not torch.equal(value, plain[key].float())}
-    assert moved and all(key.startswith("decoder.") for key in moved)
-    assert set(checkpoint.load(weights / "decoder.safetensors")[0]) >= moved
+    plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights)
+    own = checkpoint.load(weights / "decoder.safetensors")[0]
+    for key, value in sharpened.state_dict().items():
+        assert torch.equal(value, (own if key.startswith("decoder.") else plain)[key].float()), key
+
+
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
+def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
+    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    data = ("--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "autoencoder", *data)
+    with pytest.raises(FileNotFoundError, match=r"expected a draft model in .*: run diffinfinite train draft"):
+        run("train", "detail", *data)
+    run("train", "draft", *data)
+    with pytest.raises(FileNotFoundError, match=r"expected an image model in .*: run diffinfinite train image"):
+        run("train", "detail", *data)  # not the shipped one, whose latents are others
+    run("train", "image", *data)
+    run("train", "detail", *data)
+    tensors = checkpoint.load(runs / "detail/latents.safetensors")[0]
+    assert tensors["z0"].shape == (8 * 12, 8, 28, 28) and tensors["h0"].shape == (8 * 12, 3, 28, 28)
+    first, turned = tensors["h0"][0], tensors["h0"][5 * 12]
+    assert torch.equal(turned, torch.rot90(first, 1, (1, 2)).flip(2)) and not torch.equal(turned, first)
+    (runs / "mask").mkdir()
+    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "export", "--out", runs, "--weights", weights)
+    found = {path.stem for path in weights.glob("*.safetensors")}
+    assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
+    pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
+    assert pair.draft.shape == (3, 8, 8) and set(pair.run["weights"]) == found
+
+
+def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
+    monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
+    monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
+    images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
+    pictures = images, torch.ones(4, 28, 28, dtype=torch.uint8)
+    monkeypatch.setattr(recipes, "_annotated", lambda setting, tiles: [pictures])
+    for name in ("training_tiles", "cached_tiles"):
+        monkeypatch.setattr(recipes, name, lambda setting: None)
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    checkpoint.save(runs / "tiles.safetensors", {"images": images}, {"contexts": ["normal"] * 4})
+    for name in ("draft", "detail"):
+        run("train", name, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "export", "--out", runs, "--weights", weights)
+    hashes = json.loads((weights / "hashes.json").read_text())
+    assert hashes.keys() == {"appearance", "autoencoder", "decoder", "draft", "image", "mask"}
+    assert all(load_models(weights).mask.state_dict()[k].equal(v) for k, v in load_models().mask.state_dict().items())
+    before, after = load_models().image.state_dict(), load_models(weights).image.state_dict()
+    assert torch.allclose(after["enter.weight"][:, :8], before["enter.weight"], atol=2e-3)
+    assert load_models(weights).image.gain == 1
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
@@ -139,13 +189,6 @@ def test_own_masks_take_the_place_of_layouts(tmp_path):
 def test_a_folder_without_an_autoencoder_is_named(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"expected an AutoencoderKL or AutoencoderTiny of diffusers at .*own"):
         run("train", "image", "--data", pictures, "--vae", pictures, "--out", tmp_path, "--steps", 1)
-
-
-def test_tiles_of_another_folder_are_refused(tmp_path):
-    tiles = {"images": torch.zeros(1, 224, 224, 3, dtype=torch.uint8), "masks": torch.zeros(1, 224, 224)}
-    checkpoint.save(tmp_path / "tiles.safetensors", tiles, {"contexts": ["none"], "source": "elsewhere"})
-    with pytest.raises(ValueError, match="got those of elsewhere: choose another --out"):
-        training_data.training_tiles(training_data.Setting(tmp_path, data=tmp_path))
 
 
 def test_image_needs_an_autoencoder(tmp_path):

@@ -1,134 +1,165 @@
-"""The live controls in JupyterLab, driven by a browser: a turned control gives a new patch, a drag of the mouse paints.
+"""The workbench in a browser, tab by tab: strokes and keys, a cancelled run, a sheet finished, files saved and loaded.
 
-Without an error on the console, and without a request to another host: a machine without network must do.
+Without an error on the console, without a request to another host, and without a finding of axe.
 """
 
-import io
 import json
-import re
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
-from diffinfinite_lite.labels import LABEL_COLOURS, LABELS
-from tests.check_site import chromium
+from diffinfinite_lite.widgets.state import State
+from tests.check_site import PHONE, WCAG, browser, chromium
 
-CHROMIUM = chromium()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
-HEIGHT, WIDTH = 96, 160
-CELLS = [
-    """from diffinfinite_lite.widgets.workbench import explore
-explore((64, 64), steps=2, device="cpu")""",
-    f"""from diffinfinite_lite.widgets.workbench import paint
-page = paint(({HEIGHT}, {WIDTH}), device="cpu")
-page""",
-    """rows, columns = (page.mask() == 1).nonzero()
-print("painted:", *(int(n) for n in (rows.min(), rows.max(), columns.min(), columns.max())))""",
-]
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
+OTHERS = np.full((64, 96), 4, np.uint8)
+LINK = State().draw(OTHERS).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
 
 
-@pytest.fixture
-def lab(tmp_path):
-    cells = [
-        {"cell_type": "code", "execution_count": None, "id": f"c{n}", "metadata": {}, "outputs": [], "source": source}
-        for n, source in enumerate(CELLS)
-    ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path / "live.ipynb").write_text(json.dumps(notebook))
+@pytest.fixture(scope="module")
+def address(tiny_weights, tmp_path_factory):
+    """Of a workbench that is served with the tiny model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--IdentityProvider.token="]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*command, f"--port={port}", f"--notebook-dir={tmp_path}"], stdout=log, stderr=subprocess.STDOUT
-        )
-        address = f"http://127.0.0.1:{port}"
-        for _ in range(120):
+    command = [sys.executable, "-m", "diffinfinite_lite.cli", "workbench", "--no-browser", "--device", "cpu"]
+    with (tmp_path_factory.mktemp("workbench") / "log").open("w") as log:
+        server = subprocess.Popen([*command, "--port", str(port), "--weights", str(tiny_weights)],
+                                  stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
+        for _ in range(240):
             try:
-                urllib.request.urlopen(f"{address}/api", timeout=1)
+                urllib.request.urlopen(f"http://localhost:{port}/", timeout=5)
                 break
             except OSError:
                 time.sleep(0.5)
-        yield address
+        yield f"localhost:{port}"
         server.terminate()
         server.wait(20)
 
 
-def turn(page):
-    """A new seed in `explore`: another picture."""
-    picture = page.get_by_alt_text("Generated adenocarcinoma tissue")
-    picture.wait_for(timeout=90_000)
-    before = picture.get_attribute("src")
-    page.get_by_label("seed").fill("7")
-    page.keyboard.press("Tab")
-    page.wait_for_function(
-        "before => document.querySelector('img[alt^=\"Generated\"]').src !== before", arg=before, timeout=60_000
-    )
+@pytest.fixture
+def watch(address):
+    with browser() as watch:
+        watch.page.set_default_timeout(60_000)
+        yield watch
+        assert [error for error in watch.errors if "GL Driver" not in error] == []
+        assert [url for url in watch.outside if f"//{address}/" not in url] == []
 
 
-def colour_at(page, x, y):
-    shot = page.screenshot(clip={"x": x, "y": y, "width": 1, "height": 1})
-    return Image.open(io.BytesIO(shot)).convert("RGB").getpixel((0, 0))
+def open_page(watch, address, link=LINK):
+    watch.page.goto(f"http://{address}/?{link}")
+    watch.page.get_by_text("evaluations of the network").first.wait_for()
+    return watch.page
 
 
-def drag(page):
-    """A stroke over the middle half of `paint`'s mask, until the canvas shows it beside the pointer's own line."""
-    page.get_by_title("Freehand Draw Tool").click(timeout=60_000)
-    box = page.locator(".bk-Canvas > .bk-events").bounding_box()
-    left, top, right, below = 10, 30, 10, 10  # of the plot's frame, px
-    width, height = box["width"] - left - right, box["height"] - top - below
-    y = box["y"] + top + height / 2
-    xs = [box["x"] + left + share * width for share in (0.25, 0.75)]
-    beside = (sum(xs) / 2, y - 0.1 * height)
-    others, carcinoma = (LABEL_COLOURS[LABELS.index(label)] for label in ("others", "carcinoma"))
-    assert colour_at(page, *beside) == others
-    page.mouse.move(xs[0], y)
+def shown(page):
+    """The address of the picture under the mask."""
+    return page.locator(".surface img").get_attribute("src")
+
+
+def violations(watch):
+    """What axe finds, colours included: the page is in a shadow, which `Watch.contrast` does not see."""
+    found = Axe().run(watch.page, options={"runOnly": {"type": "tag", "values": list(WCAG)}, "preload": False})
+    return [(rule["id"], rule["nodes"][0]["html"]) for rule in found.response["violations"]]
+
+
+def saved(page, name):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name, exact=True).click()
+    return download.value.path()
+
+
+def until_painted(page, before):
+    """The picture that comes after another one."""
+    for _ in range(300):
+        if (now := shown(page)) != before:
+            return now
+        page.wait_for_timeout(100)
+    pytest.fail("expected another picture, got the one before")
+
+
+def test_paint_by_pointer_and_keys_saved_and_loaded(watch, address, tmp_path):
+    page = open_page(watch, address)
+    page.get_by_role("tab", name="Paint").click()
+    surface, before = page.locator(".surface"), shown(page)
+    box = surface.bounding_box()
+    page.get_by_role("button", name="stroma").click()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
     page.mouse.down()
-    page.mouse.move(xs[1], y, steps=20)
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"], steps=8)
     page.mouse.up()
-    for _ in range(100):
-        if colour_at(page, *beside) == carcinoma:
-            return
-        page.wait_for_timeout(200)
-    pytest.fail(f"expected {carcinoma} beside the stroke, got {colour_at(page, *beside)}")
+    painted = until_painted(page, before)
+    mask = np.asarray(Image.open(saved(page, "Mask as PNG")))
+    rows, columns = np.nonzero(mask == 3)
+    # the brush is 14 px wide to either side
+    assert [rows.min(), rows.max(), columns.min(), columns.max()] == pytest.approx([18, 46, 15, 81], abs=2)
+    annotations = saved(page, "Mask as GeoJSON")
+    assert [f["properties"]["classification"]["name"] for f in json.loads(annotations.read_text())["features"]]
+    page.get_by_role("button", name="Undo").click()
+    assert until_painted(page, painted) == before
+    surface.focus()
+    for key in ("1", "f", "Enter"):
+        page.keyboard.press(key)
+    filled = until_painted(page, before)
+    assert (np.asarray(Image.open(saved(page, "Mask as PNG"))) == 1).all()
+    page.keyboard.press("Tab")
+    file = tmp_path / "mask.geojson"
+    file.write_bytes(annotations.read_bytes())
+    page.locator("input[type=file]").first.set_input_files(file)
+    until_painted(page, filled)
+    assert np.array_equal(np.asarray(Image.open(saved(page, "Mask as PNG"))), mask)
+    assert violations(watch) == []
 
 
-def test_a_turned_control_and_a_stroke_of_the_mouse_in_jupyterlab(lab):
-    from playwright.sync_api import sync_playwright
+def test_explore_a_turned_control_a_fault_and_a_cancelled_run(watch, address):
+    page = open_page(watch, address)
+    page.get_by_label("seed").fill("")
+    page.keyboard.press("Tab")
+    page.get_by_text("expected seed to be a whole number, got ''").wait_for()
+    frame = page.get_by_role("group", name="Picture; arrow keys")
+    frame.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Row 0, column 8: at level 2 window").wait_for()
+    page.get_by_role("button", name="Level back").click()
+    page.get_by_text("Level 1 of 2").wait_for()
+    assert violations(watch) == []
+    page.locator(".side [data-name=steps] input").evaluate(
+        "slider => { slider.value = 50; slider.dispatchEvent(new Event('change')); }"
+    )
+    page.get_by_label("size, px").fill("1024x1024")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    assert "size=1024x1024" in page.url and "steps=50" in page.url
 
-    errors, outside = [], []
 
-    def asked(request):
-        if not request.url.startswith((lab, "data:", "blob:")):
-            outside.append(request.url)
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1400})
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("request", asked)
-        page.goto(f"{lab}/lab/tree/live.ipynb")
-        cells = page.locator(".jp-Notebook .cm-content")
-        cells.nth(0).click(timeout=60_000)
-        page.keyboard.press("Shift+Enter")
-        turn(page)
-        cells.nth(1).click()
-        page.keyboard.press("Shift+Enter")
-        drag(page)
-        cells.nth(2).click()
-        page.keyboard.press("Shift+Enter")
-        said = page.get_by_text(re.compile(r"^painted: \d+")).inner_text(timeout=30_000)
-        browser.close()
-    radius = 20  # of the brush at first, px
-    expected = (HEIGHT / 2 - radius, HEIGHT / 2 + radius, WIDTH / 4 - radius, 3 * WIDTH / 4 + radius)
-    assert [int(n) for n in said.split()[1:]] == pytest.approx(expected, abs=3)
-    assert errors == []
-    assert outside == []
+def test_sheet_finished_two_compared_and_a_phone(watch, address):
+    page = open_page(watch, address)
+    page.get_by_role("tab", name="Contact sheet").click()
+    page.get_by_role("button", name="Make the sheet").click()
+    page.locator("button.done", has_text="conditioning per-label").click()
+    page.get_by_text("conditioning per-label: ").wait_for()
+    assert "steps=50" in page.url and "conditioning=per-label" in page.url
+    page.get_by_role("tab", name="A / B").press("Enter")
+    page.locator(".panel [data-name=steps] input").evaluate(
+        "slider => { slider.value = 2; slider.dispatchEvent(new Event('change')); }"
+    )
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("row", name="Label faithfulness").wait_for()
+    assert violations(watch) == []
+    page.get_by_role("tab", name="A / B").press("ArrowRight")
+    page.get_by_role("tab", name="Paint").press("ArrowRight")
+    page.get_by_role("button", name="Look").click()
+    page.locator(".cards button").nth(2).wait_for()
+    assert violations(watch) == []
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    for tab in ("Explore", "Contact sheet", "A / B", "Paint", "Neighbours"):
+        page.get_by_role("tab", name=tab).click()
+        assert watch.too_wide() <= 0, tab

@@ -1,0 +1,138 @@
+"""What painting in a browser costs: weights of eight bits against the full ones, bytes, and seconds in Chromium.
+
+`python benchmarks/browser.py` writes reports/browser.json.
+
+* quality: tiles of the same masks and seeds from the full model and from the one that a browser downloads
+  (`widgets.browser_graphs.round_models`), with the page's solver and steps: how far the pixels are apart, and how far
+  both sets are from real test tiles and from each other (Fréchet distance);
+* painting: seconds from the click to the finished picture in headless Chromium, on the page of the built book.
+
+Run it on an idle machine: load at the start is in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import typer
+from playwright.sync_api import sync_playwright
+from tqdm import tqdm
+
+from diffinfinite_lite.data import catalog
+from diffinfinite_lite.data.tiles import to_rgb, to_tensor
+from diffinfinite_lite.labels import CELL_PX, CONTEXTS, conditions
+from diffinfinite_lite.metrics.features import Standardiser, efficientnet_features
+from diffinfinite_lite.metrics.fidelity import frechet_distance
+from diffinfinite_lite.models.pretrained import Models, load_models
+from diffinfinite_lite.pipelines.masks import generate_mask
+from diffinfinite_lite.sampling.denoiser import Denoiser
+from diffinfinite_lite.sampling.plans import multidiffusion
+from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.solvers import cosine_alphas
+from diffinfinite_lite.widgets.browser_graphs import round_models
+
+TILE, ACROSS = 224, 5  # px; tiles along a mask
+
+
+@torch.no_grad()
+def tiles(models: Models, mask: np.ndarray, context: str, seed: int, steps: int) -> list[np.ndarray]:
+    """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask."""
+    window = TILE // CELL_PX
+    levels = sample(
+        Denoiser(models.image, cosine_alphas(), batch_size=5),
+        conditions(mask, context),
+        channels=models.autoencoder.latent_channels,
+        patch=window,
+        plan=partial(multidiffusion, stride=window),
+        solver="dpm-solver++",
+        steps=steps,
+        seed=seed,
+    )
+    for level in levels:
+        canvas = level.canvas.latents
+    squares = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
+    return [to_rgb(models.autoencoder.decode(z[None])[0]) for z in squares]
+
+
+def quality(masks_a_context: int, steps: int) -> dict:
+    """Pictures and Fréchet distances with full weights and with those of eight bits."""
+    full = load_models()
+    models, made = {"full": full, "eight_bits": round_models(full)}, {"full": [], "eight_bits": []}
+    jobs = [(context, seed) for context in CONTEXTS for seed in range(masks_a_context)]
+    for context, seed in tqdm(jobs, unit="mask"):
+        mask = generate_mask(full.mask, context, (ACROSS * TILE,) * 2, seed=seed)
+        for name, pictures in made.items():
+            pictures += tiles(models[name], mask, context, seed, steps)
+    apart = np.abs(np.stack(made["full"]).astype(int) - np.stack(made["eight_bits"]))
+    extractor = efficientnet_features()
+    real = extractor([tile.image for tile in catalog.load("lc25000-lung", split="test", normalised=True)])
+    standardise = Standardiser.fit(real)
+    features = {name: standardise(extractor(map(to_tensor, pictures))) for name, pictures in made.items()}
+    halves = np.random.default_rng(0).permutation(len(made["full"]))
+    halves = np.array_split(halves, 2)
+    return {
+        "tiles": len(made["full"]),
+        "steps": steps,
+        "levels_apart": {"mean": float(apart.mean()), "p99": float(np.percentile(apart, 99)), "max": int(apart.max())},
+        "frechet": {
+            "full to real": frechet_distance(standardise(real), features["full"]),
+            "eight bits to real": frechet_distance(standardise(real), features["eight_bits"]),
+            "eight bits to full, same seeds": frechet_distance(features["full"], features["eight_bits"]),
+            "full to full, halves": frechet_distance(*(features["full"][half] for half in halves)),
+        },
+    }
+
+
+def painting(page: Path, runs: int) -> dict:
+    """Seconds from the click to the picture of one window, as the page says, and the load while it was painted.
+
+    Parameters
+    ----------
+    page : the page of the built book
+    """
+    status, rows = "document.querySelector('[data-part=status]').textContent", []
+    with sync_playwright() as playwright:
+        chrome = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = chrome.new_page()
+        tab.goto(page.resolve().as_uri())
+        tab.select_option("[data-part=build]", "wasm")
+        began = time.perf_counter()
+        for omega in (0, 1):
+            tab.evaluate(f"document.querySelector('[data-part=omega]').value = {omega}")
+            for _ in range(runs):
+                tab.locator("[data-part=paint]").click()
+                tab.wait_for_function("!document.querySelector('[data-part=paint]').disabled", timeout=600_000)
+                seconds = float(re.search(r"in ([\d.]+) s", tab.evaluate(status))[1])
+                row = {"omega": omega, "seconds": seconds, "load": os.getloadavg()[0]}
+                if not rows:
+                    row["with loading"] = time.perf_counter() - began
+                rows.append(row)
+        chrome.close()
+    return {"steps": 10, "px": TILE, "cores": os.cpu_count(), "runs": rows}
+
+
+def main(
+    masks: int = 3,
+    steps: int = 10,
+    page: Path = Path("_build/html/paint.html"),
+    out: Path = Path("reports/browser.json"),
+) -> None:
+    """Measure and write the report; without masks only the page is timed, and the rest stays as it was."""
+    result = json.loads(out.read_text()) if out.exists() else {}
+    if masks:
+        result |= {"load": os.getloadavg()[0], "quality": quality(masks, steps)}
+    result["painting"] = painting(page, 3)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    typer.run(main)

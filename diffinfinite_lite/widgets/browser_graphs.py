@@ -1,0 +1,170 @@
+"""The image model and the decoder as ONNX graphs for a browser, with weights of eight bits.
+
+A browser downloads every weight, so that the large ones travel as whole numbers -127 to 127 with one step a row
+(`EightBits`); products are those of single precision. `round_weights` gives the same network in PyTorch: what the page
+paints is compared with that (tests), and that with the full model (``benchmarks/browser.py``).
+
+Graphs are derived from the weights and lie in this environment, not in the repository: `shipped_graphs` exports them
+once, and again whenever the weights or this module have changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ..extras import extra
+from ..files import move, staged
+from ..models.autoencoder import Autoencoder
+from ..models.pretrained import Models, expected_hashes, load_models, trained_patch
+
+OPSET = 20  # of ONNX
+SMALL = 2**14  # weights of a layer; smaller ones stay as they are: first and last layers, which are most sensitive
+IMAGE, DECODER, FACTS = "image.onnx", "decoder.onnx", "facts.json"
+ANY = torch.export.Dim.DYNAMIC
+
+
+class EightBits(nn.Module):
+    """Whole numbers of eight bits in place of a layer's weights: W = step * q, with a step for each row.
+
+    Parameters
+    ----------
+    weight : float (rows, ...), what is rounded.
+
+    >>> EightBits(torch.tensor([[1.0, -0.5], [0.0, 0.0]]))(torch.empty(0)).round(decimals=2)
+    tensor([[ 1.0000, -0.5000],
+            [ 0.0000,  0.0000]])
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        largest = weight.detach().flatten(1).abs().amax(1).clamp(min=1e-12)
+        self.register_buffer("step", largest.view(-1, *[1] * (weight.ndim - 1)) / 127)
+        self.register_buffer("multiples", (weight.detach() / self.step).round().to(torch.int8))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The rounded weights, float (rows, ...); the argument, which stands in their place, is not read."""
+        return self.multiples.float() * self.step
+
+
+class Decoding(nn.Module):
+    """The way back of an autoencoder as a network of its own."""
+
+    def __init__(self, autoencoder: Autoencoder) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(self, z: Tensor) -> Tensor:
+        """See `Autoencoder.decode`."""
+        return self.autoencoder.decode(z)
+
+
+def round_weights(network: nn.Module) -> nn.Module:
+    """A copy of a network whose large weights are those of eight bits; biases, embeddings and small layers stay."""
+    rounded = copy.deepcopy(network).eval()
+    for layer in list(rounded.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.numel() >= SMALL:
+            eight = EightBits(layer.weight)
+            layer.weight = nn.Parameter(torch.empty(0), requires_grad=False)  # or it would be exported beside them
+            parametrize.register_parametrization(layer, "weight", eight, unsafe=True)  # unsafe: of another shape
+    return rounded
+
+
+def round_models(models: Models) -> Models:
+    """The networks of a model as a browser has them, in PyTorch; the mask model, which it has not, stays."""
+    return models._replace(image=round_weights(models.image), autoencoder=round_weights(models.autoencoder))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a sampler has to know of the graphs.
+
+    Attributes
+    ----------
+    channels : of the latents.
+    patch : side of a window, latent pixels.
+    gain : of the image model, see `sampling.denoiser`.
+    model : first digits of the weights' SHA-256.
+    """
+
+    channels: int
+    patch: int
+    gain: float
+    model: str
+
+
+def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
+    """Write the two graphs of a model to a folder.
+
+    ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any
+    number B of windows of the training patch's side n. ``decoder.onnx``: z float (1, C, h, w) to image float
+    (1, 3, 8h, 8w).
+
+    Parameters
+    ----------
+    weights : folder of an exported model; the shipped one by default.
+
+    Raises
+    ------
+    ImportError
+        If the packages for it are not installed.
+    """
+    with extra("browser"):
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    models = load_models(weights)
+    channels, patch = models.autoencoder.latent_channels, trained_patch(weights) // models.autoencoder.factor
+    z, labels = torch.zeros(2, channels, patch, patch), torch.zeros(2, patch, patch, dtype=torch.int64)
+    _export(models.image, folder / IMAGE, {"z": z, "t": labels[:, 0, 0], "condition": labels}, ({0: ANY},) * 3)
+    _export(Decoding(models.autoencoder), folder / DECODER, {"z": z[:1]}, ({2: ANY, 3: ANY},))
+    return Facts(channels, patch, models.image.gain, expected_hashes(weights)["image"][:12])
+
+
+def _export(network: nn.Module, file: Path, inputs: dict[str, Tensor], shapes: tuple[dict, ...]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's remarks on itself
+        program = torch.onnx.export(
+            round_weights(network),
+            tuple(inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=["output"],
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    program.save(file)
+
+
+def shipped_graphs() -> tuple[Path, Facts]:
+    """Folder and facts of the shipped model's graphs, exported if this environment does not hold them yet.
+
+    Raises
+    ------
+    ImportError
+        If the packages for it are not installed.
+    OSError
+        If the environment's folder cannot be written to.
+    """
+    made_by = [Path(__file__).read_text("utf8"), *(version(name) for name in ("torch", "onnx", "onnxscript"))]
+    key = hashlib.sha256(json.dumps([expected_hashes(), made_by], sort_keys=True).encode()).hexdigest()
+    folder = Path(sys.prefix, "share/diffinfinite_lite", f"graphs-{key[:16]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / FACTS).exists():
+            with staged(folder, "the graphs of the shipped model") as place:
+                facts = export_graphs(place)
+                (place / FACTS).write_text(json.dumps(asdict(facts)))
+                move(place, folder, [IMAGE, DECODER, FACTS])
+    return folder, Facts(**json.loads((folder / FACTS).read_text()))

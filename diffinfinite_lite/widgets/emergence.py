@@ -1,0 +1,92 @@
+"""A picture while it comes about: the windows of every level, and the clean estimate after it.
+
+Nothing is recorded for the windows. A plan draws those of a level from the seed and the level's number alone, so that
+they can be laid out again beside any run (tested against the timestep maps that the run itself recorded).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from ..data.tiles import to_rgb
+from ..labels import CELL_PX
+from ..models.thumbnails import Thumbnails
+from ..pipelines.config import SamplingConfig
+from ..pipelines.generate import border_width, picture
+from ..pipelines.stages import Stage, StageLevel
+from ..sampling.noise import level_generator
+from ..sampling.windows import Window
+
+SHARE = 0.3  # of a run's time that pictures of estimates may take
+Box = tuple[int, int, int, int]  # top, left, height, width in latent pixels, wrapping like `Window`
+
+
+def windows_of_levels(stages: Sequence[Stage], size: tuple[int, int]) -> list[list[Box]]:
+    """Windows of every level of all stages, in the order of their writing.
+
+    Parameters
+    ----------
+    stages : of `stages.find_stages`
+    size : (H, W) of the picture in px
+    """
+
+    def box(window: Window) -> Box:
+        return window.top, window.left, window.height, window.width
+
+    found = []
+    for method in (stage.method for stage in stages):
+        assert callable(method.plan)  # `find_stages` looks its name up
+        canvas = max(size[0] // CELL_PX, method.patch), max(size[1] // CELL_PX, method.patch)
+        for level in range(method.steps):
+            views = method.plan(canvas, method.patch, level_generator(method.seed, level))
+            found.append([box(window) for window, _ in views])
+    return found
+
+
+@dataclass
+class Emergence:
+    """What is known of a run level by level.
+
+    Attributes
+    ----------
+    config : with its patch
+    size : (H, W) of the picture in px
+    estimates : stage and clean latents (C, h, w) of each level so far, drafts first
+    pictures : uint8 (H, W, 3) of those estimates that were decoded, by level
+    """
+
+    config: SamplingConfig
+    size: tuple[int, int]
+    estimates: list[tuple[Stage, Tensor]] = field(default_factory=list)
+    pictures: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def watch(self, levels: Iterable[StageLevel]) -> Iterator[StageLevel]:
+        """The levels of a run; estimates are decoded on the way as long as that takes a small share of the time."""
+        began, spent = time.monotonic(), 0.0
+        for level in levels:
+            assert level.clean is not None and level.stage is not None  # `generate` records
+            self.estimates.append((level.stage, level.clean.clone()))
+            before = time.monotonic()
+            if spent <= SHARE * (before - began):
+                self.show(level.number)
+                spent += time.monotonic() - before
+            yield level
+
+    def show(self, level: int) -> np.ndarray:
+        """The picture that a level estimated."""
+        if level not in self.pictures:
+            if not 0 <= level < len(self.estimates):
+                raise ValueError(f"expected a level from 0 to {len(self.estimates) - 1}, got {level}")
+            stage, clean = self.estimates[level]
+            if isinstance(stage.autoencoder, Thumbnails):  # a draft: one of its pixels is a cell
+                draft = to_rgb(stage.autoencoder.small(clean).cpu())
+                self.pictures[level] = draft.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+            else:
+                border = border_width(self.config, self.size)
+                self.pictures[level] = picture(stage.autoencoder, clean, self.config, border)
+        return self.pictures[level]

@@ -1,0 +1,56 @@
+"""Lattices and rings of known power; latents that are noise, smooth, or ringed."""
+
+import numpy as np
+import pytest
+
+from diffinfinite_lite.metrics import latents, spectra
+
+RNG = np.random.default_rng(0)
+
+
+def test_a_lattice_is_found_at_its_own_period():
+    noise = RNG.normal(size=(6, 3, 64, 64))
+    woven = noise.copy()
+    woven[..., ::4, :] += 1
+    woven[..., :, ::4] += 1
+    plain, printed = spectra.power(noise), spectra.power(woven)
+    assert spectra.lattice(plain, 4) == pytest.approx(1, abs=0.25)
+    assert spectra.lattice(printed, 4) > 10
+    assert spectra.lattice(printed, 8) == pytest.approx(spectra.lattice(plain, 8), rel=0.2)
+
+
+def test_a_blur_takes_the_highest_rings():
+    noise = RNG.normal(size=(20, 1, 64, 64))
+    blurred = (noise + np.roll(noise, 1, 2) + np.roll(noise, 1, 3) + np.roll(noise, (1, 1), (2, 3))) / 4
+    ratio = spectra.rings(spectra.power(blurred)) / spectra.rings(spectra.power(noise))
+    assert ratio[1] == pytest.approx(1, abs=0.1) and ratio[-1] < 0.3
+
+
+def test_power_of_both_halves_of_the_plane_agrees_with_the_whole_transform():
+    pictures = RNG.normal(size=(2, 1, 32, 32))
+    window = np.sin(np.pi * (np.arange(32) + 0.5) / 32) ** 2
+    square = pictures - pictures.mean((2, 3), keepdims=True)
+    whole = (np.abs(np.fft.fft2(square * np.outer(window, window))) ** 2).mean((0, 1)) / 32**2
+    np.testing.assert_allclose(spectra.power(pictures), whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: spectra.power([]), "at least one picture"),
+        (lambda: spectra.power([np.zeros((1, 8, 8))]), "at least 16 px"),
+        (lambda: spectra.lattice(np.ones((32, 32)), 5), "divides a side"),
+        (lambda: latents.border_ring(np.zeros((1, 1, 4, 4))), "9 x 9"),
+        (lambda: latents.spectral_slope(np.full((2, 1, 16, 16), np.nan)), "finite"),
+        (lambda: latents.unpredictable_share(np.zeros((2, 8, 4, 4))), "places to fit"),
+    ],
+)
+def test_bad_input_is_a_sentence(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_smooth_latents_are_predictable_and_steep():
+    smooth = RNG.normal(size=(12, 1, 20, 20)).cumsum(2).cumsum(3)
+    assert latents.unpredictable_share(smooth) < 0.1
+    assert latents.spectral_slope(smooth) > 20

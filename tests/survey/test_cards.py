@@ -1,0 +1,32 @@
+"""Cards for a class: nothing on the page tells before the answers are opened."""
+
+import re
+
+import numpy as np
+import pytest
+
+from diffinfinite_lite.labels import LABEL_COLOURS
+from diffinfinite_lite.survey.cards import Card, colours, write_cards
+
+
+def test_letters_and_answers_belong_together_and_order_does_not_tell(tmp_path):
+    cards = [Card(np.full((8, 8, 3), 20 * i, np.uint8), f"answer <{i}>") for i in range(6)]
+    texts = [write_cards(some, tmp_path / "a" / "cards.html", title="T", task="Sort", legend=True).read_text()
+             for some in (cards, cards[::-1])]  # fmt: skip
+    assert texts[0] == texts[1]
+    before, after = texts[0].split("<details>")
+    assert "answer" not in before and "carcinoma" in before
+    shown = re.findall(r'src="data:image/png;base64,([^"]+)" alt="Card (.)"', before)
+    from base64 import b64decode
+    from io import BytesIO
+
+    from PIL import Image
+
+    found = {letter: int(np.asarray(Image.open(BytesIO(b64decode(data))))[0, 0, 0]) // 20 for data, letter in shown}
+    assert {letter: int(i) for letter, i in re.findall(r"<li>(.): answer &lt;(\d)&gt;", after)} == found
+    with pytest.raises(ValueError, match="1 to 26 cards, got 0"):
+        write_cards([], tmp_path / "b.html", title="T", task="")
+
+
+def test_masks_have_the_books_colours():
+    assert colours(np.array([[0, 3]])).tolist() == [[list(LABEL_COLOURS[0]), list(LABEL_COLOURS[3])]]
