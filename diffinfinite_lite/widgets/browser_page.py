@@ -8,7 +8,7 @@ processor (WebAssembly) or, where the browser has WebGPU, on the graphics card.
 Several workers take the place of threads, which a browser allows only to servers that send certain headers: two calls
 of the network run side by side, be they the two of eq. 2, two windows, or a window and the decoder.
 
-`browser_graphs` makes the networks, `browser_runtime` brings onnxruntime-web; ``browser_sampler.js`` is the sampling,
+`browser_graphs` makes the networks, `browser_scripts` brings onnxruntime-web; ``browser_sampler.js`` is the sampling,
 ``browser_worker.js`` the worker, ``browser_page.js`` the page. The Sphinx extension ``book/_ext/browser.py`` puts it
 into the book.
 """
@@ -24,37 +24,46 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..browser_scripts import ONNX_RUNTIME
 from ..labels import CELL_PX, CONTEXTS, LABEL_COLOURS, LABELS
 from .browser_graphs import DECODER, IMAGE, Facts
-from .browser_runtime import CODE, MACHINE_CODE
 from .pictures import fill
 
 CHUNK = 3_000_000  # bytes of a script: the bar moves on after each
 BUILDS = {"webgpu": "graphics card, if there is one", "wasm": "processor"}
+RUNTIME = {  # code and machine code of each build, of `browser_scripts.ONNX_RUNTIME`
+    "webgpu": ("ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"),
+    "wasm": ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
+}
 RAMP = ((16, 42, 84), (232, 238, 246))  # of the timestep map: no steps left, all of them
 HERE = Path(__file__).parent
 
 
-def write_page(graphs: Path, facts: Facts, runtime: Path, folder: Path, address: str) -> str:
+def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
     """Write what the page loads, and return its HTML.
 
     Parameters
     ----------
     graphs, facts : of `browser_graphs.shipped_graphs`
-    runtime : of `browser_runtime.find_runtime`
     folder : where the files go
     address : of that folder, seen from the page
 
     Returns
     -------
     HTML of the page part.
+
+    Raises
+    ------
+    FileNotFoundError
+        If onnxruntime-web has not been fetched.
     """
+    runtime = ONNX_RUNTIME.find()[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     builds: dict[str, dict[str, Any]] = {}
     model = _scripts({"image": graphs / IMAGE, "decoder": graphs / DECODER}, folder, address)
     for name in BUILDS:
-        named = {f"{name}-code": runtime / CODE[name], f"{name}-machine": runtime / MACHINE_CODE[name]}
-        files = _scripts(named, folder, address)
+        code, machine_code = (runtime / file for file in RUNTIME[name])
+        files = _scripts({f"{name}-code": code, f"{name}-machine": machine_code}, folder, address)
         builds[name] = {"files": files, "runtime": {"code": f"{name}-code", "machineCode": f"{name}-machine"}}
         builds[name]["megabytes"] = math.ceil(sum(file["bytes"] for file in model + files) / 1e6)
     settings = {

@@ -5,8 +5,8 @@ the folder of the pages (set by ``book/_ext/offline.py``, which knows that folde
 nothing). Pages reach it by the relative address ``_assets/``, also from ``file://``. Without the variable, as in
 JupyterLab, the picture is put into the output itself, at most `INLINE` px a side.
 
-Pyramids are made by `pipelines.pyramid`, tiles by `pipelines.dzi`; the viewer is OpenSeadragon, see
-`openseadragon`. The controls around it are in ``deepzoom.js`` beside this module.
+Pyramids are made by `pipelines.pyramid`, tiles by `pipelines.dzi`; the viewer is OpenSeadragon
+(`browser_scripts`). The controls around it are in ``deepzoom.js`` beside this module.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..browser_scripts import OPENSEADRAGON
 from ..data.encoding import data_uri, encode_for_web
 from ..labels import LABEL_COLOURS, LABELS
 from ..pipelines.dzi import write_dzi
 from ..pipelines.pyramid import pyramid
-from . import openseadragon
 from .pictures import check_name, fill
 
 VARIABLE = "DIFFINFINITE_PAGES"
@@ -65,7 +65,7 @@ def deep_zoom(
         If OpenSeadragon has not been fetched.
     """
     _check(image, mask, name, mpp, opacity)
-    library, pages = openseadragon.find_script(), os.environ.get(VARIABLE)
+    library, pages = OPENSEADRAGON.find()[0], os.environ.get(VARIABLE)
     pictures = {"image": image} if mask is None else {"image": image, "mask": mask.astype(np.uint8)}
     settings = {"name": name, "title": title, "mpp": mpp, "opacity": opacity}
     note, code = "", ""

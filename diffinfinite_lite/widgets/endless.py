@@ -1,6 +1,6 @@
 """A page that shows an endless slide, and the small server on this machine that paints what comes into view.
 
-The viewer is OpenSeadragon (`openseadragon`), which asks for tiles by zoom, column and row; the plane it is given is
+The viewer is OpenSeadragon (`browser_scripts`), which asks for tiles by zoom, column and row; the plane it is given is
 `SIDE_PX` px wide, with the origin of the slide in its middle. The server answers from `pipelines.endless`; it listens
 on this machine alone and has four addresses: the page, the viewer's script, tiles, and how busy it is.
 """
@@ -15,11 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock
 
+from ..browser_scripts import OPENSEADRAGON
 from ..data.encoding import encode_for_web
 from ..labels import LABEL_COLOURS, LABELS
 from ..pipelines.endless import FARTHEST, TILE_PX, Endless
 from ..pipelines.passport import NOTICE
-from .openseadragon import find_script
 from .pictures import fill
 
 SIDE_PX = 2**24  # 8 m at half a micrometre; a browser places a tile to a fraction of a px on it
@@ -42,7 +42,7 @@ def serve(slide: Endless, *, port: int, mpp: float) -> ThreadingHTTPServer:
     OSError
         If the port is taken.
     """
-    script, page = find_script().read_bytes(), endless_page(slide, mpp)
+    script, page = OPENSEADRAGON.find()[0].read_bytes(), endless_page(slide, mpp)
     handler = partial(_Handler, _Site(slide, page, script))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)

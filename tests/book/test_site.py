@@ -89,7 +89,7 @@ def test_chapters_are_there_as_plain_notebooks(site):
             assert leftover not in text, f"{path.name} holds {leftover}"
         first = notebook.cells[0].source.splitlines()
         assert '%pip install -q "diffinfinite_lite[course] @ git+https://github.com/you/copy@main"' in first
-        assert "!{sys.executable} -m diffinfinite_lite.widgets.openseadragon" in first
+        assert "!{sys.executable} -m diffinfinite_lite.browser_scripts" in first
 
 
 def test_launch_links_follow_the_setting(site):

@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from diffinfinite_lite.survey import qr, statistics
+from diffinfinite_lite.browser_scripts import LEAN_QR
+from diffinfinite_lite.survey import statistics
 from diffinfinite_lite.survey.answers import decode_answers, order_of, read_answers
 from diffinfinite_lite.survey.page import (
     CLASSROOM,
@@ -463,7 +464,7 @@ def test_the_key_is_read_out_of_the_page(address, items):
         read_key(__file__)
 
 
-@pytest.mark.skipif(not qr.available(), reason="needs the QR encoder: python -m diffinfinite_lite.survey.qr")
+@pytest.mark.skipif(not LEAN_QR.available(), reason="needs the QR encoder: python -m diffinfinite_lite.browser_scripts")
 def test_the_code_is_shown_as_a_qr_code(open_page):
     """Three finders, light on dark, in the corners that the standard names; the quiet zone is light."""
     page = open_page()

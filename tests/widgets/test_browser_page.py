@@ -20,7 +20,6 @@ from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trail
 from diffinfinite_lite.sampling.windows import Window
 from diffinfinite_lite.widgets.browser_graphs import round_models, shipped_graphs
 from diffinfinite_lite.widgets.browser_page import write_page
-from diffinfinite_lite.widgets.browser_runtime import fetch_runtime
 from tests.check_site import MB, ON_CLICK, addresses, browser, chromium, on_click
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -31,7 +30,7 @@ PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Paint</title
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paint")
-    html = write_page(*shipped_graphs(), fetch_runtime(), folder / "_assets", "_assets")
+    html = write_page(*shipped_graphs(), folder / "_assets", "_assets")
     (folder / "paint.html").write_text(PAGE.format(html), "utf8")
     return folder / "paint.html"
 

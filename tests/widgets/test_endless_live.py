@@ -6,14 +6,14 @@ import threading
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from diffinfinite_lite.browser_scripts import OPENSEADRAGON
 from diffinfinite_lite.pipelines import endless as pipeline
 from diffinfinite_lite.pipelines.endless import Endless
 from diffinfinite_lite.widgets.endless import serve
-from diffinfinite_lite.widgets.openseadragon import script_path
 from tests.check_site import browser, chromium
 
 pytestmark = [
-    pytest.mark.skipif(not script_path().is_file(), reason="OpenSeadragon has not been fetched (make install)"),
+    pytest.mark.skipif(not OPENSEADRAGON.available(), reason="needs `python -m diffinfinite_lite.browser_scripts`"),
     pytest.mark.skipif(chromium() is None, reason="needs Chromium"),
 ]
 SETTINGS = {"steps": 1, "device": "cpu", "stride": 64}
