@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .pipelines.endless import Endless
     from .sampling.windows import Window
 
+STOPPED = 130  # exit code after Ctrl-C, of which typer says nothing
 DEBUG = "DIFFINFINITE_DEBUG"  # environment variable, which the processes that a command starts inherit
 RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
@@ -674,15 +675,16 @@ def main() -> None:
     """Entry point: one sentence and exit code 1 where something is wrong."""
     warnings.showwarning = _warn
     try:
-        app()
-    except SystemExit as end:
-        if end.code == 130:  # Ctrl-C, of which typer says nothing
-            print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
-        raise
+        code = app(standalone_mode=False)  # so that typer leaves it to us to say what is wrong with the options
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer has shown the help
+            sys.exit(2)
         if os.environ.get(DEBUG):
             raise
         sys.exit(f"diffinfinite: {explain(error)}")
+    if code == STOPPED:
+        print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":
