@@ -123,7 +123,8 @@ def test_a_colour_profile_is_converted_and_srgb_changes_nothing(tmp_path, rgb):
     assert np.abs(seen.astype(int) - rgb[..., ::-1]).max() <= 2
     assert len(notes) == 1 and notes[0].startswith("was converted from its colour profile (odd")
     seen, notes = read(save(rgb, tmp_path / "c.png", icc_profile=b"no profile"))
-    assert np.array_equal(seen, rgb) and notes == ["has a colour profile that is damaged or not of its colours, which was not used"]
+    assert np.array_equal(seen, rgb)
+    assert notes == ["has a colour profile that is damaged or not of its colours, which was not used"]
 
 
 def png(pixels, depth, kind):
