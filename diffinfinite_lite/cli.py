@@ -230,8 +230,9 @@ def slide(
     if region is not None:
         if any(given is not None for given in (mask, size, cluster, workers)):
             raise ValueError("expected --region without --mask, --size, --cluster and --workers, got one of them")
-        from .pipelines.region import write_region
+        from .pipelines.region import check_region, write_region
 
+        check_region(read_region(region), out, mpp, force=force)
         place, told = read_region(region), {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
         part = write_region(
             _open_endless(context, store, device, weights, told), place, out, mpp=mpp, force=force, progress=_tile_bar
@@ -307,7 +308,9 @@ def endless(
     context: Annotated[str, typer.Option(help="adenocarcinoma, squamous or normal.")],
     store: Annotated[Path, typer.Option(help="File of the cache; what is in it is not painted again.")],
     cache: Annotated[float, typer.Option(help="Gigabytes that this file may grow to.")] = 2.0,
-    port: Annotated[int, typer.Option(help="Of the page on this machine; 0 takes a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(help="Of the page on this machine; 0 takes a free one.", min=0, max=65535)
+    ] = 8765,
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel, for the scale bar.")] = 0.5,
     device: Device = None,
     weights: Weights = None,
@@ -333,6 +336,8 @@ def _open_endless(
 
     if context is None:
         raise ValueError("expected a --context for the endless slide, got none")
+    if not 0 < gigabytes < math.inf:  # not a number is refused as well
+        raise ValueError(f"expected --cache to be a number of gigabytes above 0, got {gigabytes:g}")
     limit = int(gigabytes * 10**9)
     options = {"limit": limit, "device": device, "weights": weights}
     return Endless(context, default_config(weights), store=store, **options, **settings)
@@ -597,7 +602,7 @@ def survey_serve(
         str | None, typer.Option(help="SQLAlchemy address such as postgresql+psycopg://HOST/NAME; else a file.")
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
     address: Annotated[str | None, typer.Option(help="How others reach it, if not by host and port.")] = None,
 ) -> None:
     """Serve a survey to a class: participants join by a code, answers are stored one by one."""

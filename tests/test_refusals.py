@@ -80,6 +80,7 @@ def test_numbers_of_training(name, arguments, message, no_work, tmp_path):
         ("--batch-size", "0"),
         ("--steps", "-3"),
         ("--patch", "-64"),
+        ("--patch", "100000000000"),
         ("--stride", "-8"),
         ("--omega", "nan"),
         ("--omega", "-2.5"),
@@ -224,6 +225,42 @@ def test_disk_is_reckoned_before_the_work(tiny_weights, tmp_path, monkeypatch):
         ["sample", "--context", "normal", "--size", "16000x16000", "--out", tmp_path / "out"]
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_slide_is_refused_before_its_mask_is_made(tiny_weights, tmp_path, monkeypatch):
+    """A folder that is no store, and a cluster that does not answer: both were noticed after minutes of a mask."""
+    monkeypatch.setattr(slide, "generate_cells", lambda *args, **options: pytest.fail("work was begun"))
+    monkeypatch.setattr(slide, "Workers", lambda *args, **options: (_ for _ in ()).throw(OSError("expected a Dask")))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    options = {"size": (64, 64), "weights": tiny_weights, "out": tmp_path / "out", "device": "cpu"}
+    with pytest.raises(ValueError, match=r"expected an empty folder or a store at .*, found notes\.txt"):
+        slide.generate_slide("normal", store=tmp_path / "mine", **options)
+    with pytest.raises(OSError, match="expected a Dask"):
+        slide.generate_slide("normal", store=tmp_path / "store", cluster="tcp://nowhere:1", **options)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--region", "0,0,0,64", "expected a region of at least 8 px a side, got 0 x 64"),
+        ("--region", "0,0,99999999999,640", "of disk in "),
+        ("--region", "1e3,0,64,64", "(X,Y,W,H in px), got '1e3,0,64,64'"),
+        ("--mpp", "nan", "micrometres per pixel, got nan"),
+    ],
+)
+def test_regions_are_refused_before_a_cache_is_opened(option, value, message, no_work, tmp_path):
+    files = ["--store", tmp_path / "cache", "--out", tmp_path / "out"]
+    place = [] if option == "--region" else ["--region", "0,0,64,64"]
+    assert message in sentence(["slide", "--context", "normal", *files, *place, option, value])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["nan", "0", "-1", "inf"])
+def test_gigabytes_of_a_cache(value, no_work, tmp_path):
+    said = sentence(["endless", "--context", "normal", "--store", tmp_path / "cache", "--cache", value])
+    assert said == f"expected --cache to be a number of gigabytes above 0, got {value}"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

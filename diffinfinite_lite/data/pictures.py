@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -123,51 +123,56 @@ def open_picture(path: str | Path, kind: str, notes: list[Note] | None = None) -
     """
     path = Path(path)
     try:
-        # Pillow is given the open file and not its path, or it maps an uncompressed TIFF into memory, and then pictures
-        # that an orientation tag turns by 90 degrees have their rows cut at the wrong length (seen in Pillow 13)
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ValueError("a pipe or a device")  # which would be waited for, perhaps for ever
+        # Pillow is given the open file and not its path, or it maps an uncompressed TIFF into memory, and then pictures
+        # that an orientation tag turns by 90 degrees have their rows cut at the wrong length (seen in Pillow 13)
         with _our_limits() as said, path.open("rb") as file:
-            with Image.open(file, formats=FORMATS) as picture:
-                picture.verify()  # the checksums of a PNG, which Pillow does not look at while it loads
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise ValueError(f"{width} x {height} px are more than {MAX_PIXELS:,} px")
-                _check_memory(picture)
-                _check_layout(picture)
-                layout, container = f"{picture.tile}", picture.format
-                bits = {"1": 1, "L": 8}.get(picture.mode)
-                if container == "BMP" and bits and _bmp_bits(path) != bits:
-                    # Pillow takes a palette of black and white for 1 bit a pixel, and one of greys for 8
-                    raise ValueError("a grey palette in a BMP: save it as PNG")
-                exact = _exact(path, picture)
-                pages = _further_pages(picture)
-                tagged = picture.getexif().get(0x0112, 1)  # before loading: a TIFF is turned while it is loaded
-                picture.load()
-                ImageOps.exif_transpose(picture, in_place=True)
-                if picture.mode == "P":
-                    _widen_palette(picture)
-                    palette(picture)
+            opened, pages = _first_page(path, file)
     except FileNotFoundError:
         raise ValueError(f"expected a readable {kind}, got {path}, which does not exist") from None
     except MemoryError:
-        raise ValueError(f"expected memory for {path} ({width} x {height} px), got too little") from None
+        raise ValueError(f"expected memory for {path}, got too little") from None
     except IsADirectoryError:
         raise ValueError(f"expected a readable {kind}, got the folder {path}") from None
     except Exception as error:  # on damaged files Pillow's readers raise whatever their parsing runs into
         formats = "PNG, JPEG, TIFF, BMP, WebP or GIF"
         raise ValueError(f"expected a readable {kind} ({formats}), got {path} ({_one_line(error)})") from error
-    turned = tagged in range(2, 9)
     for text in said:
         tell(notes, path.name, text)
     if pages:
         tell(notes, path.name, f"has {pages + 1} pages, of which the first is read")
-    if turned:
+    if opened.turned:
         tell(notes, path.name, "was turned upright as its orientation tag says")
+    return opened
+
+
+def _first_page(path: Path, file: BinaryIO) -> tuple[Opened, int]:
+    """The first page of an open file, checked and loaded, and how many pages follow it."""
+    with Image.open(file, formats=FORMATS) as picture:
+        picture.verify()  # the checksums of a PNG, which Pillow does not look at while it loads
+    file.seek(0)
+    with Image.open(file, formats=FORMATS) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} px are more than {MAX_PIXELS:,} px")
+        _check_memory(picture)
+        _check_layout(picture)
+        layout, container = f"{picture.tile}", picture.format
+        bits = {"1": 1, "L": 8}.get(picture.mode)
+        if container == "BMP" and bits and _bmp_bits(path) != bits:
+            # Pillow takes a palette of black and white for 1 bit a pixel, and one of greys for 8
+            raise ValueError("a grey palette in a BMP: save it as PNG")
+        exact = _exact(path, picture)
+        pages = _further_pages(picture)
+        tagged = picture.getexif().get(0x0112, 1)  # before loading: a TIFF is turned while it is loaded
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode == "P":
+            _widen_palette(picture)
+            palette(picture)
     deep = container in ("PNG", "TIFF") and ";16" in layout and picture.mode not in GREY_MODES
-    return Opened(picture, path.name, deep, exact, turned)
+    return Opened(picture, path.name, deep, exact, tagged in range(2, 9)), pages
 
 
 def colours(opened: Opened, notes: list[Note] | None = None) -> np.ndarray:
