@@ -10,7 +10,6 @@ a command needs it, so that help and lists of data come at once.
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import os
 import sys
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .errors import explain
-from .files import check_folder
+from .files import check_folder, read_json
 
 if TYPE_CHECKING:
     from .pipelines.config import SamplingConfig
@@ -616,8 +615,10 @@ def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = read_json(path)
+    except OSError as error:
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error.strerror}') from error
+    except ValueError as error:
         raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error}') from error
     if not isinstance(found, dict):
         raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {found} in {path}')
@@ -654,9 +655,9 @@ def read_region(text: str) -> Window:
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that numpy does not take."""
-    if seed < 0:
-        raise ValueError(f"expected a seed of at least 0, got {seed}")
+    """Refuse a seed that `SamplingConfig` would."""
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
 
 
 def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:

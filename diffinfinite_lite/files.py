@@ -7,12 +7,14 @@ killed one from that of another that is at work, and removes it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -63,7 +65,7 @@ def held(folder: str | Path) -> Iterator[Path]:
     """A folder that no other process writes to as long as the context lasts; made if needed.
 
     Its file ``lock`` is locked by the system, which lets go of it when the process ends, however that happens. The file
-    stays, and means nothing by itself.
+    stays, and means nothing by itself; where nothing else was written, it goes again, with the folders made for it.
 
     Raises
     ------
@@ -76,6 +78,7 @@ def held(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     check_folder(folder)
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
@@ -90,7 +93,26 @@ def held(folder: str | Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        if new and [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            for place in new:
+                with suppress(OSError):  # somebody else has put something there
+                    place.rmdir()
         lock.release()
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds, in any encoding of Unicode and with or without a byte order mark.
+
+    Raises
+    ------
+    ValueError : it holds something else, or is nested more deeply than Python can read.
+    OSError : it cannot be read.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def check_space(folder: str | Path, needed: int, what: str) -> None:

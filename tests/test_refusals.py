@@ -104,7 +104,8 @@ def test_margins_mpp_and_seeds_of_other_commands(no_work, tmp_path, monkeypatch)
     for value in ("0", "nan", "-0.5"):
         assert sentence([*slide, "--mpp", value]).endswith(f"got {value}")
     folders = ["--real", tmp_path, "--synthetic", tmp_path, "--out", out]
-    assert sentence(["evaluate", *folders, "--seed", -1]) == "expected a seed of at least 0, got -1"
+    assert sentence(["evaluate", *folders, "--seed", -1]) == "expected a seed from 0 to 2**64 - 1, got -1"
+    assert sentence(["evaluate", *folders, "--seed", 2**64]).endswith(f"got {2**64}")
     for limit in ("C_T", "C_T:low:", "C_T:nan:", "C_T:0:NaN"):
         assert sentence(["evaluate", *folders, "--limit", limit]).endswith(f"got {limit!r}")
     assert not out.exists() and not (tmp_path / "store").exists()
@@ -154,6 +155,7 @@ def test_files_where_folders_are_wanted(no_work, tmp_path):
         (None, "found no hashes.json"),
         ("", "got no JSON"),
         ("x", "got no JSON"),
+        ("[" * 10**5, "got no JSON"),
         ("[1]", r"got [1]"),
         ("{}", "among them image and mask, got none"),
         ('{"image": "12"}', "got {'image': '12'}"),
@@ -169,6 +171,34 @@ def test_hashes_that_are_none(text, got, tmp_path, monkeypatch):
     said = sentence([*SAMPLE, "--weights", tmp_path, "--out", tmp_path / "out"])
     assert got in said and said.startswith("expected ") and str(tmp_path) in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_whose_files_were_replaced_is_loaded_again(tiny_weights, tmp_path):
+    """A notebook had gone on with the model of before, and had recorded the hashes of the new one."""
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    before = pretrained.load_models(weights)
+    assert pretrained.load_models(weights) is before
+    image, hashes = weights / "image.safetensors", json.loads((weights / "hashes.json").read_text())
+    tensors, config = checkpoint.load(image)
+    checkpoint.save(image, {name: 2 * tensor for name, tensor in tensors.items()}, config)
+    with pytest.raises(ValueError, match=r"expected image\.safetensors with SHA-256 .*: the file was changed"):
+        pretrained.load_models(weights)
+    (weights / "hashes.json").write_text(json.dumps(hashes | {"image": checkpoint.sha256(image)}))
+    after = pretrained.load_models(weights)
+    one, other = (next(models.image.parameters()) for models in (before, after))
+    assert (other == 2 * one).all()
+
+
+@pytest.mark.parametrize("name", list(cli.RECIPES))
+def test_a_training_that_is_refused_leaves_no_folder(name, tmp_path):
+    """A folder with the lock had stayed of each."""
+    (tmp_path / "data").mkdir()
+    command = ["train", name, "--data", tmp_path / "data", "--steps", 1, "--device", "cpu", "--out", tmp_path / "a/runs"]
+    sentence(command)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "a/runs").mkdir(parents=True)
+    sentence(command)
+    assert not list((tmp_path / "a/runs").iterdir())
 
 
 def test_hashes_without_the_autoencoder_of_the_model(tiny_weights, tmp_path):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from skimage.draw import polygon
 
+from ..files import read_json
 from ..labels import LABELS
 from .outlines import outlines
 from .pictures import MAX_PIXELS, Note, tell
@@ -140,8 +141,8 @@ def write_geojson(
 def annotated_size(path: str | Path) -> tuple[int, int] | None:
     """(H, W) of the picture that `write_geojson` wrote annotations of; None where a file does not say it."""
     try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"expected GeoJSON annotations, got {path} ({_reason(error)})") from error
     size = content.get("size") if isinstance(content, dict) else None
     if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
@@ -155,13 +156,13 @@ def annotated_size(path: str | Path) -> tuple[int, int] | None:
 def _annotations(path: str | Path) -> Iterator[tuple[str, object]]:
     """Class name ("" for none) and geometry of every feature of a file."""
     try:
-        content = json.loads(Path(path).read_bytes())  # bytes: json finds out the encoding and drops a byte order mark
+        content = read_json(path)
         features = content if isinstance(content, list) else content.get("features", [content])
         for feature in features:
             if feature["type"] != "Feature":
                 raise ValueError(f"got {feature['type']!r} for a feature")
             yield _class_name((feature.get("properties") or {}).get("classification")), feature["geometry"]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"expected GeoJSON annotations, got {path} ({_reason(error)})") from error
 
 
@@ -171,8 +172,6 @@ def _reason(error: Exception) -> str:
         return error.strerror or str(error)
     if isinstance(error, UnicodeDecodeError):
         return "which is no text in UTF-8"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON from line {error.lineno}, column {error.colno} on"
     if isinstance(error, KeyError):
