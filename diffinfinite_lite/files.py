@@ -45,9 +45,10 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_left(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=WAITING) as place, ExitStack() as stack:
+        with ExitStack() as stack:
+            stack.enter_context(_made(folder))
+            remove_left(folder)
+            place = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=WAITING))
             with suppress(*_CANNOT_LOCK):
                 stack.enter_context(FileLock(Path(place, _LOCK), timeout=0))
             yield Path(place)
@@ -78,27 +79,36 @@ def held(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     check_folder(folder)
+    lock, existed = FileLock(folder / _LOCK, timeout=0), folder.exists()
+    with _made(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OSError(
+                f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
+                "wait, or take another one"
+            ) from None
+        except NotImplementedError as error:
+            raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
+        try:
+            yield folder
+        finally:
+            if not existed and [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+            lock.release()
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; in the end, those that were made and are empty are removed again."""
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        lock.acquire()
-    except Timeout:
-        raise OSError(
-            f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
-            "wait, or take another one"
-        ) from None
-    except NotImplementedError as error:
-        raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
-    try:
-        yield folder
+        yield
     finally:
-        if new and [path.name for path in folder.iterdir()] == [_LOCK]:
-            (folder / _LOCK).unlink()
-            for place in new:
-                with suppress(OSError):  # somebody else has put something there
-                    place.rmdir()
-        lock.release()
+        for place in new:
+            with suppress(OSError):  # it is not empty
+                place.rmdir()
 
 
 def read_json(path: str | Path) -> Any:

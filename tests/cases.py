@@ -214,7 +214,7 @@ def no_seed(case: Path, out: Path) -> str:
         session.handle({"do": "open"})
         for value in ("", "-1", "1e5", "nan"):
             session.handle({"do": "set", "name": "seed", "value": value})
-            said.append(str(shown.get("message")))
+            said.append(str(shown.get("fault")))
             need("expected" in said[-1], f"nothing is said of {value!r}: {shown.get('message')!r}")
     finally:
         studio.queue.close()

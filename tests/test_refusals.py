@@ -193,7 +193,8 @@ def test_a_folder_whose_files_were_replaced_is_loaded_again(tiny_weights, tmp_pa
 def test_a_training_that_is_refused_leaves_no_folder(name, tmp_path):
     """A folder with the lock had stayed of each."""
     (tmp_path / "data").mkdir()
-    command = ["train", name, "--data", tmp_path / "data", "--steps", 1, "--device", "cpu", "--out", tmp_path / "a/runs"]
+    files = ["--data", tmp_path / "data", "--out", tmp_path / "a/runs"]
+    command = ["train", name, *files, "--steps", 1, "--device", "cpu"]
     sentence(command)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     (tmp_path / "a/runs").mkdir(parents=True)
