@@ -10,7 +10,6 @@ a command needs it, so that help and lists of data come at once.
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import os
 import sys
@@ -26,13 +25,14 @@ from tqdm import tqdm
 
 from . import __version__
 from .errors import explain
-from .files import check_folder
+from .files import check_folder, read_json
 
 if TYPE_CHECKING:
     from .pipelines.config import SamplingConfig
     from .pipelines.endless import Endless
     from .sampling.windows import Window
 
+STOPPED = 130  # exit code after Ctrl-C, of which typer says nothing
 DEBUG = "DIFFINFINITE_DEBUG"  # environment variable, which the processes that a command starts inherit
 RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
@@ -229,8 +229,9 @@ def slide(
     if region is not None:
         if any(given is not None for given in (mask, size, cluster, workers)):
             raise ValueError("expected --region without --mask, --size, --cluster and --workers, got one of them")
-        from .pipelines.region import write_region
+        from .pipelines.region import check_region, write_region
 
+        check_region(read_region(region), out, mpp, force=force)
         place, told = read_region(region), {name: value for name, value in settings.items() if _is_chosen(ctx, name)}
         part = write_region(
             _open_endless(context, store, device, weights, told), place, out, mpp=mpp, force=force, progress=_tile_bar
@@ -306,7 +307,9 @@ def endless(
     context: Annotated[str, typer.Option(help="adenocarcinoma, squamous or normal.")],
     store: Annotated[Path, typer.Option(help="File of the cache; what is in it is not painted again.")],
     cache: Annotated[float, typer.Option(help="Gigabytes that this file may grow to.")] = 2.0,
-    port: Annotated[int, typer.Option(help="Of the page on this machine; 0 takes a free one.")] = 8765,
+    port: Annotated[
+        int, typer.Option(help="Of the page on this machine; 0 takes a free one.", min=0, max=65535)
+    ] = 8765,
     mpp: Annotated[float, typer.Option(help="Micrometres per pixel, for the scale bar.")] = 0.5,
     device: Device = None,
     weights: Weights = None,
@@ -332,6 +335,8 @@ def _open_endless(
 
     if context is None:
         raise ValueError("expected a --context for the endless slide, got none")
+    if not 0 < gigabytes < math.inf:  # not a number is refused as well
+        raise ValueError(f"expected --cache to be a number of gigabytes above 0, got {gigabytes:g}")
     limit = int(gigabytes * 10**9)
     options = {"limit": limit, "device": device, "weights": weights}
     return Endless(context, default_config(weights), store=store, **options, **settings)
@@ -596,7 +601,7 @@ def survey_serve(
         str | None, typer.Option(help="SQLAlchemy address such as postgresql+psycopg://HOST/NAME; else a file.")
     ] = None,
     host: Annotated[str, typer.Option(help="Network to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 8000,
     address: Annotated[str | None, typer.Option(help="How others reach it, if not by host and port.")] = None,
 ) -> None:
     """Serve a survey to a class: participants join by a code, answers are stored one by one."""
@@ -610,8 +615,10 @@ def read_class_map(path: Path | None) -> dict[str, int | str] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = read_json(path)
+    except OSError as error:
+        raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error.strerror}') from error
+    except ValueError as error:
         raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {path}: {error}') from error
     if not isinstance(found, dict):
         raise ValueError(f'expected a JSON file such as {{"Tumor": 1}}, got {found} in {path}')
@@ -648,9 +655,9 @@ def read_region(text: str) -> Window:
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that numpy does not take."""
-    if seed < 0:
-        raise ValueError(f"expected a seed of at least 0, got {seed}")
+    """Refuse a seed that `SamplingConfig` would."""
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
 
 
 def read_limit(text: str) -> tuple[str, tuple[float | None, float | None]]:
@@ -674,15 +681,16 @@ def main() -> None:
     """Entry point: one sentence and exit code 1 where something is wrong."""
     warnings.showwarning = _warn
     try:
-        app()
-    except SystemExit as end:
-        if end.code == 130:  # Ctrl-C, of which typer says nothing
-            print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
-        raise
+        code = app(standalone_mode=False)  # so that typer leaves it to us to say what is wrong with the options
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # typer has shown the help
+            sys.exit(2)
         if os.environ.get(DEBUG):
             raise
         sys.exit(f"diffinfinite: {explain(error)}")
+    if code == STOPPED:
+        print("diffinfinite: stopped by the user; nothing half-written was left", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ killed one from that of another that is at work, and removes it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -43,9 +45,10 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_left(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=WAITING) as place, ExitStack() as stack:
+        with ExitStack() as stack:
+            stack.enter_context(_made(folder))
+            remove_left(folder)
+            place = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=WAITING))
             with suppress(*_CANNOT_LOCK):
                 stack.enter_context(FileLock(Path(place, _LOCK), timeout=0))
             yield Path(place)
@@ -63,7 +66,7 @@ def held(folder: str | Path) -> Iterator[Path]:
     """A folder that no other process writes to as long as the context lasts; made if needed.
 
     Its file ``lock`` is locked by the system, which lets go of it when the process ends, however that happens. The file
-    stays, and means nothing by itself.
+    stays, and means nothing by itself; where nothing else was written, it goes again, with the folders made for it.
 
     Raises
     ------
@@ -76,21 +79,50 @@ def held(folder: str | Path) -> Iterator[Path]:
     """
     folder = Path(folder)
     check_folder(folder)
+    lock, existed = FileLock(folder / _LOCK, timeout=0), folder.exists()
+    with _made(folder):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OSError(
+                f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
+                "wait, or take another one"
+            ) from None
+        except NotImplementedError as error:
+            raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
+        try:
+            yield folder
+        finally:
+            if not existed and [path.name for path in folder.iterdir()] == [_LOCK]:
+                (folder / _LOCK).unlink()
+            lock.release()
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; in the end, those that were made and are empty are removed again."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
     try:
-        lock.acquire()
-    except Timeout:
-        raise OSError(
-            f"expected a folder that nobody else writes to, but another run is at work in {folder}: "
-            "wait, or take another one"
-        ) from None
-    except NotImplementedError as error:
-        raise OSError(f"expected a file system that can lock files at {folder}, got one that cannot") from error
-    try:
-        yield folder
+        yield
     finally:
-        lock.release()
+        for place in new:
+            with suppress(OSError):  # it is not empty
+                place.rmdir()
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds, in any encoding of Unicode and with or without a byte order mark.
+
+    Raises
+    ------
+    ValueError : it holds something else, or is nested more deeply than Python can read.
+    OSError : it cannot be read.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def check_space(folder: str | Path, needed: int, what: str) -> None:

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -203,20 +204,21 @@ def cancel(case: Path, out: Path) -> str:
 
 @case("14")
 def no_seed(case: Path, out: Path) -> str:
-    import panel as pn
+    from diffinfinite_lite.widgets.session import Session
+    from diffinfinite_lite.widgets.studio import Studio
 
-    from diffinfinite_lite.widgets.workbench import paint
-
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        page = paint((96, 160), steps=2, device="cpu")
-        seeds = [box for box in page.select(pn.widgets.IntInput) if "seed" in (box.label or box.name)]
-        seeds[0].value = None
-        (button,) = [b for b in page.select(pn.widgets.Button) if "Paint" in (b.label or b.name)]
-        button.clicks += 1
-        page.worker.wait(60)
-    words = " ".join(str(pane.object) for pane in page.select(pn.pane.HTML))
-    need("expected" in words, f"nothing is said: {words!r}")
-    return words
+    shown: dict[str, Any] = {}
+    studio = Studio(tiny_model(folder(out / "tiny")), "cpu")
+    try:
+        session, said = Session(studio, lambda **parts: shown.update(parts)), []
+        session.handle({"do": "open"})
+        for value in ("", "-1", "1e5", "nan"):
+            session.handle({"do": "set", "name": "seed", "value": value})
+            said.append(str(shown.get("fault")))
+            need("expected" in said[-1], f"nothing is said of {value!r}: {shown.get('message')!r}")
+    finally:
+        studio.queue.close()
+    return said[0]
 
 
 @case("15")

@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_nothing_half_written(stage, tmp_path):
 
 
 def test_an_error_that_nobody_foresaw_says_what_to_report(monkeypatch):
-    def fail(*args):
+    def fail(**options):
         raise KeyError("seed")
 
     monkeypatch.setattr(cli, "app", fail)
@@ -151,17 +151,40 @@ def test_an_error_is_one_sentence(error, sentence):
     assert sentence in cli.explain(error) and "\n" not in cli.explain(error)
 
 
+def said_by_main(arguments, monkeypatch):
+    """What `main` ends with: a sentence, with which Python exits with code 1, or an exit code."""
+    monkeypatch.setattr("sys.argv", ["diffinfinite", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sample", "--sampler", "mixture"], "No such option: --sampler. It is called --plan now."),
-        (["slide", "--scheduler=tcp://a:1"], "No such option: --scheduler. It is called --cluster now."),
+        (["sample", "--sampler", "mixture"], "No such option: --sampler. It is called --plan now"),
+        (["slide", "--scheduler=tcp://a:1"], "No such option: --scheduler. It is called --cluster now"),
         (["sample", "--colour", "red"], "No such option: --colour"),
+        (["sample"], "Missing option '--out'"),
+        (["sample", "--out"], "Option '--out' requires an argument"),
+        (["sample", "--out", "a", "--size", "64", "x", "64"], "Got unexpected extra arguments (x 64)"),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["sample", "--steps", "1e3", "--out", "a"], "expected --steps to be a whole number, got '1e3'"),
+        (["sample", "--seed", "0x10", "--out", "a"], "expected --seed to be a whole number, got '0x10'"),
+        (["sample", "--omega", "1,5", "--out", "a"], "expected --omega to be a number, got '1,5'"),
+        (["workbench", "--port", "70000"], "expected --port to be less than or equal to 65535, got '70000'"),
     ],
 )
-def test_an_option_of_an_earlier_version_names_the_new_one(arguments, message):
-    result = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
-    assert result.exit_code == 2 and message in result.output
+def test_what_is_wrong_with_options_is_one_sentence_as_everything_else(arguments, message, monkeypatch):
+    """It was a box of several lines with exit code 2, which did not say what had been typed."""
+    said = said_by_main(arguments, monkeypatch)
+    assert said.startswith(f"diffinfinite: {message}") and "\n" not in said
+
+
+def test_help_and_version_are_no_errors(monkeypatch, capsys):
+    assert said_by_main(["--version"], monkeypatch) == said_by_main(["sample", "--help"], monkeypatch) == 0
+    assert said_by_main(["data"], monkeypatch) == 2  # a group without a command shows its help
+    assert "Usage" in capsys.readouterr().out
 
 
 def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from diffinfinite_lite import files
-from diffinfinite_lite.files import WAITING, check_folder, move, staged, write_text
+from diffinfinite_lite.files import WAITING, check_folder, held, move, read_json, staged, write_text
 
 
 def fill_disk(*args, **options):
@@ -23,6 +23,31 @@ def test_an_error_on_the_way_leaves_what_was_there(tmp_path):
         fill_disk()
     assert caught.value.errno == 28
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_folders_that_were_made_for_nothing_go_again(tmp_path):
+    """An empty folder had stayed of a full disk, and one with a lock of a training that was refused."""
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new" / "deep", tmp_path / "mine"):
+        with pytest.raises(OSError, match="room for"), staged(folder):
+            fill_disk()
+        with pytest.raises(ValueError, match="refused"), held(folder):
+            raise ValueError("refused")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    with held(tmp_path / "new" / "deep") as folder:
+        (folder / "checkpoint").touch()
+    assert {path.name for path in folder.iterdir()} == {"checkpoint", "lock"}
+
+
+def test_json_is_read_in_any_encoding_and_refused_however_deep(tmp_path):
+    path = tmp_path / "a.json"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text('{"ω": 1}', encoding=encoding)
+        assert read_json(path) == {"ω": 1}
+    for content in (b"[" * 10**5, b"", b"x", b"\xff\xfe\xff"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError):
+            read_json(path)
 
 
 def test_a_text_file_is_whole_or_the_old_one(tmp_path, monkeypatch):

@@ -80,6 +80,7 @@ def test_numbers_of_training(name, arguments, message, no_work, tmp_path):
         ("--batch-size", "0"),
         ("--steps", "-3"),
         ("--patch", "-64"),
+        ("--patch", "100000000000"),
         ("--stride", "-8"),
         ("--omega", "nan"),
         ("--omega", "-2.5"),
@@ -103,7 +104,8 @@ def test_margins_mpp_and_seeds_of_other_commands(no_work, tmp_path, monkeypatch)
     for value in ("0", "nan", "-0.5"):
         assert sentence([*slide, "--mpp", value]).endswith(f"got {value}")
     folders = ["--real", tmp_path, "--synthetic", tmp_path, "--out", out]
-    assert sentence(["evaluate", *folders, "--seed", -1]) == "expected a seed of at least 0, got -1"
+    assert sentence(["evaluate", *folders, "--seed", -1]) == "expected a seed from 0 to 2**64 - 1, got -1"
+    assert sentence(["evaluate", *folders, "--seed", 2**64]).endswith(f"got {2**64}")
     for limit in ("C_T", "C_T:low:", "C_T:nan:", "C_T:0:NaN"):
         assert sentence(["evaluate", *folders, "--limit", limit]).endswith(f"got {limit!r}")
     assert not out.exists() and not (tmp_path / "store").exists()
@@ -153,6 +155,7 @@ def test_files_where_folders_are_wanted(no_work, tmp_path):
         (None, "found no hashes.json"),
         ("", "got no JSON"),
         ("x", "got no JSON"),
+        ("[" * 10**5, "got no JSON"),
         ("[1]", r"got [1]"),
         ("{}", "among them image and mask, got none"),
         ('{"image": "12"}', "got {'image': '12'}"),
@@ -168,6 +171,35 @@ def test_hashes_that_are_none(text, got, tmp_path, monkeypatch):
     said = sentence([*SAMPLE, "--weights", tmp_path, "--out", tmp_path / "out"])
     assert got in said and said.startswith("expected ") and str(tmp_path) in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_whose_files_were_replaced_is_loaded_again(tiny_weights, tmp_path):
+    """A notebook had gone on with the model of before, and had recorded the hashes of the new one."""
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    before = pretrained.load_models(weights)
+    assert pretrained.load_models(weights) is before
+    image, hashes = weights / "image.safetensors", json.loads((weights / "hashes.json").read_text())
+    tensors, config = checkpoint.load(image)
+    checkpoint.save(image, {name: 2 * tensor for name, tensor in tensors.items()}, config)
+    with pytest.raises(ValueError, match=r"expected image\.safetensors with SHA-256 .*: the file was changed"):
+        pretrained.load_models(weights)
+    (weights / "hashes.json").write_text(json.dumps(hashes | {"image": checkpoint.sha256(image)}))
+    after = pretrained.load_models(weights)
+    one, other = (next(models.image.parameters()) for models in (before, after))
+    assert (other == 2 * one).all()
+
+
+@pytest.mark.parametrize("name", list(cli.RECIPES))
+def test_a_training_that_is_refused_leaves_no_folder(name, tmp_path):
+    """A folder with the lock had stayed of each."""
+    (tmp_path / "data").mkdir()
+    files = ["--data", tmp_path / "data", "--out", tmp_path / "a/runs"]
+    command = ["train", name, *files, "--steps", 1, "--device", "cpu"]
+    sentence(command)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    (tmp_path / "a/runs").mkdir(parents=True)
+    sentence(command)
+    assert not list((tmp_path / "a/runs").iterdir())
 
 
 def test_hashes_without_the_autoencoder_of_the_model(tiny_weights, tmp_path):
@@ -224,6 +256,42 @@ def test_disk_is_reckoned_before_the_work(tiny_weights, tmp_path, monkeypatch):
         ["sample", "--context", "normal", "--size", "16000x16000", "--out", tmp_path / "out"]
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_slide_is_refused_before_its_mask_is_made(tiny_weights, tmp_path, monkeypatch):
+    """A folder that is no store, and a cluster that does not answer: both were noticed after minutes of a mask."""
+    monkeypatch.setattr(slide, "generate_cells", lambda *args, **options: pytest.fail("work was begun"))
+    monkeypatch.setattr(slide, "Workers", lambda *args, **options: (_ for _ in ()).throw(OSError("expected a Dask")))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    options = {"size": (64, 64), "weights": tiny_weights, "out": tmp_path / "out", "device": "cpu"}
+    with pytest.raises(ValueError, match=r"expected an empty folder or a store at .*, found notes\.txt"):
+        slide.generate_slide("normal", store=tmp_path / "mine", **options)
+    with pytest.raises(OSError, match="expected a Dask"):
+        slide.generate_slide("normal", store=tmp_path / "store", cluster="tcp://nowhere:1", **options)
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--region", "0,0,0,64", "expected a region of at least 8 px a side, got 0 x 64"),
+        ("--region", "0,0,99999999999,640", "of disk in "),
+        ("--region", "1e3,0,64,64", "(X,Y,W,H in px), got '1e3,0,64,64'"),
+        ("--mpp", "nan", "micrometres per pixel, got nan"),
+    ],
+)
+def test_regions_are_refused_before_a_cache_is_opened(option, value, message, no_work, tmp_path):
+    files = ["--store", tmp_path / "cache", "--out", tmp_path / "out"]
+    place = [] if option == "--region" else ["--region", "0,0,64,64"]
+    assert message in sentence(["slide", "--context", "normal", *files, *place, option, value])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["nan", "0", "-1", "inf"])
+def test_gigabytes_of_a_cache(value, no_work, tmp_path):
+    said = sentence(["endless", "--context", "normal", "--store", tmp_path / "cache", "--cache", value])
+    assert said == f"expected --cache to be a number of gigabytes above 0, got {value}"
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])

@@ -11,7 +11,6 @@ Whatever looks like data and is not used is named at the end with its reason, in
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 import warnings
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from ..files import read_json
 from ..labels import CONTEXTS, LABELS
 from .pictures import Note, PictureWarning, as_block
 from .qupath import UnknownClasses, geojson_mask
@@ -76,7 +76,7 @@ def read_folder(
         If there is no such folder or no picture in it, no picture can be read, or the class map names no label.
     """
     for name, label in (class_map or {}).items():
-        if label not in LABELS and label not in range(len(LABELS)):
+        if label not in LABELS and (label not in range(len(LABELS)) or isinstance(label, bool)):
             raise ValueError(f"expected a class map to labels 0 to 4 or their names, got {label!r} for {name}")
     codes = {n: LABELS.index(label) if label in LABELS else label for n, label in (class_map or {}).items()}
     root, found = Path(folder), find(folder)
@@ -164,7 +164,7 @@ def _fields_of_run(path: Path) -> dict:
     if file is None:
         return {}
     try:
-        run = json.loads(file.read_text(encoding="utf-8"))
+        run = read_json(file)
     except (OSError, ValueError):
         return {}
     if not isinstance(run, dict) or "steps" not in run:  # a file of somebody else's
@@ -229,7 +229,7 @@ def _pair(files: list[Path], root: Path, found: Found) -> None:
         elif suffix not in SUFFIXES:
             if suffix == ".json" and file.name != "run.json":
                 others.append(file)
-            elif suffix not in _QUIET:
+            elif suffix not in _QUIET or _MASK.fullmatch(stem):  # a mask as an array, say
                 found.notes.append(Note(_path(file, root), f"is no picture that can be read ({', '.join(SUFFIXES)})"))
         elif named := _MASK.fullmatch(stem):
             labels.append((named[1], file))

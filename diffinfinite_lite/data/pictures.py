@@ -23,11 +23,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from ..devices import free_memory
 from ..labels import colour_labels
 
 MAX_PIXELS = 2**32  # of one file, 65,536 x 65,536: as a mask it takes 4 GB of memory, as a picture 16 GB
@@ -35,6 +36,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _EXACT_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "lzma", "zstd",
                "tiff_ccitt", "group3", "group4")  # fmt: skip
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES = 258, 262, 277, 284  # tags of TIFF
 _LISTED = 20  # files that a block of notes names for one reason
 _pillow = threading.RLock()  # Pillow's pixel limit and Python's warning filters belong to the whole process
 
@@ -121,47 +123,56 @@ def open_picture(path: str | Path, kind: str, notes: list[Note] | None = None) -
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("a pipe or a device")  # which would be waited for, perhaps for ever
         # Pillow is given the open file and not its path, or it maps an uncompressed TIFF into memory, and then pictures
         # that an orientation tag turns by 90 degrees have their rows cut at the wrong length (seen in Pillow 13)
         with _our_limits() as said, path.open("rb") as file:
-            with Image.open(file, formats=FORMATS) as picture:
-                picture.verify()  # the checksums of a PNG, which Pillow does not look at while it loads
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as picture:
-                width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise ValueError(f"{width} x {height} px are more than {MAX_PIXELS:,} px")
-                layout, container = f"{picture.tile}", picture.format
-                bits = {"1": 1, "L": 8}.get(picture.mode)
-                if container == "BMP" and bits and _bmp_bits(path) != bits:
-                    # Pillow takes a palette of black and white for 1 bit a pixel, and one of greys for 8
-                    raise ValueError("a grey palette in a BMP: save it as PNG")
-                exact = _exact(path, picture)
-                pages = _further_pages(picture)
-                tagged = picture.getexif().get(0x0112, 1)  # before loading: a TIFF is turned while it is loaded
-                picture.load()
-                ImageOps.exif_transpose(picture, in_place=True)
-                if picture.mode == "P":
-                    _widen_palette(picture)
-                    palette(picture)
+            opened, pages = _first_page(path, file)
     except FileNotFoundError:
         raise ValueError(f"expected a readable {kind}, got {path}, which does not exist") from None
     except MemoryError:
-        raise ValueError(f"expected memory for {path} ({width} x {height} px), got too little") from None
+        raise ValueError(f"expected memory for {path}, got too little") from None
     except IsADirectoryError:
         raise ValueError(f"expected a readable {kind}, got the folder {path}") from None
     except Exception as error:  # on damaged files Pillow's readers raise whatever their parsing runs into
         formats = "PNG, JPEG, TIFF, BMP, WebP or GIF"
         raise ValueError(f"expected a readable {kind} ({formats}), got {path} ({_one_line(error)})") from error
-    turned = tagged in range(2, 9)
     for text in said:
         tell(notes, path.name, text)
     if pages:
         tell(notes, path.name, f"has {pages + 1} pages, of which the first is read")
-    if turned:
+    if opened.turned:
         tell(notes, path.name, "was turned upright as its orientation tag says")
+    return opened
+
+
+def _first_page(path: Path, file: BinaryIO) -> tuple[Opened, int]:
+    """The first page of an open file, checked and loaded, and how many pages follow it."""
+    with Image.open(file, formats=FORMATS) as picture:
+        picture.verify()  # the checksums of a PNG, which Pillow does not look at while it loads
+    file.seek(0)
+    with Image.open(file, formats=FORMATS) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"{width} x {height} px are more than {MAX_PIXELS:,} px")
+        _check_memory(picture)
+        _check_layout(picture)
+        layout, container = f"{picture.tile}", picture.format
+        bits = {"1": 1, "L": 8}.get(picture.mode)
+        if container == "BMP" and bits and _bmp_bits(path) != bits:
+            # Pillow takes a palette of black and white for 1 bit a pixel, and one of greys for 8
+            raise ValueError("a grey palette in a BMP: save it as PNG")
+        exact = _exact(path, picture)
+        pages = _further_pages(picture)
+        tagged = picture.getexif().get(0x0112, 1)  # before loading: a TIFF is turned while it is loaded
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode == "P":
+            _widen_palette(picture)
+            palette(picture)
     deep = container in ("PNG", "TIFF") and ";16" in layout and picture.mode not in GREY_MODES
-    return Opened(picture, path.name, deep, exact, turned)
+    return Opened(picture, path.name, deep, exact, tagged in range(2, 9)), pages
 
 
 def colours(opened: Opened, notes: list[Note] | None = None) -> np.ndarray:
@@ -241,6 +252,26 @@ def is_grey(colours: np.ndarray) -> bool:
     return bool((colours[..., 0] == colours[..., 1]).all() and (colours[..., 0] == colours[..., 2]).all())
 
 
+def _check_memory(picture: Image.Image) -> None:
+    """Refuse a picture that the memory does not hold, before a byte of it is unpacked."""
+    width, height = picture.size
+    needed, free = width * height * (1 if len(picture.getbands()) == 1 else 4), free_memory()
+    if free is not None and needed > free:
+        raise ValueError(f"{width} x {height} px, for which {needed / 1e9:.1f} GB of memory are not free")
+
+
+def _check_layout(picture: Image.Image) -> None:
+    """Refuse TIFF layouts that Pillow (13.0) reads without a word as something else."""
+    if picture.format != "TIFF":
+        return
+    tags = picture.tag_v2
+    if max(tags.get(_BITS, (1,))) > 8:
+        if tags.get(_PLANES) == 2 and tags.get(_SAMPLES, 1) > 1:  # every other byte would be a pixel
+            raise ValueError("more than 8 bits a channel in separate planes: save it in 8 bits a channel")
+        if tags.get(_PHOTOMETRIC) == 0:  # values would be taken as they are, and so be inverted
+            raise ValueError("more than 8 bits where 0 is white: save it so that 0 is black")
+
+
 @contextmanager
 def _our_limits() -> Iterator[list[str]]:
     """Lift Pillow's pixel limit, which is too small for slides, and catch what it warns of as sentences."""
@@ -259,7 +290,7 @@ def _our_limits() -> Iterator[list[str]]:
 def _one_line(error: object) -> str:
     """What an exception or a warning says, on one line and without its file name repeated at length."""
     if isinstance(error, UnidentifiedImageError):
-        return "none of these formats, or damaged"
+        return "none of these formats, damaged, or more than 16 bits a channel"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -327,5 +358,5 @@ def _in_srgb(picture: Image.Image, name: str, notes: list[Note] | None) -> Image
                 source = ImageCms.profileToProfile(source, embedded, ImageCms.createProfile("sRGB"), outputMode="RGB")
                 tell(notes, name, f"was converted from its colour profile ({about}) to sRGB")
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            tell(notes, name, "has a damaged colour profile, which was not used")
+            tell(notes, name, "has a colour profile that is damaged or not of its colours, which was not used")
     return source.convert("RGB")

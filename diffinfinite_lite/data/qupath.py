@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from skimage.draw import polygon
 
+from ..files import read_json
 from ..labels import LABELS
 from .outlines import outlines
-from .pictures import Note, tell
+from .pictures import MAX_PIXELS, Note, tell
 
 # QuPath's name and colour for each label
 CLASSES = {
@@ -31,6 +32,7 @@ CLASSES = {
     4: ("Other", (255, 200, 0)),
 }
 CLASS_MAP = {name: label for label, (name, _) in CLASSES.items()} | {name: label for label, name in enumerate(LABELS)}
+FARTHEST = 2**31  # px of a corner from the origin
 DEEPEST = 8  # collections within collections; QuPath writes one at most
 
 
@@ -80,7 +82,7 @@ def geojson_mask(
         try:
             polygons = _polygons(geometry)
         except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"expected polygons of (x, y) corners, got {path} ({error!r})") from error
+            raise ValueError(f"expected polygons of (x, y) corners, got {path} ({_reason(error)})") from error
         thin += not polygons
         drawn += [(name, rings) for rings in polygons]
     if not drawn and not unclassified and not thin:
@@ -89,11 +91,18 @@ def geojson_mask(
     unknown = sorted(name for name, label in labels.items() if label is None)
     if unknown:
         raise UnknownClasses(unknown, path)
-    mask, outside = np.zeros(shape, np.uint8), 0
+    mask, outside, small = np.zeros(shape, np.uint8), 0, 0
     for name, (outline, *holes) in drawn:
-        outside += not _touches(outline, shape)
-        mask[_inside(outline, holes, shape)] = labels[name]
-    left_out = {"without a class": unclassified, "lines or points": thin, "outside of the picture": outside}
+        rows, cols = _inside(outline, holes, shape)
+        within = _touches(outline, shape)
+        outside, small = outside + (not within), small + (within and not rows.size)
+        mask[rows, cols] = labels[name]
+    left_out = {
+        "without a class": unclassified,
+        "lines or points": thin,
+        "outside of the picture": outside,
+        "around no pixel (coordinates are px of the picture)": small,
+    }
     for what, count in left_out.items():
         if count:
             tell(notes, path, f"annotations left out, {what}: {count}")
@@ -132,26 +141,44 @@ def write_geojson(
 def annotated_size(path: str | Path) -> tuple[int, int] | None:
     """(H, W) of the picture that `write_geojson` wrote annotations of; None where a file does not say it."""
     try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"expected GeoJSON annotations, got {path} ({error!r})") from error
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected GeoJSON annotations, got {path} ({_reason(error)})") from error
     size = content.get("size") if isinstance(content, dict) else None
-    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+    if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
         return None
-    return size[0], size[1]
+    height, width = size
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"expected annotations of at most {MAX_PIXELS:,} px, got {path} of {height} x {width} px")
+    return height, width
 
 
 def _annotations(path: str | Path) -> Iterator[tuple[str, object]]:
     """Class name ("" for none) and geometry of every feature of a file."""
     try:
-        content = json.loads(Path(path).read_bytes())  # bytes: json finds out the encoding and drops a byte order mark
+        content = read_json(path)
         features = content if isinstance(content, list) else content.get("features", [content])
         for feature in features:
             if feature["type"] != "Feature":
                 raise ValueError(f"got {feature['type']!r} for a feature")
             yield _class_name((feature.get("properties") or {}).get("classification")), feature["geometry"]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise ValueError(f"expected GeoJSON annotations, got {path} ({error!r})") from error
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"expected GeoJSON annotations, got {path} ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in words for somebody who did not write this reader."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "which is no text in UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON from line {error.lineno}, column {error.colno} on"
+    if isinstance(error, KeyError):
+        return f"a part of it has no {error}"
+    if isinstance(error, (AttributeError, TypeError, IndexError)):
+        return "a part of it is of another type than GeoJSON has there"
+    return " ".join(str(error).split())[:200]
 
 
 def _class_name(classification: object) -> str:
@@ -200,6 +227,8 @@ def _ring(ring: Sequence) -> np.ndarray:
     corners = np.array([corner[:2] for corner in ring], float)
     if corners.shape[1:] != (2,) or len(corners) < 3 or not np.isfinite(corners).all():
         raise ValueError("fewer than three finite corners in a ring")
+    if np.abs(corners).max() > FARTHEST:
+        raise ValueError(f"a corner more than {FARTHEST:,} px away")
     return corners
 
 

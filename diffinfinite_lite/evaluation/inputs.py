@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from ..data.folders import read_folder
 from ..data.mask_files import read_mask
 from ..data.pictures import Note, as_block, read_rgb
 from ..data.tiles import Tile, to_tensor
+from ..files import read_json
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
 from ..pipelines.config import check_memory, rename_keys
@@ -141,7 +141,7 @@ def read_run(file: str | Path) -> Pair:
     if not file.is_file():
         raise ValueError(f"expected the run.json of a generated canvas, got {file}")
     try:
-        run = json.loads(file.read_text(encoding="utf-8"))
+        run = read_json(file)
         run = rename_keys(run) if isinstance(run, dict) else run
     except ValueError as error:
         raise ValueError(f"expected a run.json, got {file} ({error})") from error

@@ -8,16 +8,16 @@ package, wherever the package is installed.
 
 from __future__ import annotations
 
-import json
 import platform
 import re
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from ..files import read_json
 from ..sampling.guidance import Autoguided
 from . import checkpoint, lowbit
 from .appearance import Appearance
@@ -28,6 +28,7 @@ from .draft import Draft
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+LOADED = 8  # models that are kept in memory, of several folders, states of these, and devices
 NEEDED = ("image", "mask")  # networks that every model has
 SHA256 = re.compile("[0-9a-f]{64}")
 EXPORT_AGAIN = "install or export the model again"
@@ -78,7 +79,7 @@ def expected_hashes(weights: str | Path | None = None) -> dict[str, str]:
     """
     file = model_folder(weights) / "hashes.json"
     try:
-        found = json.loads(file.read_bytes())
+        found = read_json(file)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(
             f"expected a model in {file.parent} (diffinfinite train export writes one), found no hashes.json"
@@ -131,8 +132,8 @@ def has_draft(weights: str | Path | None = None) -> bool:
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
     """The networks of a model on a device, their hashes checked.
 
-    They are loaded once for each folder and device and shared by all who ask, so that nobody may move or change them;
-    whoever needs them elsewhere asks for the other device.
+    They are loaded once for each folder, state of its files, and device, and shared by all who ask, so that nobody may
+    move or change them; whoever needs them elsewhere asks for the other device.
 
     Parameters
     ----------
@@ -146,7 +147,8 @@ def load_models(weights: str | Path | None = None, device: str = "cpu") -> Model
     OSError
         If a file must not be read.
     """
-    return _load_models(model_folder(weights), _place(device))
+    folder = model_folder(weights).resolve()
+    return _load_models(folder, _stamps(folder), _place(device))
 
 
 def load_draft(weights: str | Path | None = None, device: str = "cpu") -> Drafting | None:
@@ -159,7 +161,8 @@ def load_draft(weights: str | Path | None = None, device: str = "cpu") -> Drafti
     OSError
         If a file must not be read.
     """
-    return _load_draft(model_folder(weights), _place(device)) if has_draft(weights) else None
+    folder = model_folder(weights).resolve()
+    return _load_draft(folder, _stamps(folder), _place(device)) if has_draft(weights) else None
 
 
 def _place(device: str) -> torch.device:
@@ -170,8 +173,15 @@ def _place(device: str) -> torch.device:
     return place
 
 
-@cache
-def _load_draft(folder: Path, device: torch.device) -> Drafting:
+def _stamps(folder: Path) -> tuple:
+    """What tells that files of a model were replaced since it was loaded: their times, sizes and numbers."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [(path.name, path.stat()) for path in found if path.is_file()]
+    return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in files)
+
+
+@lru_cache(maxsize=LOADED)
+def _load_draft(folder: Path, _: tuple, device: torch.device) -> Drafting:
     files = expected_hashes(folder)
     if "appearance" not in files:
         raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them appearance, got none: {EXPORT_AGAIN}")
@@ -184,8 +194,8 @@ def _load_draft(folder: Path, device: torch.device) -> Drafting:
     return Drafting(network.to(device), appearance.to(device))
 
 
-@cache
-def _load_models(folder: Path, device: torch.device) -> Models:
+@lru_cache(maxsize=LOADED)
+def _load_models(folder: Path, _: tuple, device: torch.device) -> Models:
     files = expected_hashes(folder)
     _check_hashes(folder, files)
     image = load_unet(folder / "image.safetensors")

@@ -35,6 +35,7 @@ from .appearance import is_appearance, to_text
 Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
+LARGEST_PATCH = 8192  # px, side of a window: 36 times that of training, far beyond what memory takes
 DRAFT_STEPS = 20  # of a model with a draft, where nothing else is asked for
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
@@ -78,9 +79,9 @@ def _number(low: float, high: float = math.inf) -> Callable[[Any], bool]:
 
 def _cells(smallest: int) -> tuple[str, Callable[[Any], bool]]:
     def fits(value: Any) -> bool:
-        return _whole(smallest, math.inf)(value) and value % CELL_PX == 0
+        return _whole(smallest, LARGEST_PATCH)(value) and value % CELL_PX == 0
 
-    return f"a multiple of {CELL_PX} px from {smallest}", fits
+    return f"a multiple of {CELL_PX} px from {smallest} to {LARGEST_PATCH}", fits
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..data.qupath import write_geojson
 from ..extras import extra
-from ..files import check_folder, check_space, move, staged
+from ..files import check_folder, check_space, move, read_json, staged
 from ..labels import LABEL_COLOURS, LABELS
 from .config import rename_keys
 from .passport import TEXT, make_passport, png_info, xmp
@@ -112,7 +112,7 @@ class Pair:
         folder = Path(folder)
         try:
             image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
-            run = rename_keys(json.loads((folder / "run.json").read_text()))
+            run = rename_keys(read_json(folder / "run.json"))
             latents = np.load(folder / "latents.npy", allow_pickle=False)
             draft = np.load(folder / "draft.npy", allow_pickle=False) if (folder / "draft.npy").exists() else None
         except (OSError, ValueError) as error:

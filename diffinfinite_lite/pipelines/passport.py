@@ -24,6 +24,7 @@ import numpy as np
 from PIL.PngImagePlugin import PngInfo
 
 from ..data.mask_files import read_mask
+from ..files import read_json
 from ..models.pretrained import expected_hashes, provenance
 from .config import SamplingConfig, rename_keys
 
@@ -119,7 +120,7 @@ def _packet(file: Path) -> Any:
 
 
 def _member(file: Path) -> Any:
-    content = json.loads(file.read_bytes())
+    content = read_json(file)
     return content.get(TEXT) if isinstance(content, dict) else None
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import check_folder
+from ..files import check_folder, check_space
 from ..labels import LABELS
 from ..sampling.cost import peak_memory
 from ..sampling.windows import Window
 from .config import check_mpp
 from .endless import TILE_PX, Endless
 from .passport import REGION, make_passport
-from .slide import RESULTS, UNFINISHED, Progress, emptied, name_results, silent, write_mask_and_tiles
+from .slide import RESULT_PER_PX, RESULTS, UNFINISHED, Progress, emptied, name_results, silent, write_mask_and_tiles
 from .slide_files import Part, write_image
 
 SMALLEST = 8  # px, side of a region
@@ -46,11 +46,8 @@ def write_region(
     FileExistsError : results are in ``out`` and ``force`` is not set.
     OSError : ``out`` takes no files.
     """
-    check_mpp(mpp)
-    if min(region.height, region.width) < SMALLEST:
-        raise ValueError(f"expected a region of at least {SMALLEST} px a side, got {region.width} x {region.height}")
+    check_region(region, out, mpp, force=force)
     out, size, before, start = Path(out), (region.height, region.width), slide.ledger, time.perf_counter()
-    check_folder(out, RESULTS, force=force or (out / UNFINISHED).exists())
     count = len(tile_rows(region)) * len(range(region.left // TILE_PX, -(-(region.left + region.width) // TILE_PX)))
     counts = np.zeros(len(LABELS))
     for *_, labels in progress(slide.parts("mask", region), count, "mask"):
@@ -70,6 +67,21 @@ def write_region(
     (place / "run.json").write_text(json.dumps(run, indent=1) + "\n")
     name_results(place, out)
     return run
+
+
+def check_region(region: Window, out: str | Path, mpp: float, *, force: bool = False) -> None:
+    """Refuse what `write_region` would, before a slide is opened, and a disk that cannot take the results.
+
+    >>> check_region(Window(0, 0, 4, 64), "out", 0.5)
+    Traceback (most recent call last):
+    ValueError: expected a region of at least 8 px a side, got 64 x 4
+    """
+    check_mpp(mpp)
+    if min(region.height, region.width) < SMALLEST:
+        raise ValueError(f"expected a region of at least {SMALLEST} px a side, got {region.width} x {region.height}")
+    check_folder(out, RESULTS, force=force or (Path(out) / UNFINISHED).exists())
+    what = f"the results of {region.width} x {region.height} px"
+    check_space(Path(out), region.height * region.width * RESULT_PER_PX, what)
 
 
 def tile_rows(region: Window) -> range:

@@ -39,7 +39,7 @@ from ..sampling.cost import peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.denoiser import Denoiser, Estimator
 from ..sampling.distributed import Workers
-from ..sampling.store import explain_full_disk
+from ..sampling.store import check_store, explain_full_disk
 from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
@@ -128,15 +128,16 @@ def generate_slide(
         builds = {stage.name: partial(local_denoiser, config, wanted, weights, stage.name) for stage in stages}
         denoisers = {name: build() for name, build in builds.items()}
         _check_disk(store, out, stages, size)
-    with timed(clock, "mask"):
-        labels = _cells(models, context, size, config, device, progress) if labels is None else labels
-        cells, shares = _pool(labels, size, context)
-    cautions = say(find_cautions(context, size, config, shares, weights))
-    with timed(clock, "sampling"), _machines(denoisers, builds, cluster, workers) as estimators:
-        levels = sample_stages(stages, estimators, cells, store=store)
-        if mask is not None:
-            labels = _Rows(store / "labels.raw", labels)
-        last = last_levels(progress(levels, count_levels(stages), "sampling"))
+    with _machines(denoisers, builds, cluster, workers) as estimators:  # first, since a cluster may not answer
+        with timed(clock, "mask"):
+            labels = _cells(models, context, size, config, device, progress) if labels is None else labels
+            cells, shares = _pool(labels, size, context)
+        cautions = say(find_cautions(context, size, config, shares, weights))
+        with timed(clock, "sampling"):
+            levels = sample_stages(stages, estimators, cells, store=store)
+            if mask is not None:
+                labels = _Rows(store / "labels.raw", labels)
+            last = last_levels(progress(levels, count_levels(stages), "sampling"))
     latents = last[DETAIL].canvas.latents
     run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
     run |= {**given, "mpp": mpp, "cluster": cluster, "workers": workers}
@@ -230,7 +231,12 @@ def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: st
 
 
 def _check_disk(store: Path, out: Path, stages: Sequence[Stage], size: tuple[int, int]) -> None:
-    """Refuse disks that cannot take the results, and new canvases: state, a level's estimate, two numbers more each."""
+    """Refuse a store that is none, and disks that cannot take the results, and new canvases.
+
+    A canvas has its state, a level's estimate, and two numbers more for each latent pixel.
+    """
+    for stage in stages:
+        check_store(stage_store(store, stage, stages))
     pixels, what = size[0] * size[1], f"of {size[0]} x {size[1]} px"
     new = [stage for stage in stages if not (stage_store(store, stage, stages) / "progress.json").exists()]
     numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)

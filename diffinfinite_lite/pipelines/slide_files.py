@@ -24,6 +24,7 @@ from itertools import chain, islice, pairwise
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 
@@ -108,6 +109,8 @@ def write_pyramid(
     if passport is not None:
         about["Description"] = passport["notice"]
         about["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": json.dumps(passport)}
+        # of what the file is, or the same run would write another file each time
+        about["UUID"] = str(uuid5(NAMESPACE_URL, f"{NAMESPACE}{path.name}{json.dumps(passport)}"))
         tags = [(XMP_TAG, BYTES, len(packet := xmp(passport)), packet, True)]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pyramid-") as folder:
         partial = Path(folder, "partial")

@@ -10,6 +10,7 @@ import io
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 GIGABYTE = 10**9
+_MAGIC = b"SQLite format 3\0"
 _ROOM = 0.9  # of the limit is kept when there was too much, so that not every new value has to make room
 
 
@@ -107,8 +109,26 @@ class Cache:
         self._bytes = self._bytes - freed if oldest else 0
 
 
+def _check_own(path: Path) -> None:
+    """Refuse a file of somebody else's before anything is written to it."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as file:
+        ours = file.read(len(_MAGIC)) == _MAGIC
+    if ours:
+        with (
+            suppress(sqlite3.OperationalError),
+            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file,
+        ):
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ours = not tables or tables == {"entries"}
+    if not ours:
+        raise ValueError(f"expected a cache of this library or nothing at {path}, got something else")
+
+
 def _open(path: Path) -> sqlite3.Connection:
     try:
+        _check_own(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # one lock of the caller serves all threads; without isolation a read would never end its transaction
         file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=60)

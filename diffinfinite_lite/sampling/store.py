@@ -87,13 +87,8 @@ class Store:
 
     def _read(self) -> None:
         file = self.path / "progress.json"
+        check_store(self.path)
         if not file.exists():
-            others = sorted(path.name for path in self.path.iterdir() if not _is_left_by_a_start(path))
-            if others:
-                raise ValueError(
-                    f"expected an empty folder or a store at {self.path}, found {others[0]} but no {file}: "
-                    "put a copy of that file back if this was a store, or take a new folder"
-                )
             return
         try:
             found = json.loads(file.read_text())
@@ -119,6 +114,22 @@ class Store:
                 f"expected the store of this run, got that of another one at {self.path}: {', '.join(differ)}; "
                 "repeat its settings, or take a new folder"
             )
+
+
+def check_store(path: Path) -> None:
+    """Refuse a folder that holds something else than a store, without looking at the store.
+
+    >>> check_store(Path("a", "new", "folder"))
+    """
+    file = path / "progress.json"
+    if file.exists() or not path.is_dir():
+        return
+    others = sorted(each.name for each in path.iterdir() if not _is_left_by_a_start(each))
+    if others:
+        raise ValueError(
+            f"expected an empty folder or a store at {path}, found {others[0]} but no {file}: "
+            "put a copy of that file back if this was a store, or take a new folder"
+        )
 
 
 def _is_left_by_a_start(path: Path) -> bool:
@@ -153,7 +164,7 @@ def explain_full_disk(path: Path, safe: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # the last is a user's limit
             raise
         go_on = "free some and run the same command again to go on from there"
         full = OSError(f"no space left for {path}: {safe}; {go_on}")

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..files import check_folder, move, staged
+from ..files import check_folder, move, read_json, staged
 from .answers import Key
 from .page import make_key
 from .pictures import SIDES, Item
@@ -89,7 +89,7 @@ def read_deck(folder: str | Path) -> Deck:
         make = f"`diffinfinite survey make --out {folder}` makes them"
         raise FileNotFoundError(f"expected the pictures of a survey in {folder}, found no {INDEX}: {make}")
     try:
-        whole = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        whole = read_json(folder / INDEX)
         if whole["format"] != FORMAT:
             raise ValueError(f'"format" is {whole["format"]!r}')
         items = tuple(_item(folder, dict(entry)) for entry in whole["pictures"])

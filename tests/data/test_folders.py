@@ -220,3 +220,19 @@ def test_a_result_with_its_mask_as_annotations_too_is_read_without_a_word(tmp_pa
     (tmp_path / "run" / "mask.png").unlink()
     (tile,) = read_folder(tmp_path, class_map={"Tumor": 1, "Stroma": 3}, notes=notes)
     assert np.array_equal(tile.mask.numpy(), mask) and not notes
+
+
+def test_a_mask_as_an_array_is_named(tmp_path):
+    """Arrays are no pictures and lie in many folders; one that is called a mask had been dropped without a word."""
+    save(tmp_path / "a.png")
+    np.save(tmp_path / "a_mask.npy", np.ones(RGB.shape[:2], np.uint8))
+    np.save(tmp_path / "a.npy", np.ones(3))
+    tiles, notes = read(tmp_path)
+    assert not tiles["a.png"].labelled and list(notes) == ["a_mask.npy"]
+    assert notes["a_mask.npy"].startswith("is no picture that can be read")
+
+
+@pytest.mark.parametrize("label", [True, 5, -1, None, 1.5, [1], "Carcinoma"])
+def test_class_maps_to_what_is_no_label(tmp_path, label):
+    with pytest.raises(ValueError, match="expected a class map to labels 0 to 4 or their names"):
+        list(read_folder(tmp_path, class_map={"Tumor": label}))

@@ -1,6 +1,7 @@
 """Picture files: what people's cameras, scanners and editors save is read right or refused in one sentence."""
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -11,7 +12,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from diffinfinite_lite.data import pictures
-from diffinfinite_lite.data.mask_files import read_mask
+from diffinfinite_lite.data.mask_files import read_keep, read_mask
 from diffinfinite_lite.data.pictures import Note, PictureWarning, as_block, read_rgb
 from diffinfinite_lite.labels import LABEL_COLOURS, LABELS, colour_labels, colour_mask
 from diffinfinite_lite.pipelines.slide_files import write_image
@@ -122,7 +123,8 @@ def test_a_colour_profile_is_converted_and_srgb_changes_nothing(tmp_path, rgb):
     assert np.abs(seen.astype(int) - rgb[..., ::-1]).max() <= 2
     assert len(notes) == 1 and notes[0].startswith("was converted from its colour profile (odd")
     seen, notes = read(save(rgb, tmp_path / "c.png", icc_profile=b"no profile"))
-    assert np.array_equal(seen, rgb) and notes == ["has a damaged colour profile, which was not used"]
+    assert np.array_equal(seen, rgb)
+    assert notes == ["has a colour profile that is damaged or not of its colours, which was not used"]
 
 
 def png(pixels, depth, kind):
@@ -130,9 +132,7 @@ def png(pixels, depth, kind):
     rows = b"".join(b"\0" + row.astype(">u2" if depth == 16 else "u1").tobytes() for row in pixels)
     head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], depth, kind, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    written = b"".join(
-        struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks
-    )
+    written = b"".join(struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
     return b"\x89PNG\r\n\x1a\n" + written
 
 
@@ -215,6 +215,46 @@ def test_any_flipped_byte_of_a_png_is_found_or_harmless(tmp_path, rgb):
             assert "a.png" in str(error) and "\n" not in str(error)
         else:
             assert np.array_equal(seen, rgb[:6, :6])
+
+
+@pytest.mark.parametrize("samples", ["planes", "0 is white"])
+def test_tiff_layouts_that_pillow_takes_for_others_are_refused(tmp_path, rgb, samples):
+    """Pillow (13.0) reads planes of 16 bits as twice as many of eight, and 16 bits where 0 is white as they are."""
+    path = tmp_path / "a.tif"
+    if samples == "planes":
+        deep = np.moveaxis(rgb.astype(np.uint16) * 257, 2, 0)
+        tifffile.imwrite(path, deep, photometric="rgb", planarconfig="separate")
+    else:
+        tifffile.imwrite(path, (rgb[..., 0] > 99).astype(np.uint16), photometric="miniswhite")
+    for reader in (read_rgb, read_mask, read_keep):
+        with pytest.raises(ValueError, match=r"got .*a\.tif \(more than 8 bits .*: save it "):
+            reader(path)
+
+
+def test_eight_bits_in_planes_and_where_0_is_white_are_read(tmp_path, rgb):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.moveaxis(rgb, 2, 0), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read_rgb(path), rgb)
+    known = rgb[..., 0] > 99
+    tifffile.imwrite(path, np.where(known, 0, 255).astype(np.uint8), photometric="miniswhite")
+    assert np.array_equal(read_keep(path), known)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for reader in (read_rgb, read_mask, read_keep):
+        with pytest.raises(ValueError, match=r"got .*a\.png \(a pipe or a device\)"):
+            reader(tmp_path / "a.png")
+
+
+def test_what_the_memory_does_not_hold_is_refused_before_it_is_unpacked(tmp_path, rgb, monkeypatch):
+    path = save(rgb, tmp_path / "a.png")
+    monkeypatch.setattr(pictures, "free_memory", lambda: 4 * rgb[..., 0].size - 1)
+    with pytest.raises(ValueError, match=r"30 x 20 px, for which 0\.0 GB of memory are not free"):
+        read_rgb(path)
+    for enough in (4 * rgb[..., 0].size, None):
+        monkeypatch.setattr(pictures, "free_memory", lambda enough=enough: enough)
+        assert np.array_equal(read_rgb(path), rgb)
 
 
 def test_other_formats_are_not_opened(tmp_path, rgb):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffinfinite_lite.data.pictures import Note
-from diffinfinite_lite.data.qupath import DEEPEST, UnknownClasses, geojson_mask
+from diffinfinite_lite.data.qupath import DEEPEST, UnknownClasses, annotated_size, geojson_mask
 
 
 def square(left, top, right, bottom):
@@ -60,6 +60,8 @@ def test_bad_geojson(tmp_path, text, match):
     path.write_text(text)
     with pytest.raises(ValueError, match=match):
         geojson_mask(path, (8, 8), {"Tumor": 1})
+
+
 def read(tmp_path, content, class_map=None, shape=(32, 40), encoding="utf-8"):
     path, notes = tmp_path / "a.geojson", []
     path.write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
@@ -147,3 +149,47 @@ def test_corners_that_are_no_numbers_are_refused(tmp_path, corner):
 def test_far_corners_are_cut_off(tmp_path):
     mask, _ = read(tmp_path, feature([square(-1e6, -1e6, 1e6, 8)]))
     assert mask[:8].all() and not mask[8:].any()
+
+
+def test_an_annotation_that_meets_no_pixel_is_said(tmp_path):
+    """Degrees or micrometres in place of px had given an empty mask without a word."""
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature([square(0.6, 0.6, 0.9, 0.9)]), feature([square(2, 2, 5, 5)])]))
+    notes = []
+    mask = geojson_mask(path, (8, 8), {"Tumor": 1}, notes)
+    assert mask.sum() == 9
+    assert notes == [Note(str(path), "annotations left out, around no pixel (coordinates are px of the picture): 1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x1f\x8b\x08\x00", "which is no text in UTF-8"),
+        (b"[" * 10**5, "nested too deeply"),
+        (b'{"type": "Feature",}', "no JSON from line 1, column 20 on"),
+        (b'[{"type": "Feature"}]', "a part of it has no 'geometry'"),
+        (b"3", "a part of it is of another type than GeoJSON has there"),
+        (b'{"features": [null]}', "a part of it is of another type than GeoJSON has there"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(tmp_path, content, reason):
+    """It was the name of an exception, and for a .gz half of its bytes."""
+    path = tmp_path / "a.geojson"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        geojson_mask(path, (8, 8), {"Tumor": 1})
+    assert str(error.value) == f"expected GeoJSON annotations, got {path} ({reason})"
+
+
+@pytest.mark.parametrize("size", [[True, True], [64.0, 64], ["64", "64"], [0, 64], [64], {}, None])
+def test_a_size_that_is_none(tmp_path, size):
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [], "size": size}))
+    assert annotated_size(path) is None
+
+
+def test_a_size_beyond_the_limit_of_pictures(tmp_path):
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [], "size": [10**7, 10**7]}))
+    with pytest.raises(ValueError, match=r"at most 4,294,967,296 px, got .* of 10000000 x 10000000 px"):
+        annotated_size(path)

@@ -1,11 +1,15 @@
 """Cautions: said for the findings that were measured, in the run as well, and for nothing else."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from diffinfinite_lite import generate
 from diffinfinite_lite.labels import CONTEXTS, LABELS
-from diffinfinite_lite.pipelines.cautions import LATTICES, UNKNOWN_LABELS, Caution, find_cautions
+from diffinfinite_lite.models.pretrained import expected_hashes
+from diffinfinite_lite.pipelines.cautions import BLOTS, LATTICES, REAL, UNKNOWN_LABELS, Caution, find_cautions
 from diffinfinite_lite.pipelines.config import SamplingConfig
 from diffinfinite_lite.sampling.plans import PLANS
 
@@ -32,6 +36,31 @@ def test_plans_that_leave_a_lattice(plan):
     assert len(found) == (plan in ("sliding-window", "multidiffusion"))
     assert not found or LATTICES[plan] in found[0]
     assert not find_cautions("squamous", (224, 224), config, [1, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(("omega", "at"), [(0, None), (1.99, None), (2, "2"), (3.5, "3"), (4, "4"), (100, "6")])
+def test_guidance_that_paints_blots(omega, at):
+    """Said from the weakest guidance on whose worst tile was worse than the worst real one, with the figure for it."""
+    config = SamplingConfig(patch=224, omega=omega)
+    found = find_cautions("normal", (224, 224), config, [1, 0, 0, 0, 0])
+    assert len(found) == (at is not None)
+    if at:
+        assert f"guidance of ω {omega:g} paints blots: at ω {at}, {BLOTS[float(at)][0]:.1%} of the pixels" in found[0]
+    assert not find_cautions("normal", (224, 224), config, [1, 0, 0, 0, 0], "another/model")
+
+
+def test_figures_of_blots_are_those_of_the_report():
+    """The bound is the first ω of `benchmarks/guidance.py` whose worst tile is worse than the worst real one."""
+    report = json.loads((Path(__file__).parents[2] / "reports" / "guidance.json").read_text(encoding="utf-8"))
+    rows = report["by omega"]
+    assert report["weights"] == expected_hashes()
+    for omega, figures in BLOTS.items():
+        row = rows[f"{omega:g}"]
+        assert figures == pytest.approx((row["foreign colours"], row["a channel at 0"]), abs=5e-5)
+    worst = "foreign colours, worst tile"
+    beyond = {float(omega) for omega in rows if omega != "real" and rows[omega][worst] > rows["real"][worst]}
+    assert min(beyond) == min(BLOTS) and set(BLOTS) <= beyond
+    assert (rows["real"]["foreign colours"], rows["real"]["a channel at 0"]) == pytest.approx(REAL, abs=5e-5)
 
 
 def test_names_of_the_tables_exist():

@@ -127,7 +127,7 @@ def test_every_field_says_what_it_is():
         ({"batch_size": 0}, "batch_size to be a whole number from 1, got 0"),
         ({"seed": -1}, r"seed to be a whole number from 0 to 2\*\*64 - 1, got -1"),
         ({"seed": None}, "got None"),
-        ({"patch": 24}, "patch to be a multiple of 8 px from 32, got 24"),
+        ({"patch": 24}, "patch to be a multiple of 8 px from 32 to 8192, got 24"),
         ({"patch": 64, "stride": 72}, "expected a stride up to the patch of 64 px, got 72"),
         ({"plan": "torus-grid", "stride": 64}, "for a stride, got 'torus-grid'"),
     ],

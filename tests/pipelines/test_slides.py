@@ -1,6 +1,7 @@
 """Slide files: pyramids that tifffile and OpenSlide open, their pixels, and a slide from end to end."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from diffinfinite_lite import generate
 from diffinfinite_lite.labels import LABEL_COLOURS
 from diffinfinite_lite.pipelines import slide, slide_files
 from diffinfinite_lite.pipelines.dzi import write_dzi
+from diffinfinite_lite.pipelines.passport import make_passport
 from diffinfinite_lite.pipelines.pyramid import halve, halve_mask, halve_picture, pyramid
 from diffinfinite_lite.pipelines.slide_files import read_levels, write_image, write_mask
 
@@ -41,6 +43,21 @@ def folder(tmp_path_factory):
     write_mask(folder / "mask.ome.tif", cut(labels[: SIZE[0], : SIZE[1]], 33, 700), SIZE, mpp=0.25)
     np.save(folder / "labels.npy", labels[: SIZE[0], : SIZE[1]])
     return folder
+
+
+def test_the_same_run_writes_the_same_file(tmp_path):
+    """Each time it had had another UUID: a slide that went on was not the file of one that never stopped."""
+    files = []
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        (tmp_path / folder).mkdir()
+        for write, pixels in ((write_image, smooth(64, 96)), (write_mask, smooth(64, 96)[..., 0] % 5)):
+            path = tmp_path / folder / f"{write.__name__}.ome.tif"
+            write(path, [(0, 0, pixels)], (64, 96), mpp=0.5, passport=make_passport({"seed": seed}))
+            files.append(path)
+    contents = [file.read_bytes() for file in files]
+    assert contents[:2] == contents[2:4] and contents[0] != contents[4]
+    uuids = [re.search(rb'UUID="urn:uuid:([-0-9a-f]{36})"', content)[1] for content in contents]
+    assert len(set(uuids)) == 4
 
 
 @pytest.mark.parametrize("name", ["image", "mask"])

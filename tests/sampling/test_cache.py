@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -72,3 +73,27 @@ def test_a_file_of_somebody_else_is_refused_and_kept(tmp_path):
         Cache(tmp_path)
     with pytest.raises(ValueError, match="at least one byte"):
         Cache(limit=0)
+
+
+@pytest.mark.parametrize("content", [b"x", b"my notes\n", b"SQLite format 3"])
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path, content):
+    """A file of one byte had been taken for an empty database, and written over."""
+    path = tmp_path / "mine"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="expected a cache of this library or nothing at"):
+        Cache(path)
+    assert path.read_bytes() == content and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_database_of_somebody_else_is_left_as_it_is(tmp_path):
+    path = tmp_path / "answers.db"
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE answers (id INTEGER)")
+    file.close()
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="expected a cache of this library or nothing at"):
+        Cache(path)
+    assert path.read_bytes() == before
+    path.unlink()
+    path.touch()
+    assert torch.equal(Cache(path).remember("a", lambda: torch.ones(2)), torch.ones(2))  # an empty file is nobody's
