@@ -44,7 +44,7 @@ with extra("course"):
 
 ROUNDS = 20_000  # a fifth of a second in a browser
 SHORT = 20  # pictures of the short version
-PLAYER = ("common", "transport", "result", "player")  # what a survey needs of `PARTS`
+PLAYER = ("common", "transport", "result", "magnifier", "player")  # what a survey needs of `PARTS`
 CLASSROOM = ("common", "classroom")
 PARTS = tuple(dict.fromkeys([*PLAYER, *CLASSROOM]))
 MPP = 0.5  # micrometres per pixel of every source used, about

@@ -18,12 +18,6 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from ..extras import extra
-
-with extra("course"):
-    pass
-
-
 from ..data.encoding import encode
 from ..data.stain import optical_density
 
