@@ -19,7 +19,7 @@ const learning = (root, settings) => {
     return opened[settings.items.findIndex((item) => item.name === name)];
   };
   const rows = () => state.trials.map((trial, i) => ({ ...trial, position: i + 1, truth: truth(trial.name), right: truth(trial.name) === trial.answer }));
-  const detail = (level) => settings.details[level] === null ? "sharp" : `details from ${settings.details[level]} µm`;
+  const detail = (level) => settings.details[level] === null ? "sharp" : `details from ${settings.details[level]}\u00a0µm`;
   const clock = (running) => {
     if (shown !== null) seconds += (performance.now() - shown) / 1000;
     shown = running ? performance.now() : null;
@@ -37,12 +37,13 @@ const learning = (root, settings) => {
   // A Gaussian whose full width at half maximum is the finest detail left, in px of the screen; it fades out into the mean
   // colour of the picture.
   const blurred = (image) => {
-    const item = items.get(image.dataset.name), put = () => {
-      const width = settings.details[image.dataset.level], shown = image.parentElement.clientWidth;
+    const item = items.get(image.dataset.name), frame = image.parentElement, put = () => {
+      const width = settings.details[image.dataset.level], shown = frame.clientWidth;
       image.style.filter = width && shown ? `blur(${(width / settings.mpp / 2.3548 * shown / settings.sides[item.size]).toFixed(2)}px)` : "";
     };
-    image.parentElement.style.background = `rgb(${item.mean.join()})`;
-    new ResizeObserver(put).observe(image.parentElement);
+    const watch = new ResizeObserver(() => { if (image.parentElement === frame && frame.isConnected) put(); else watch.disconnect(); });
+    frame.style.background = `rgb(${item.mean.join()})`;
+    watch.observe(frame);
     put();
   };
 
@@ -179,7 +180,7 @@ const learning = (root, settings) => {
     }).filter((level) => level.n);
     const cues = [...settings.cues, ""].map((cue) => {
       const some = all.filter((row) => row.cue === cue), good = some.filter((row) => row.right).length;
-      return some.length ? [esc(cue) || "not said", `${good} of ${some.length}`, `${percent(good / some.length)} (${wilson(good, some.length).map(percent).join(" to ")})`] : null;
+      return some.length ? [esc(cue) || "not said", `${good}\u00a0of\u00a0${some.length}`, `${percent(good / some.length)} (${wilson(good, some.length).map(percent).join(" to ")})`] : null;
     }).filter(Boolean);
     const said = all.filter((row) => row.answer === "synthetic").length, are = all.filter((row) => row.truth === "synthetic").length;
     show(`<h2 tabindex="-1">Your curve</h2>
@@ -190,7 +191,7 @@ const learning = (root, settings) => {
       <p>${right} of ${all.length} right. You said <em>synthetic</em> ${count(said, "time")}; ${are} were.</p>
       <h3>What gave it away?</h3><p>What you said decided, before you saw the truth. A cue you name often and are seldom right with is one to give up.</p>
       ${dataTable("What decided", ["cue", "right", "share (95% interval)"], cues)}
-      <h3>By level</h3>${dataTable("By level", ["finest detail", "right"], levels.map((l) => [detail(l.level), `${l.right} of ${l.n}`]))}
+      <h3>By level</h3>${dataTable("By level", ["finest detail", "right"], levels.map((l) => [detail(l.level), `${l.right}\u00a0of\u00a0${l.n}`]))}
       <div class="row"><button type="button" data-do="json">Save as JSON</button><button type="button" data-do="again">Begin again</button></div>
       <h3>All pictures</h3>${pictures(all)}`, focus);
   };
