@@ -1,16 +1,16 @@
 """Pairs of pictures with one hidden change: a mask is edited in one place, and only that place is painted again.
 
-`pipelines.edit.resynthesise` keeps all pixels that cannot have seen the change, bit for bit. So what differs between the
-two pictures is known exactly, and no annotator had to look: the truth of a game, or of a test of change detection.
+`pipelines.edit.resynthesise` keeps all pixels that cannot have seen the change, bit for bit. So what differs between
+the two pictures is known exactly, and no annotator had to look: the truth of a game, or of a test of change detection.
 
 A change is a blob of one label in tissue of others, of the kinds in `KINDS`. Where it lies, how large and how round it
-is follows from the seed. Not every edit can be seen; of a few places the one with the largest mean difference in the
-blob is taken as soon as it exceeds `VISIBLE`.
+is follows from the seed. Not every edit can be seen: where the mean difference in the blob is below `VISIBLE`, another
+kind in another place is tried, and after `TRIES` of them the most visible one is taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +33,7 @@ SIZE = (256, 384)  # px; two of them fit one above the other on a phone
 LARGEST, SMALLEST = 40, 24  # px, mean radius of a blob in the first and in the last round
 MARGIN = 16  # px around the blob that may adapt
 VISIBLE = 25.0  # grey levels, mean difference in the blob
-TRIES = 2  # places for a change
+TRIES = 3  # changes to choose from
 TWICE = 2  # changes to one picture
 Progress = Callable[[Iterable, int], Iterable]
 
@@ -68,7 +68,7 @@ class Difference:
     @property
     def visible(self) -> float:
         """Mean difference in the blob, grey levels: how much there is to see."""
-        return _visible(self.before, self.after, self.blob)
+        return float(np.abs(self.before.astype(int) - self.after).mean(axis=-1)[self.blob].mean())
 
     def describe(self) -> str:
         """What was hidden where, in words."""
@@ -108,26 +108,22 @@ def make_differences(
         raise ValueError(f"expected pictures of at least 128 px a side, got {size[0]} x {size[1]}")
     made: list[Difference] = []
     taken = np.zeros(size, bool)  # of the present picture, by an earlier change
+    how = {"steps": steps, "solver": "dpm-solver++", "device": device}
     for number in progress(range(rounds), rounds):
         if number % TWICE == 0:
-            context = CONTEXTS[number // TWICE % len(CONTEXTS)]
-            pair = generate(
-                context, size=size, seed=seed + number, steps=steps, solver="dpm-solver++", device=device
-            )  # fmt: skip
+            pair = generate(CONTEXTS[number // TWICE % len(CONTEXTS)], size=size, seed=seed + number, **how)
             taken = np.zeros(size, bool)
-        label = tuple(KINDS)[number % len(KINDS)]
-        radius = LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1)
-        radius = min(radius, min(size) / 5)
-        rng = np.random.default_rng([seed, number])
-        made.append(_change(pair, label, radius, taken, rng, device))
+        kinds = np.roll(list(KINDS), -number)[:TRIES].tolist()
+        radius = min(LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1), min(size) / 5)
+        made.append(_change(pair, kinds, radius, taken, np.random.default_rng([seed, number]), device))
         taken |= made[-1].blob
     return sorted(made, key=lambda d: -d.visible)
 
 
-def draw_blob(
-    mask: np.ndarray, label: int, radius: float, taken: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """A blob, bool (H, W), as far as it can lie from the border, from pixels of the label and from places taken.
+def draw_blob(mask: np.ndarray, label: int, radius: float, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A blob, bool (H, W), away from the border, from pixels of the label and from places taken.
+
+    It lies in labelled tissue where that has room for it: an edit of what nobody has labelled shows little.
 
     Parameters
     ----------
@@ -140,37 +136,33 @@ def draw_blob(
     >>> bool(0.6 < blob.sum() / (np.pi * 20**2) < 1.5)
     True
     """
-    free = np.pad((mask != label) & ~taken, 1)
-    depth = ndimage.distance_transform_edt(free)[1:-1, 1:-1]
+    allowed = (mask != label) & ~taken
+    for free in (allowed & (mask != 0), allowed):
+        depth = ndimage.distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
+        if depth.max() >= radius / 2:
+            break
     good = np.argwhere(depth >= min(depth.max(), 1.25 * radius))
     top, left = good[rng.integers(len(good))]
     rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
     angle = np.arctan2(rows - top, columns - left)
     waves = sum(rng.normal() / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4))
     outline = radius * (1 + 0.25 * np.clip(waves / 1.5, -1, 1))
-    return np.asarray((np.hypot(rows - top, columns - left) < outline) & (mask != label) & ~taken)
+    return np.asarray((np.hypot(rows - top, columns - left) < outline) & allowed)
 
 
 def _change(
-    pair: Pair, label: int, radius: float, taken: np.ndarray, rng: np.random.Generator, device: str | None
+    pair: Pair, kinds: Sequence[int], radius: float, taken: np.ndarray, rng: np.random.Generator, device: str | None
 ) -> Difference:
-    """Of `TRIES` places the first that is `VISIBLE`, or else the most visible one."""
-    best: Difference | None = None
-    for _ in range(TRIES):
+    """The first of a few kinds of change that is `VISIBLE`, or else the most visible one."""
+    found: list[Difference] = []
+    for label in kinds:
         blob = draw_blob(pair.mask, label, radius, taken, rng)
         edited = np.where(blob, label, pair.mask).astype(np.uint8)
         again = resynthesise(pair, edited, margin=MARGIN, device=device)
-        found = Difference(pair.image, again.image, pair.mask, edited, label, again.run["recomputed"])
-        if best is None or found.visible > best.visible:
-            best = found
-        if best.visible >= VISIBLE:
+        found.append(Difference(pair.image, again.image, pair.mask, edited, label, again.run["recomputed"]))
+        if found[-1].visible >= VISIBLE:
             break
-    assert best is not None
-    return best
-
-
-def _visible(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
-    return float(np.abs(before.astype(int) - after).mean(axis=-1)[where].mean()) if where.any() else 0.0
+    return max(found, key=lambda d: d.visible)
 
 
 def cells(region: np.ndarray) -> np.ndarray:

@@ -118,7 +118,7 @@ class Processing:
             small = tuple(max(1, round(self.scale * n)) for n in picture.size)
             picture = picture.resize(small, Image.Resampling.LANCZOS).resize(picture.size, Image.Resampling.LANCZOS)
         values = np.asarray(picture)
-        return _smoothed(values, self.sigma)
+        return smooth(values, self.sigma)
 
 
 # The mildest that tells as little by numbers and spectrum as any other that was tried; docs/adr/0019 has the table.
@@ -139,7 +139,8 @@ def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> 
     return sorted(items, key=lambda item: item.name)
 
 
-def _smoothed(rgb: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(rgb: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), under a Gaussian of so many px; 0 leaves it as it is."""
     if not sigma:
         return rgb
     return np.rint(gaussian_filter(rgb.astype(np.float32), (sigma, sigma, 0))).astype(np.uint8)

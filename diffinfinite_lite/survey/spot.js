@@ -118,14 +118,14 @@ const spot = (root, settings) => {
     const rounds = state.rounds, found = rounds.filter((round) => round.found), [low, high] = wilson(found.length, rounds.length);
     const times = found.map((round) => round.seconds).sort((a, b) => a - b), chance = rounds.reduce((sum, round) => sum + round.chance, 0);
     const median = times.length ? (times[(times.length - 1) >> 1] + times[times.length >> 1]) / 2 : null;
-    const way = { tap: "tap", keys: "keys", words: "in words", none: "gave up" };
+    const way = { tap: "tap", keys: "by keys", words: "in words", none: "gave up" };
     show(`<h2 tabindex="-1">Your result</h2>
       <p class="big"><strong>${found.length} of ${rounds.length} found</strong> (95% interval ${percent(low)} to ${percent(high)})${median === null ? "" : `,
         half of them within ${median.toFixed(1)} s`}.</p>
       <p>Taps anywhere would have found ${chance.toFixed(1)} of ${rounds.length}.${rounds.some((round) => round.way === "words") ? " Rounds in words are another task, and easier." : ""}
         What you missed is what the eye passes over: look at those again, and swap the pictures.</p>
-      ${dataTable("Rounds", ["round", "what was hidden", "found", "seconds", "by"], rounds.map((round, i) =>
-        [i + 1, esc(truth(i).what), round.found ? "✓ yes" : "✗ no", round.seconds.toFixed(1), way[round.way]]))}
+      ${dataTable("Rounds", ["round", "what was hidden", "found"], rounds.map((round, i) =>
+        [i + 1, esc(truth(i).what), `${round.found ? "✓" : "✗"}\u00a0${round.seconds.toFixed(1)}\u00a0s, ${way[round.way]}`]))}
       <div class="row"><button type="button" data-do="json">Save as JSON</button><button type="button" data-do="begin">Begin again</button></div>
       <h3>Look again</h3><ul class="all">${rounds.map((round, i) => `<li><button type="button" data-again="${i}"><img src="${esc(items[i].after)}" loading="lazy" alt="Round ${i + 1}">
         <span class="${round.found ? "right" : "wrong"}">${round.found ? "✓ found" : "✗ missed"}</span><br>${esc(truth(i).what)}</button></li>`).join("")}</ul>`, focus);

@@ -19,7 +19,8 @@ SIMULATE = """([thresholds, widths, luck, top]) => thresholds.map((t, i) => {
         return trial;
     });
     const { threshold, low, high, curve } = fitCurve(trials, top);
-    return { threshold, low, high, curve, levels: trials.map((trial) => trial.level), right: trials.map((trial) => trial.right) };
+    const [levels, right] = ["level", "right"].map((name) => trials.map((trial) => trial[name]));
+    return { threshold, low, high, curve, levels, right };
 })"""
 
 
@@ -54,7 +55,8 @@ def fits(simulate, observers):
 
 
 def test_the_curve_is_75_percent_at_its_threshold(evaluate):
-    assert np.allclose(evaluate("(xs) => xs.map((x) => shareRight(x, 4, 1.3))", [4, -30, 60]), [0.75, 0.98, 0.5], atol=1e-6)
+    shares = evaluate("(xs) => xs.map((x) => shareRight(x, 4, 1.3))", [4, -30, 60])
+    assert np.allclose(shares, [0.75, 0.98, 0.5], atol=1e-6)
 
 
 def test_one_level_harder_and_three_easier_within_the_ends(evaluate):
@@ -71,7 +73,7 @@ def test_a_long_staircase_stays_where_three_of_four_are_right(simulate):
 
 
 def test_forty_pictures_find_the_level_within_a_stated_error(fits, observers):
-    """The estimate: hardly biased, off by less than 1.25 levels (root mean square, a factor of 1.5 in um); 95% intervals hold the truth."""
+    """Hardly biased, off by less than 1.25 levels (root mean square: a factor of 1.5 in um); intervals hold it."""
     off = np.array([found["threshold"] for found in fits]) - observers[0]
     assert abs(off.mean()) < 0.4
     assert np.sqrt((off**2).mean()) < 1.25
