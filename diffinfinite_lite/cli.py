@@ -94,7 +94,7 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
-survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class, and games that train the eye.")
+survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class, and games.")
 app.add_typer(survey_app, name="survey")
 
 
@@ -640,7 +640,7 @@ def survey_spot(
     check_seed(seed)
     shape = read_size(size) or SIZE
     made = make_differences(rounds, size=shape, steps=steps, seed=seed, device=device, progress=_round_bar)
-    typer.echo(f"{write_page(made, out)}: {len(made)} rounds")
+    typer.echo(f"{write_page(made, out)}: rounds: {len(made)}")
 
 
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:

@@ -79,8 +79,8 @@ def blur(items: Sequence[Item], width: float) -> list[Item]:
     width : um, the finest detail left: full width at half maximum of a Gaussian.
 
     >>> sharp = Item("a", "small", True, "camera", encode(np.uint8(np.indices((208, 208, 3))[1] % 2 * 255), "jpeg"), 0)
-    >>> [int(np.asarray(Image.open(io.BytesIO(item.data))).std()) for item in (sharp, *blur([sharp], 4))]
-    [127, 0]
+    >>> [np.asarray(Image.open(io.BytesIO(item.data))).std() > 5 for item in (sharp, *blur([sharp], 4))]
+    [np.True_, np.False_]
     """
     shown = []
     for item in items:

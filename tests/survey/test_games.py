@@ -379,3 +379,24 @@ def test_refusals(items):
         learning.settings([item for item in items if item.real], ["a"] * 14)
     with pytest.raises(ValueError, match="expected rounds in which something differs, got 0"):
         spot.settings([], {})
+
+
+def test_commands_make_the_pages(items, tmp_path):
+    from typer.testing import CliRunner
+
+    from diffinfinite_lite.cli import app
+    from diffinfinite_lite.survey.deck import write_deck
+
+    write_deck(items, ["Noise, made up."], "", tmp_path / "class")
+    learn, where = ["survey", "learn", "--pictures"], [str(tmp_path / name) for name in ("class", "a", "b", "c")]
+    done = CliRunner().invoke(app, [*learn, where[0], "--out", where[1]])
+    assert done.exit_code == 0 and "28 pictures" in done.output
+    assert {path.stem for path in (tmp_path / "a").glob("*.jpg")} == {item.name for item in items}
+    small = ["--rounds", "1", "--size", "128x128", "--steps", "2", "--device", "cpu"]
+    done = CliRunner().invoke(app, ["survey", "spot", "--out", where[2], *small])
+    assert done.exit_code == 0 and "rounds: 1" in done.output
+    assert len(list((tmp_path / "b").glob("*.jpg"))) == 2
+    again = CliRunner().invoke(app, ["survey", "spot", "--out", where[2], *small, "--seed", "1"])
+    assert again.exit_code == 0 and len(list((tmp_path / "b").glob("*.jpg"))) == 2  # those of the earlier game are gone
+    refused = CliRunner().invoke(app, [*learn, str(tmp_path), "--out", where[3]])
+    assert refused.exit_code == 1 and "survey make" in str(refused.exception) and not (tmp_path / "c").exists()
