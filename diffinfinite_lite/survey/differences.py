@@ -5,8 +5,8 @@ the two pictures is known exactly, and no annotator had to look: the truth of a 
 
 A change is a blob of one label in tissue of others, of the kinds in `KINDS`. Where it lies, how large and how round it
 is follows from the seed. Not every edit can be seen: where the mean difference in the blob is below `VISIBLE`, another
-place is tried, then another kind, and the most visible one is taken. Open spaces are white, which jumps at the eye: they
-are half as wide, and never stand in for another kind.
+place is tried, then another kind, and the most visible one is taken. Open spaces are white, which jumps at the eye:
+they are half as wide, and never stand in for another kind.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def make_differences(
             pair = generate(CONTEXTS[number // TWICE % len(CONTEXTS)], size=size, seed=seed + number, **how)
             taken = np.zeros(size, bool)
         wanted = tuple(KINDS)[number % len(KINDS)]
-        kinds = [wanted, wanted, *rng.permutation([kind for kind in KINDS if kind not in (wanted, OTHERS)])[:1].tolist()]
+        other = int(rng.choice([kind for kind in KINDS if kind not in (wanted, OTHERS)]))
         radius = min(LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1), min(size) / 5)
-        made.append(_change(pair, kinds, radius, taken, rng, device))
+        made.append(_change(pair, (wanted, wanted, other), radius, taken, rng, device))
         taken |= made[-1].blob
     return sorted(made, key=lambda d: -d.visible * d.blob.sum() ** 0.5)
 

@@ -2,7 +2,10 @@
 
 import json
 import re
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -344,6 +347,28 @@ def test_spot_the_difference_on_a_desktop_by_keys_and_in_words(open_page, differ
     assert abs(rounds[0]["chance"] - area / (SIZE[0] * SIZE[1])) < 0.02
     assert rounds[1]["chance"] == round(1 / 24, 3)
     assert "2 of 4 found" in page.locator("main").inner_text() and "in words" in page.locator("main").inner_text()
+
+
+def test_games_are_the_same_from_a_web_server(browser, addresses):
+    """On http, as on GitHub Pages: the pictures come, and the seal opens."""
+    folder = Path(unquote(urlsplit(addresses["spot"]).path)).parent
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for game, address in addresses.items():
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{server.server_port}/{address.rsplit('/', 1)[1]}")
+            page.get_by_role("button", name="Start").click()
+            assert page.locator(".ask img").first.evaluate("e => e.decode().then(() => e.naturalWidth)") > 100
+            if game == "spot":
+                page.get_by_role("button", name="I do not see it").click()
+                page.get_by_text("necrosis, where carcinoma was").wait_for()
+            else:
+                page.keyboard.press("r")
+                page.keyboard.press("Enter")
+                page.get_by_text("Picture 2 of 28").wait_for()
+            page.close()
+        server.shutdown()
 
 
 @pytest.mark.parametrize("game", ["learning", "spot"])
