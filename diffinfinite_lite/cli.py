@@ -94,7 +94,7 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the models; run the sa
 data_app = typer.Typer(no_args_is_help=True, help="Public sets of real tiles.")
 app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
-survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class.")
+survey_app = typer.Typer(no_args_is_help=True, help="Real or synthetic? A live survey for a class, and games.")
 app.add_typer(survey_app, name="survey")
 
 
@@ -357,6 +357,10 @@ def _picture_bar(pictures: Iterable, total: int) -> Iterable:
     return tqdm(pictures, total=total, unit="picture", desc="painting")
 
 
+def _round_bar(rounds: Iterable, total: int) -> Iterable:
+    return tqdm(rounds, total=total, unit="round", desc="painting")
+
+
 def _part_bar(items: Iterable, total: int, part: str) -> Iterator:
     """Progress of a part of the work; one that goes on from level 30 begins there, so that the estimate is right."""
     from .pipelines.progress import PARTS
@@ -608,6 +612,40 @@ def survey_serve(
     from .survey.serve import serve
 
     serve(pictures, database=database, host=host, port=port, address=address, say=typer.echo)
+
+
+@survey_app.command("learn")
+def survey_learn(
+    pictures: Annotated[Path, typer.Option(help="Folder that `diffinfinite survey make` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for learning.html and its pictures.")],
+) -> None:
+    """Make a page that trains the eye: the survey's pictures, made harder until three of four are right."""
+    from .survey.deck import read_deck
+    from .survey.learning import PAGE, write_page
+
+    check_folder(out, [PAGE])
+    deck = read_deck(pictures)
+    typer.echo(f"{write_page(deck.items, deck.about, out)}: {len(deck.items)} pictures")
+
+
+@survey_app.command("spot")
+def survey_spot(
+    out: Annotated[Path, typer.Option(help="Folder for spot.html and its pictures.")],
+    rounds: Annotated[int, typer.Option(help="Pairs with one hidden change each.")] = 10,
+    size: Size = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 12,
+    seed: Annotated[int, typer.Option(help="Of pictures and changes.")] = 0,
+    device: Device = None,
+) -> None:
+    """Make a page to spot the difference: two pictures, one place painted again under another label."""
+    from .survey.differences import SIZE, make_differences
+    from .survey.spot import PAGE, write_page
+
+    check_folder(out, [PAGE])
+    check_seed(seed)
+    shape = read_size(size) or SIZE
+    made = make_differences(rounds, size=shape, steps=steps, seed=seed, device=device, progress=_round_bar)
+    typer.echo(f"{write_page(made, out)}: rounds: {len(made)}")
 
 
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:

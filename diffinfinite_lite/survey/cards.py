@@ -1,4 +1,4 @@
-"""Cards for a class: pictures without titles on a page to print or to project, with the answers folded below.
+"""Cards for a class: pictures without titles to print or to project, the answers folded below; and codes on slips.
 
 An instructor asks before anything is shown; the page has no title, file name or order that would tell. Cards are
 lettered and shuffled by a hash of their pixels.
@@ -19,6 +19,7 @@ from ..files import write_text
 from ..labels import LABEL_COLOURS, LABELS
 from .page import document
 
+MOST_CODES = 99
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _STYLE = (
     ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}"
@@ -26,6 +27,12 @@ _STYLE = (
     ".cards img{display:block;width:100%;background:#fff}"
     ".swatch{display:inline-block;width:1em;height:1em;border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em}"
     "@media print{header,details{display:none}}"
+)
+_SLIPS = (
+    "main>*{max-width:60rem;margin:1rem auto}main{color:var(--ink)}"
+    ".slips{display:grid;grid-template-columns:repeat(auto-fill,minmax(9rem,1fr));padding:0;list-style:none}"
+    ".slips li{padding:1rem;border:1px dashed;text-align:center;font-size:.85rem;break-inside:avoid}"
+    ".slips strong{font-size:2rem}@media print{header,main>p{display:none}}"
 )
 
 
@@ -81,4 +88,29 @@ def write_cards(
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, document(title, body, "", home, "Back to the instructor guide"))
+    return path
+
+
+def write_codes(file: str | Path, count: int = 30, *, home: str = "") -> Path:
+    """Write a page of codes for participants, p01, p02, ..., to print and to cut.
+
+    Parameters
+    ----------
+    file : the page.
+    count : how many, 1 to 99.
+    home : address that the page links back to, or "".
+
+    Raises
+    ------
+    ValueError
+        If there are none, or more than two digits name.
+    """
+    if not 1 <= count <= MOST_CODES:
+        raise ValueError(f"expected 1 to {MOST_CODES} codes, got {count}")
+    codes = [f"p{number:02d}" for number in range(1, count + 1)]
+    slips = "".join(f"<li><strong>{code}</strong><br>Your code: no name, please.</li>" for code in codes)
+    body = f'<style>{_SLIPS}</style><p>Cut, shuffle, and let everybody draw one.</p><ul class="slips">{slips}</ul>'
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, document("Codes", body, "", home, "Back to the instructor guide"))
     return path

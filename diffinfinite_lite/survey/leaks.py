@@ -113,7 +113,9 @@ def separability(items: Sequence[Item]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=names).set_axis(pd.MultiIndex.from_tuples(rows))
 
 
-def classify(items: Sequence[Item], extractor: FeatureExtractor | None = None, seed: int = 0) -> pd.DataFrame:
+def classify(
+    items: Sequence[Item], extractor: FeatureExtractor | None = None, seed: int = 0, looks: Sequence[str] = LOOKS
+) -> pd.DataFrame:
     """Every picture as each way to look calls it, having learned from the others alone.
 
     Parameters
@@ -121,6 +123,7 @@ def classify(items: Sequence[Item], extractor: FeatureExtractor | None = None, s
     items : of a size at least two real and two synthetic ones.
     extractor : of learned features; EfficientNet-Lite by default.
     seed : of the folds.
+    looks : ways to look, of `LOOKS`.
 
     Returns
     -------
@@ -138,7 +141,7 @@ def classify(items: Sequence[Item], extractor: FeatureExtractor | None = None, s
         if folds < 2:
             raise ValueError(f"expected at least two real and two synthetic {size} pictures, got {folds} of one kind")
         split = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        for look in LOOKS:
+        for look in looks:
             model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced"))
             said = cross_val_predict(model, _look(some, look, extractor), real, cv=split)
             rows += [{"item": item.name, "size": size, "origin": item.origin, "real": item.real, "look": look,

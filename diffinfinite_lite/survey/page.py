@@ -44,9 +44,11 @@ with extra("course"):
 
 ROUNDS = 20_000  # a fifth of a second in a browser
 SHORT = 20  # pictures of the short version
-PLAYER = ("common", "transport", "result", "player")  # what a survey needs of `PARTS`
+PLAYER = ("common", "transport", "result", "magnifier", "player")  # what a survey needs of `PARTS`
 CLASSROOM = ("common", "classroom")
-PARTS = tuple(dict.fromkeys([*PLAYER, *CLASSROOM]))
+LEARNING = ("common", "magnifier", "games", "staircase", "learning")
+SPOT = ("common", "games", "spot")
+PARTS = tuple(dict.fromkeys([*PLAYER, *CLASSROOM, *LEARNING, *SPOT]))
 MPP = 0.5  # micrometres per pixel of every source used, about
 _HERE = Path(__file__).parent
 # The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
@@ -100,12 +102,13 @@ def script(*parts: str) -> str:
     Parameters
     ----------
     parts : names of .js files beside this module, in the order they need each other, such as those of `PLAYER`. The
-        encoder of QR codes comes before them where this environment has it (`browser_scripts`).
+        encoder of QR codes comes before those that draw one, where this environment has it (`browser_scripts`).
     """
     encoder = ""
-    if LEAN_QR.available():
+    if LEAN_QR.available() and {"result", "classroom"} & set(parts):
         code = LEAN_QR.find()[0].read_text("utf8")
-        encoder = f"const leanQR = ((exports) => {{ {code}\nreturn exports; }})({{}});"
+        encoder = f"const leanQR = ((exports) => {{ {code}
+return exports; }})({{}});"
     code = "\n".join((_HERE / f"{part}.js").read_text("utf8") for part in parts)
     return f"(() => {{\n{encoder}\n{code}}})();\n"
 
@@ -143,7 +146,7 @@ def settings(items: Sequence[Item], addresses: Sequence[str], *, server: str = "
         "chance": {n: [int(k) for k in binom.interval(0.95, n, 0.5)] for n in versions},
         "qr": LEAN_QR.available(),
     }  # fmt: skip
-    return shown | ({"server": server} if server else {"sealed": _sealed(items), "rounds": ROUNDS})
+    return shown | ({"server": server} if server else {"sealed": seal_truth(items), "rounds": ROUNDS})
 
 
 def short_version(items: Sequence[Item]) -> set[str]:
@@ -178,23 +181,28 @@ def markup(values: dict, about: Sequence[str], lead: str, *, name: str = "survey
     name : identifier that nothing else on the page has.
     alone : whether the survey has a page of its own, which it then fills.
     """
-    sources = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
     kept = (
         "Answers are kept on the server of this class."
         if "server" in values
         else "Nothing you enter leaves this browser."
     )
-    data = _json(values | {"id": name, "alone": alone})
+    data = as_json(values | {"id": name, "alone": alone})
     return (
         f'<div class="dl-survey" id="{escape(name)}"{" data-alone" if alone else ""}><div data-part="intro">'
         f"<p>You see {' or '.join(map(str, values['versions']))} pictures of tissue, one at a time, in an order of "
         "your own. Half of them are real, the others were made by a model. Say which you think each is, and how sure "
         f"you are. There is no time limit and no feedback until the end. You can stop and come back. {kept}</p>"
         f'<p class="lead">{escape(lead)}</p>'
-        f"<details><summary>Where the pictures come from, and what was done to them</summary>{sources}</details></div>"
+        f"{sources(about)}</div>"
         '<div data-part="stage"><noscript><p>The survey needs JavaScript.</p></noscript></div>'
         f'<script type="application/json" data-part="settings">{data}</script></div>\n'
     )
+
+
+def sources(about: Sequence[str]) -> str:
+    """Sentences on where pictures come from, folded."""
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in about)
+    return f"<details><summary>Where the pictures come from, and what was done to them</summary>{text}</details>"
 
 
 def widget(items: Sequence[Item], about: Sequence[str], lead: str, *, name: str = "survey") -> str:
@@ -233,7 +241,7 @@ def write_page(
     """
     pictures = [f"{item.name}.jpg" for item in items]
     values = settings(items, pictures)
-    data = _json(values | {"id": "classroom"})
+    data = as_json(values | {"id": "classroom"})
     board = (
         '<div class="dl-survey dl-classroom" id="classroom"><div data-part="stage"><noscript><p>This page needs '
         f'JavaScript.</p></noscript></div><script type="application/json" data-part="settings">{data}</script></div>\n'
@@ -242,20 +250,31 @@ def write_page(
         "index.html": document(title, markup(values, about, lead, alone=True), script(*PLAYER), home),
         "class.html": document(f"{title} The class", board, script(*CLASSROOM), "index.html", "Back to the survey"),
     }
+    write_files(folder, texts, {name: item.data for name, item in zip(pictures, items, strict=True)}, "a survey")
+    return Path(folder, "index.html")
+
+
+def write_files(folder: str | Path, texts: dict[str, str], pictures: dict[str, bytes], what: str) -> None:
+    """Write pages and their pictures into a folder, all or nothing; pictures of the first page's earlier version go.
+
+    Parameters
+    ----------
+    texts : pages by file name.
+    pictures : JPEG files by name, which is a hash of what they show.
+    what : they are, for messages.
+    """
     check_folder(folder, list(texts))
-    folder = Path(folder)
-    page = folder / "index.html"
-    earlier = page.read_text(encoding="utf-8") if page.exists() else ""
-    with staged(folder, "a survey") as place:
-        for name, item in zip(pictures, items, strict=True):
-            (place / name).write_bytes(item.data)
+    folder, first = Path(folder), next(iter(texts))
+    earlier = (folder / first).read_text(encoding="utf-8") if (folder / first).exists() else ""
+    with staged(folder, what) as place:
+        for name, data in pictures.items():
+            (place / name).write_bytes(data)
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8")
         move(place, folder, [*pictures, *texts])
     for old in folder.glob("*.jpg"):
-        if old.name not in pictures and f'"{old.stem}"' in earlier:
+        if old.name not in pictures and f'"{old.stem}' in earlier:
             old.unlink()
-    return page
 
 
 def document(title: str, body: str, code: str, home: str = "", back: str = "Back to the chapter") -> str:
@@ -298,12 +317,18 @@ def make_key(items: Sequence[Item]) -> Key:
     return Key(survey_name(items), tuple(KeyItem(i.name, i.size, i.real, i.origin, i.name in short) for i in items))
 
 
-def _sealed(items: Sequence[Item]) -> str:
+def seal_truth(items: Sequence[Item]) -> str:
+    """What the pictures are, sealed: {"origins": [...], "truth": [[real 0 or 1, place of origin], ...]}, base64."""
     origins = sorted({item.origin for item in items})
     truth = {"origins": origins, "truth": [[int(item.real), origins.index(item.origin)] for item in items]}
-    return b64encode(seal(json.dumps(truth), [item.name for item in items])).decode()
+    return seal_json(truth, [item.name for item in items])
 
 
-def _json(value: object) -> str:
+def seal_json(value: object, names: Sequence[str]) -> str:
+    """A value sealed with names, as base64: what ``unseal`` of common.js opens."""
+    return b64encode(seal(json.dumps(value), names)).decode()
+
+
+def as_json(value: object) -> str:
     """JSON that can stand inside a script element."""
     return json.dumps(value).replace("<", "\\u003c")

@@ -18,12 +18,6 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from ..extras import extra
-
-with extra("course"):
-    pass
-
-
 from ..data.encoding import encode
 from ..data.stain import optical_density
 
@@ -124,7 +118,7 @@ class Processing:
             small = tuple(max(1, round(self.scale * n)) for n in picture.size)
             picture = picture.resize(small, Image.Resampling.LANCZOS).resize(picture.size, Image.Resampling.LANCZOS)
         values = np.asarray(picture)
-        return _smoothed(values, self.sigma)
+        return smooth(values, self.sigma)
 
 
 # The mildest that tells as little by numbers and spectrum as any other that was tried; docs/adr/0019 has the table.
@@ -145,7 +139,8 @@ def make_items(fields: Sequence[Field], processing: Processing = PROCESSING) -> 
     return sorted(items, key=lambda item: item.name)
 
 
-def _smoothed(rgb: np.ndarray, sigma: float) -> np.ndarray:
+def smooth(rgb: np.ndarray, sigma: float) -> np.ndarray:
+    """A picture, uint8 (H, W, 3), under a Gaussian of so many px; 0 leaves it as it is."""
     if not sigma:
         return rgb
     return np.rint(gaussian_filter(rgb.astype(np.float32), (sigma, sigma, 0))).astype(np.uint8)

@@ -24,7 +24,7 @@ SMALL = {
     "05_masks": {"steps": 2, "samples": 3},
     "06_random_patches": {"height": 128, "width": 192, "steps": 2, "device": "cpu", "levels": 40, "seeds": 4},
     "07_whole_slide": {"height": 256, "width": 320, "steps": 4, "device": "cpu"},
-    "08_inpainting": {"field": 128, "steps": 2, "omegas": [0, 1], "device": "cpu"},
+    "08_inpainting": {"field": 128, "steps": 2, "omegas": [0, 1], "rounds": 2, "game": [128, 192], "device": "cpu"},
     "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2, "device": "cpu"},
     "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4, "device": "cpu"},
     "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6, "device": "cpu"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diffinfinite_lite.labels import LABEL_COLOURS
-from diffinfinite_lite.survey.cards import Card, colours, write_cards
+from diffinfinite_lite.survey.cards import Card, colours, write_cards, write_codes
 
 
 def test_letters_and_answers_belong_together_and_order_does_not_tell(tmp_path):
@@ -26,6 +26,17 @@ def test_letters_and_answers_belong_together_and_order_does_not_tell(tmp_path):
     assert {letter: int(i) for letter, i in re.findall(r"<li>(.): answer &lt;(\d)&gt;", after)} == found
     with pytest.raises(ValueError, match="1 to 26 cards, got 0"):
         write_cards([], tmp_path / "b.html", title="T", task="")
+
+
+def test_codes_are_all_different_and_valid_in_the_survey(tmp_path):
+    text = write_codes(tmp_path / "class/codes.html", 12, home="../guide.html").read_text("utf8")
+    codes = re.findall(r"<strong>(.*?)</strong>", text)
+    assert codes == [f"p{n:02d}" for n in range(1, 13)]
+    assert "https://" not in text and 'href="../guide.html"' in text
+    for count in (0, 100):
+        with pytest.raises(ValueError, match=f"1 to 99 codes, got {count}"):
+            write_codes(tmp_path / "codes.html", count)
+    assert not (tmp_path / "codes.html").exists()
 
 
 def test_masks_have_the_books_colours():

@@ -1,0 +1,173 @@
+"""Pairs of pictures with one hidden change: a mask is edited in one place, and only that place is painted again.
+
+`pipelines.edit.resynthesise` keeps all pixels that cannot have seen the change, bit for bit. So what differs between
+the two pictures is known exactly, and no annotator had to look: the truth of a game, or of a test of change detection.
+
+A change is a blob of one label in tissue of others, of the kinds in `KINDS`. Where it lies, how large and how round it
+is follows from the seed. Not every edit can be seen: where the mean difference in the blob is below `VISIBLE`, another
+place is tried, then another kind, and the most visible one is taken. Open spaces are white, which jumps at the eye:
+they are half as wide, and never stand in for another kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from ..labels import CELL_PX, CONTEXTS, LABELS
+from ..pipelines.edit import resynthesise
+from ..pipelines.generate import generate
+from ..pipelines.pair import Pair
+
+CARCINOMA, NECROSIS, STROMA, OTHERS = (LABELS.index(name) for name in ("carcinoma", "necrosis", "stroma", "others"))
+KINDS = {
+    CARCINOMA: "an island of carcinoma",
+    OTHERS: "a vessel or another open space",
+    STROMA: "stroma",
+    NECROSIS: "necrosis",
+}  # what is hidden, in the order of the rounds
+SIZE = (256, 384)  # px; two of them fit one above the other on a phone
+LARGEST, SMALLEST = 40, 24  # px, mean radius of a blob in the first and in the last round
+MARGIN = 16  # px around the blob that may adapt
+VISIBLE = 18.0  # grey levels, mean difference in the blob
+TWICE = 2  # changes to one picture
+Progress = Callable[[Iterable, int], Iterable]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two pictures, uint8 (H, W, 3), that differ in one place, and their masks, uint8 (H, W).
+
+    Attributes
+    ----------
+    label : what was painted into the place, one of `KINDS`.
+    recomputed : share of the latents that was computed again.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    mask: np.ndarray
+    edited: np.ndarray
+    label: int
+    recomputed: float
+
+    @cached_property
+    def changed(self) -> np.ndarray:
+        """Pixels that are not equal, bool (H, W): the blob, its margin, and what the decoder mixes with them."""
+        return np.asarray((self.before != self.after).any(axis=-1))
+
+    @cached_property
+    def blob(self) -> np.ndarray:
+        """Where the label was changed, bool (H, W)."""
+        return self.mask != self.edited
+
+    @property
+    def visible(self) -> float:
+        """Mean difference in the blob, grey levels: how much there is to see."""
+        return float(np.abs(self.before.astype(int) - self.after).mean(axis=-1)[self.blob].mean())
+
+    def describe(self) -> str:
+        """What was hidden where, in words."""
+        labels, counts = np.unique(self.mask[self.blob], return_counts=True)
+        old = LABELS[labels[counts.argmax()]]
+        return f"{KINDS[self.label]}, where {'nothing was labelled' if old == LABELS[0] else f'{old} was'}"
+
+
+def make_differences(
+    rounds: int = 10,
+    *,
+    size: tuple[int, int] = SIZE,
+    steps: int = 12,
+    seed: int = 0,
+    device: str | None = None,
+    progress: Progress = lambda jobs, _: jobs,
+) -> list[Difference]:
+    """Pairs with one hidden change each, from the easiest on: by how much differs, and how large it is.
+
+    Parameters
+    ----------
+    rounds : how many; two rounds share a picture and hide their changes in different places.
+    size : (H, W) in px, multiples of 8 from 128.
+    steps : of DPM-Solver++.
+    seed : of pictures and changes: the same seed makes the same rounds.
+    device : "cpu", "cuda", ...; a GPU is used where torch sees one.
+    progress : wraps the numbers of the rounds, for example ``lambda jobs, n: tqdm(jobs, total=n)``.
+
+    Raises
+    ------
+    ValueError
+        If there are to be no rounds, or the size is too small to hide anything in.
+    """
+    if rounds < 1:
+        raise ValueError(f"expected at least one round, got {rounds}")
+    if min(size) < 128:
+        raise ValueError(f"expected pictures of at least 128 px a side, got {size[0]} x {size[1]}")
+    made: list[Difference] = []
+    taken = np.zeros(size, bool)  # of the present picture, by an earlier change
+    how = {"steps": steps, "solver": "dpm-solver++", "device": device}
+    for number in progress(range(rounds), rounds):
+        rng = np.random.default_rng([seed, number])
+        if number % TWICE == 0:
+            pair = generate(CONTEXTS[number // TWICE % len(CONTEXTS)], size=size, seed=seed + number, **how)
+            taken = np.zeros(size, bool)
+        wanted = tuple(KINDS)[number % len(KINDS)]
+        other = int(rng.choice([kind for kind in KINDS if kind not in (wanted, OTHERS)]))
+        radius = min(LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1), min(size) / 5)
+        made.append(_change(pair, (wanted, wanted, other), radius, taken, rng, device))
+        taken |= made[-1].blob
+    return sorted(made, key=lambda d: -d.visible * d.blob.sum() ** 0.5)
+
+
+def draw_blob(mask: np.ndarray, label: int, radius: float, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A blob, bool (H, W), away from the border, from pixels of the label and from places taken.
+
+    It lies in labelled tissue where that has room for it: an edit of what nobody has labelled shows little.
+
+    Parameters
+    ----------
+    mask : uint8 (H, W).
+    radius : px, mean; the outline wavers by a quarter of it.
+    taken : bool (H, W).
+
+    >>> mask = np.full((128, 128), 1, np.uint8)
+    >>> blob = draw_blob(mask, 4, 20, np.zeros(mask.shape, bool), np.random.default_rng(0))
+    >>> bool(0.6 < blob.sum() / (np.pi * 20**2) < 1.5)
+    True
+    """
+    allowed = (mask != label) & ~taken
+    for free in (allowed & (mask != 0), allowed):
+        depth = ndimage.distance_transform_edt(np.pad(free, 1))[1:-1, 1:-1]
+        if depth.max() >= radius / 2:
+            break
+    good = np.argwhere(depth >= min(depth.max(), 1.25 * radius))
+    top, left = good[rng.integers(len(good))]
+    rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    angle = np.arctan2(rows - top, columns - left)
+    waves = sum(rng.normal() / k * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4))
+    outline = radius * (1 + 0.25 * np.clip(waves / 1.5, -1, 1))
+    return np.asarray((np.hypot(rows - top, columns - left) < outline) & allowed)
+
+
+def _change(
+    pair: Pair, kinds: Sequence[int], radius: float, taken: np.ndarray, rng: np.random.Generator, device: str | None
+) -> Difference:
+    """The first of some kinds of change that is `VISIBLE`, or else the most visible one."""
+    found: list[Difference] = []
+    for label in kinds:
+        blob = draw_blob(pair.mask, label, radius / 2 if label == OTHERS else radius, taken, rng)
+        edited = np.where(blob, label, pair.mask).astype(np.uint8)
+        again = resynthesise(pair, edited, margin=MARGIN, device=device)
+        found.append(Difference(pair.image, again.image, pair.mask, edited, label, again.run["recomputed"]))
+        if found[-1].visible >= VISIBLE:
+            break
+    return max(found, key=lambda d: d.visible)
+
+
+def cells(region: np.ndarray) -> np.ndarray:
+    """Squares of `CELL_PX` that hold any of a region (H, W), as bool (H / 8, W / 8)."""
+    height, width = (n // CELL_PX for n in region.shape)
+    return np.asarray(region.reshape(height, CELL_PX, width, CELL_PX).any(axis=(1, 3)))
