@@ -161,6 +161,27 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
     assert apart.mean() < 0.1  # single precision: at the first level the clean latents are 20,000 times a difference
 
 
+def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
+    """With guidance two workers are busy: of ten levels the fifth and the last are decoded, and others when looked at."""
+    window.page.evaluate(
+        """() => {
+            const post = Worker.prototype.postMessage;
+            window.decoded = 0;
+            Worker.prototype.postMessage = function (message) {
+                window.decoded += message.task === "decode";
+                return post.call(this, message);
+            };
+        }"""
+    )
+    assert paint(window, size=224, steps=10, omega=1).startswith("Painted in")
+    assert window.page.evaluate("decoded") == 2
+    window.page.locator("[data-part=level]").press("ArrowLeft")
+    window.page.wait_for_function(
+        "document.querySelector('[data-part=tissue]').getAttribute('aria-label').endsWith('level 9 of 10')", timeout=WAIT
+    )
+    assert window.page.evaluate("decoded") == 3
+
+
 def test_cancel_stops_and_the_next_run_works(window):
     window.page.evaluate("document.querySelector('[data-part=steps]').value = 30")
     window.page.locator("[data-part=paint]").click()
