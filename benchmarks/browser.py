@@ -35,7 +35,7 @@ from diffinfinite_lite.models.pretrained import Models, load_models
 from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.plans import multidiffusion
-from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.widgets.browser_graphs import round_models
 
@@ -46,16 +46,9 @@ TILE, ACROSS = 224, 5  # px; tiles along a mask
 def tiles(models: Models, mask: np.ndarray, context: str, seed: int, steps: int) -> list[np.ndarray]:
     """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask."""
     window = TILE // CELL_PX
-    levels = sample(
-        Denoiser(models.image, cosine_alphas(), batch_size=5),
-        conditions(mask, context),
-        channels=models.autoencoder.latent_channels,
-        patch=window,
-        plan=partial(multidiffusion, stride=window),
-        solver="dpm-solver++",
-        steps=steps,
-        seed=seed,
-    )
+    method = Method(window, partial(multidiffusion, stride=window), solver="dpm-solver++", steps=steps, seed=seed)
+    denoiser, channels = Denoiser(models.image, cosine_alphas(), batch_size=5), models.autoencoder.latent_channels
+    levels = sample(denoiser, conditions(mask, context), method, channels=channels)
     for level in levels:
         canvas = level.canvas.latents
     squares = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]

@@ -49,6 +49,7 @@ function paint(fixed, send) {
     h("button", { type: "button", onclick: () => send({ do: "save", what }) }, name)));
   let style = "fill";
   for (const input of [file, folder]) input.onchange = () => load(input);
+  takesFiles(surface, async (files) => send({ do: "load", files: await readFiles(files) }));
 
   const root = h("section", { className: "panel paint" },
     h("div", { className: "tools" }, tools, labels, h("div", { className: "row" }, undo, redo, clear)),
@@ -74,12 +75,7 @@ function paint(fixed, send) {
     const wanted = input === folder ? ["image.png", "mask.png", "run.json", "latents.npy"] : null;
     const files = [...input.files].filter((one) => !wanted || (wanted.includes(one.name)
       && one.webkitRelativePath.split("/").length < 3));
-    const read = (one) => new Promise((resolve) => {
-      const reader = new FileReader();
-      reader.onload = () => resolve({ name: one.name, content: reader.result.split(",")[1] ?? "" });
-      reader.readAsDataURL(one);
-    });
-    send({ do: "load", files: await Promise.all(files.map(read)) });
+    send({ do: "load", files: await readFiles(files) });
     input.value = "";
   }
 

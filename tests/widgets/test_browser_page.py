@@ -10,11 +10,12 @@ from PIL import Image
 from diffinfinite_lite.labels import LABEL_COLOURS, condition_map
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines.config import configure
-from diffinfinite_lite.pipelines.generate import make_denoiser, picture, sample_levels
+from diffinfinite_lite.pipelines.generate import picture
+from diffinfinite_lite.pipelines.stages import find_stages, last_levels, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
 from diffinfinite_lite.sampling.plans import mixture
-from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
 from diffinfinite_lite.widgets.browser_graphs import round_models, shipped_graphs
@@ -115,8 +116,8 @@ def test_a_canvas_of_several_windows_is_that_of_the_library(window):
         [labels.flatten().tolist(), settings | {"steps": 4, "omega": 0.5}],
     )
     denoiser = Denoiser(Arithmetic(), cosine_alphas(), omega=0.5)
-    how = {"channels": 4, "patch": 28, "plan": "mixture", "solver": "dpm-solver++", "steps": 4, "seed": 3}
-    *_, level = sample(denoiser, condition_map(labels, "normal"), **how)
+    method = Method(28, mixture, solver="dpm-solver++", steps=4, seed=3)
+    *_, level = sample(denoiser, condition_map(labels, "normal"), method, channels=4)
     expected = level.canvas.latents.flatten().numpy()
     assert np.abs(np.array(found) - expected).max() < 2e-3 * np.abs(expected).max()
 
@@ -153,9 +154,10 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
     config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1})
     models = round_models(load_models())
-    denoiser = make_denoiser(models, config, None, "cpu")
-    *_, level = sample_levels(denoiser, condition_map(torch.from_numpy(labels), "squamous"), models, config)
-    expected = picture(models.autoencoder, level.canvas.latents, config, 0).astype(int)
+    (stage,) = find_stages(models, config, "squamous", None, "cpu")
+    denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
+    last = last_levels(sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous")))
+    expected = picture(models.autoencoder, last[stage.name].canvas.latents, config, 0).astype(int)
     apart = np.abs(np.asarray(image.convert("RGB")).astype(int) - expected)
     assert apart.max() <= 2
     assert apart.mean() < 0.1  # single precision: at the first level the clean latents are 20,000 times a difference
