@@ -139,8 +139,8 @@ class Appearances:
         return found
 
 
-def real_tiles(context: str, seed: int) -> list[tuple[str, str, np.ndarray]]:
-    """Names, licences and pixels uint8 (H, W, 3) of a few real test tiles of a context.
+def real_tiles(context: str, seed: int) -> list[tuple[str, str, str, np.ndarray]]:
+    """Names, sets, licences and pixels uint8 (H, W, 3) of a few real test tiles of a context.
 
     Raises
     ------
@@ -152,4 +152,4 @@ def real_tiles(context: str, seed: int) -> list[tuple[str, str, np.ndarray]]:
     label = next(entry.label for entry in catalog.select(SET, "test") if entry.context == context)
     drawn = np.random.default_rng(seed)
     tiles = catalog.load(SET, "test", label, normalised=True, one_per_cluster=True, generator=drawn)
-    return [(tile.name, tile.licence, to_rgb(tile.image)) for tile in islice(tiles, TILES)]
+    return [(tile.name, tile.source, tile.licence, to_rgb(tile.image)) for tile in islice(tiles, TILES)]

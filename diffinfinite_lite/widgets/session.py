@@ -65,7 +65,7 @@ class Session:
         self._versions: dict[bytes, Version] = {}
         self._emergence: Emergence | None = None
         self._appearances = Appearances(studio)
-        self._tiles: list[tuple[str, str, np.ndarray]] = []
+        self._tiles: list[tuple[str, str, str, np.ndarray]] = []
         self._ends: list[tuple[str, str]] = [("", "")] * 2  # of a morph: appearance and picture
         self._axes_of = ""  # context whose axes the page shows
         self._lock = threading.RLock()
@@ -148,14 +148,9 @@ class Session:
         if emergence is None:
             raise ValueError("expected a picture that was painted here, got none yet")
         number = int(level)
-
-        def changed(job: Job) -> None:
-            if job.phase == DONE:
-                self.show(moment=_moment(number, job.result))
-            elif job.phase == FAILED:
-                self.show(fault=job.error)
-
-        self.studio.queue.submit((self._key, "level"), lambda job: emergence.show(number), changed)
+        self._beside(
+            "level", lambda job: emergence.show(number), lambda found: self.show(moment=_moment(number, found))
+        )
 
     # -- contact sheet and comparison ------------------------------------------------------------------------------
 
@@ -184,6 +179,11 @@ class Session:
         self.state = replace(in_full(state), tab=self.state.tab)
         self._show_state()
         self.do_paint()
+
+    def do_same(self) -> None:
+        """The second setting of the comparison becomes the first one, to differ from it in one thing next."""
+        self.state = replace(self.state, other=self.state.config)
+        self._show_state()
 
     def do_compare(self) -> None:
         """Two pictures at one seed, under one mask, and what tells them apart."""
@@ -276,16 +276,12 @@ class Session:
         """Show both ends of the axes of the context's appearances."""
         context = self._axes_of = self.state.context
 
-        def changed(job: Job) -> None:
-            if job.phase == DONE and context == self._axes_of:
-                shares = self._appearances.axes(context).shares
-                ends = [[shown(end) for end in pair] for pair in job.result]
-                self.show(axes=[{"ends": pair, "share": share} for pair, share in zip(ends, shares, strict=False)])
-            elif job.phase == FAILED:
-                self.show(fault=job.error)
+        def finish(pairs: list) -> None:
+            shares = self._appearances.axes(context).shares
+            ends = [[shown(end) for end in pair] for pair in pairs]
+            self.show(axes=[{"ends": pair, "share": share} for pair, share in zip(ends, shares, strict=False)])
 
-        work = self._appearances.ends
-        self.studio.queue.submit((self._key, "axes"), lambda job: work(job, context), changed)
+        self._beside("axes", lambda job: self._appearances.ends(job, context), finish)
 
     def do_turn(self, axis: int, value: float) -> None:
         """Another place on an axis of the appearance."""
@@ -298,7 +294,7 @@ class Session:
         elif source == "tile":
             if not 0 <= int(number) < len(self._tiles):
                 raise ValueError(f"expected one of {len(self._tiles)} real tiles, got number {number}")
-            image = self._tiles[int(number)][2]
+            image = self._tiles[int(number)][3]
         elif source == "view":
             image = self._in_view().pair.image
         else:
@@ -307,8 +303,14 @@ class Session:
 
     def do_tiles(self, seed: int = 0) -> None:
         """Real tiles of the context, to choose one that is to be imitated."""
-        self._tiles = real_tiles(self.state.context, int(seed))
-        self.show(tiles=[{"name": name, "licence": licence, "image": shown(image)} for name, licence, image in self._tiles])
+        context = self.state.context
+
+        def finish(tiles: list) -> None:
+            self._tiles = tiles
+            names = ("name", "source", "licence")
+            self.show(tiles=[dict(zip(names, tile[:3], strict=True)) | {"image": shown(tile[3])} for tile in tiles])
+
+        self._beside("tiles", lambda job: real_tiles(context, int(seed)), finish)
 
     def do_end(self, side: int) -> None:
         """The appearance of the picture in view is one end of a morph: 0 the left one, 1 the right one."""
@@ -366,6 +368,18 @@ class Session:
 
         self.job = self.studio.queue.submit(self._key, work, changed)
 
+    def _beside(self, what: str, work: Callable[[Job], Any], finish: Callable[[Any], None]) -> None:
+        """Work that does not overtake the picture, but an earlier request of its own kind."""
+
+        def changed(job: Job) -> None:
+            if job.phase == DONE:
+                with self._lock:
+                    finish(job.result)
+            elif job.phase == FAILED:
+                self.show(fault=job.error)
+
+        self.studio.queue.submit((self._key, what), work, changed)
+
     def _watch(self, job: Job, state: State) -> Finished:
         """Paint a picture and show it while it comes about."""
         mask = self.studio.mask_of(job, state)
@@ -387,7 +401,8 @@ class Session:
     def _take(self, version: Version) -> None:
         """This version is what is in front of the person now."""
         if self.version is not version:
-            self._keep(f"seed {version.state.config.seed}", version.pair)
+            config = version.state.config
+            self._keep(f"seed {config.seed}, {config.steps} steps", version.pair)
         self.version = version
         for state in (version.state, version.state.draw(version.pair.mask)):  # a generated mask, and the same one drawn
             self._versions[_digest(state)] = version

@@ -195,7 +195,7 @@ export function render({ model, el }) {
       repeat.show(state);
       if (state.tab === "neighbours") window.dispatchEvent(new Event("resize")); // plots measure themselves when shown
     },
-    controls: ({ a, b }) => { settings.show(a.filter(({ name }) => name !== "seed" && name !== "appearance")); panels.compare.controls(b); panels.sheet.controls(a); },
+    controls: ({ a, b }) => { settings.show(a.filter(({ name }) => name !== "seed" && name !== "appearance")); panels.compare.controls(b, a); panels.sheet.controls(a); },
     status: (status) => { bar.show(status); panels.explore.status(status); },
     fault: (text) => { fault.textContent = text; fault.hidden = !text; },
     file: save,

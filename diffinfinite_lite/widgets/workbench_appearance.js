@@ -88,7 +88,7 @@ function appearances(send, change) {
       tiles.replaceChildren(...items.map((tile, number) => h("button", { type: "button", className: "thumb",
         "aria-label": `More like ${tile.name}`, onclick: () => send({ do: "like", source: "tile", number }) },
       h("img", { src: tile.image, alt: "" }))));
-      note.textContent = items.length ? `Real tiles of the test split. ${items[0].licence}.` : "";
+      note.textContent = items.length ? `Real tiles that the model was not trained on (${items[0].source}): ${items[0].licence}.` : "";
     },
   };
   return root;

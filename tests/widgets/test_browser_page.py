@@ -164,7 +164,7 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
 
 
 def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
-    """With guidance two workers are busy: of ten levels the fifth and the last are decoded, and others when looked at."""
+    """With guidance two workers are busy: the fifth and the tenth level are decoded, others when looked at."""
     window.page.evaluate(
         """() => {
             const post = Worker.prototype.postMessage;
@@ -179,7 +179,7 @@ def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
     assert window.page.evaluate("decoded") == 2
     window.page.locator("[data-part=level]").press("ArrowLeft")
     window.page.wait_for_function(
-        "document.querySelector('[data-part=tissue]').getAttribute('aria-label').endsWith('level 9 of 10')", timeout=WAIT
+        "document.querySelector('[data-part=tissue]').ariaLabel.endsWith('level 9 of 10')", timeout=WAIT
     )
     assert window.page.evaluate("decoded") == 3
 
