@@ -33,7 +33,7 @@ STEPS = 8  # of the draft of an end
 TILES = 6  # real ones to choose from
 NONE = (
     "Light and stain cannot be chosen here: this model paints in a single stage, and only one of two stages "
-    "(`diffinfinite train draft`, then `train detail`) has an appearance."
+    "(diffinfinite train draft, then train detail) has an appearance."
 )
 
 

@@ -383,6 +383,10 @@ class Session:
     def _watch(self, job: Job, state: State) -> Finished:
         """Paint a picture and show it while it comes about."""
         mask = self.studio.mask_of(job, state)
+        with self._lock:  # whoever draws before the picture is there draws on its mask
+            if state.mask is None and _digest(self.state) == _digest(state):
+                self.drawing = Drawing(mask)
+                self._show_mask()
         self.show(run={"windows": self.studio.windows_of(state), "size": list(state.size), "mask": shown(mask, "png")})
 
         def level(emergence: Emergence) -> None:
@@ -393,9 +397,6 @@ class Session:
 
     def _finish(self, done: Finished) -> None:
         self._emergence = done.emergence
-        if self.state.mask is None:
-            self.drawing = Drawing(done.pair.mask)
-            self._show_mask()
         self._take(Version(done.state, done.pair))
 
     def _take(self, version: Version) -> None:
