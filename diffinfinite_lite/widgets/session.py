@@ -364,6 +364,8 @@ class Session:
                     return
                 if job.phase == DONE:
                     finish(job.result)
+                elif job.phase == FAILED:
+                    self.show(fault=job.error)
                 self.show(status=_status(job))
 
         self.job = self.studio.queue.submit(self._key, work, changed)
@@ -522,6 +524,6 @@ def _idle() -> dict[str, Any]:
 
 def _status(job: Job) -> dict[str, Any]:
     left = None if job.seconds_left is None else round(job.seconds_left, 1)
-    error = job.error if job.phase == FAILED else "Cancelled." if job.phase == CANCELLED else ""
+    error = "Cancelled." if job.phase == CANCELLED else ""  # what failed stands where all faults do
     shown = {name: getattr(job, name) for name in ("phase", "stage", "done", "total", "place")}
     return shown | {"left": left, "error": error}

@@ -168,7 +168,10 @@ export function render({ model, el }) {
   const panels = { explore: explore(fixed, send), sheet: sheet(fixed, send, change), compare: comparison(send, change),
     paint: paint(fixed, send), neighbours: neighbours(send, model.get_child("plot")) };
   const content = fields(change), settings = fields(change);
-  const bar = progress(send), repeat = repeated(fixed.served), list = tabs(TITLES, panels, (tab) => change("tab", tab));
+  const bar = progress(send), repeat = repeated(fixed.served), list = tabs(TITLES, panels, (tab) => {
+    list.show(tab); // at once, however busy the server is
+    change("tab", tab);
+  });
   const fault = h("p", { className: "fault", role: "alert", hidden: true });
   const drawn = h("p", { className: "help" }), looks = appearances(send, change);
   const generated = h("button", { type: "button", onclick: () => send({ do: "generated_mask" }) }, "Use a generated mask");

@@ -251,7 +251,7 @@ function comparison(send, change) {
     + "whose label a simple annotation of the finished picture confirms.");
   const root = h("section", { className: "panel" },
     h("p", {}, "A is as the settings on the side say, B as these do. Seed and mask are the same."),
-    h("details", { open: true }, h("summary", {}, "Settings of B"), settings),
+    h("details", { open: innerWidth > 800 }, h("summary", {}, "Settings of B"), settings),
     h("div", { className: "row" }, start, same, apartIn), views, h("div", { className: "numbers", hidden: true }, table, reading));
   const draw = () => {
     before.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;

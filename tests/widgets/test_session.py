@@ -386,7 +386,7 @@ def test_a_drawn_mask_stays_and_a_generated_one_is_made_once(studio, monkeypatch
 def test_neighbours_without_the_training_tiles_say_so(person, monkeypatch):
     monkeypatch.setattr(neighbours.catalog, "available", lambda *_: False)
     person.do("neighbours")
-    assert "expected at least 3 pictures, got 1" in person.parts["status"]["error"]
+    assert "expected at least 3 pictures, got 1" in person.parts["fault"]
     for seed in "12":
         person.do("set", name="seed", value=seed)
     found = person.do("neighbours")["neighbours"]
