@@ -390,7 +390,7 @@ def test_neighbours_without_the_training_tiles_say_so(person, monkeypatch):
     for seed in "12":
         person.do("set", name="seed", value=seed)
     found = person.do("neighbours")["neighbours"]
-    assert found["names"] == ["seed 5, 2 steps", "seed 1", "seed 2"] and "DIFFINFINITE_DATA" in found["note"]
+    assert found["names"] == ["seed 5, 2 steps", "seed 1, 2 steps", "seed 2, 2 steps"] and "DIFFINFINITE_DATA" in found["note"]
     assert len(found["places"]) == 3 and not found["nearest"]
 
 

@@ -1,4 +1,4 @@
-"""The workbench in a browser, tab by tab: strokes and keys, a cancelled run, a sheet finished, files saved and loaded.
+"""The workbench in a browser, tab by tab: strokes, keys, a cancelled run, a sheet finished, files, places in the queue.
 
 Without an error on the console, without a request to another host, and without a finding of axe.
 """
@@ -172,6 +172,9 @@ def test_sheet_finished_two_compared_and_a_phone(watch, address):
     for tab in ("Explore", "Contact sheet", "A / B", "Paint", "Neighbours"):
         page.get_by_role("tab", name=tab).click()
         assert watch.too_wide() <= 0, tab
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert violations(watch) == [], (tab, scheme)
 
 
 def test_every_tool_by_keys_and_strokes_by_touch_and_pen(watch, address):
