@@ -5,7 +5,8 @@
 * quality: tiles of the same masks and seeds from the full model and from the one that a browser downloads
   (`widgets.browser_graphs.round_models`), with the page's solver and steps: how far the pixels are apart, and how far
   both sets are from real test tiles and from each other (Fréchet distance);
-* painting: seconds from the click to the finished picture in headless Chromium, on the page of the built book.
+* painting: seconds from the click to the finished picture in headless Chromium, on the page of the built book, and the
+  processor seconds that Chromium's processes took for it, which depend less on what else the machine does.
 
 Run it on an idle machine: load at the start is in the file.
 """
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 import typer
 from playwright.sync_api import sync_playwright
@@ -35,7 +37,7 @@ from diffinfinite_lite.models.pretrained import Models, load_models
 from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.plans import multidiffusion
-from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.widgets.browser_graphs import round_models
 
@@ -46,16 +48,9 @@ TILE, ACROSS = 224, 5  # px; tiles along a mask
 def tiles(models: Models, mask: np.ndarray, context: str, seed: int, steps: int) -> list[np.ndarray]:
     """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask."""
     window = TILE // CELL_PX
-    levels = sample(
-        Denoiser(models.image, cosine_alphas(), batch_size=5),
-        conditions(mask, context),
-        channels=models.autoencoder.latent_channels,
-        patch=window,
-        plan=partial(multidiffusion, stride=window),
-        solver="dpm-solver++",
-        steps=steps,
-        seed=seed,
-    )
+    method = Method(window, partial(multidiffusion, stride=window), solver="dpm-solver++", steps=steps, seed=seed)
+    denoiser, channels = Denoiser(models.image, cosine_alphas(), batch_size=5), models.autoencoder.latent_channels
+    levels = sample(denoiser, conditions(mask, context), method, channels=channels)
     for level in levels:
         canvas = level.canvas.latents
     squares = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
@@ -91,6 +86,15 @@ def quality(masks_a_context: int, steps: int) -> dict:
     }
 
 
+def _processor_seconds() -> float:
+    """Of all processes below this one, so far."""
+    found = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += sum(process.cpu_times()[:2])
+    return found
+
+
 def painting(page: Path, runs: int) -> dict:
     """Seconds from the click to the picture of one window, as the page says, and the load while it was painted.
 
@@ -98,7 +102,8 @@ def painting(page: Path, runs: int) -> dict:
     ----------
     page : the page of the built book
     """
-    status, rows = "document.querySelector('[data-part=status]').textContent", []
+    status = "document.querySelector('[data-part=status]').textContent"
+    rows: list[dict] = []
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = chrome.new_page()
@@ -108,10 +113,12 @@ def painting(page: Path, runs: int) -> dict:
         for omega in (0, 1):
             tab.evaluate(f"document.querySelector('[data-part=omega]').value = {omega}")
             for _ in range(runs):
+                before = _processor_seconds()
                 tab.locator("[data-part=paint]").click()
                 tab.wait_for_function("!document.querySelector('[data-part=paint]').disabled", timeout=600_000)
-                seconds = float(re.search(r"in ([\d.]+) s", tab.evaluate(status))[1])
+                seconds = float(tab.evaluate(status).split(" in ")[1].split(" s ")[0])
                 row = {"omega": omega, "seconds": seconds, "load": os.getloadavg()[0]}
+                row["processor seconds"] = round(_processor_seconds() - before, 1)
                 if not rows:
                     row["with loading"] = time.perf_counter() - began
                 rows.append(row)

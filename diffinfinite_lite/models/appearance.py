@@ -65,3 +65,22 @@ class Appearance(nn.Module):
         component = int(torch.multinomial(self.weights[row].cpu(), 1, generator=generator))
         noise = torch.randn(CODE, generator=generator)
         return self.means[row, component].cpu() + self.factors[row, component].cpu() @ noise
+
+    def principal_axes(self, context: str) -> tuple[Tensor, Tensor]:
+        """Where a context's codes lie: their mean float (16,), and the axes of their spread float (16, 16).
+
+        A row is an axis, the widest first; its length is the standard deviation along it. Mean and covariance are those
+        of the whole mixture, covariance = sum_k weight_k (factor_k factor_k^T + mean_k mean_k^T) - mean mean^T.
+        """
+        row = PROMPTS.index(context)
+        weights, means, factors = (part[row].cpu().double() for part in (self.weights, self.means, self.factors))
+        weights = weights / weights.sum()
+        mean = weights @ means
+        apart = means - mean
+        spread = torch.einsum("k,kij,klj->il", weights, factors, factors)
+        spread += torch.einsum("k,ki,kj->ij", weights, apart, apart)
+        variances, directions = torch.linalg.eigh(spread)
+        largest = directions.abs().argmax(0)  # an axis may point either way: its largest number is positive
+        directions = directions * directions[largest, torch.arange(CODE)].sign()
+        axes = (directions * variances.clamp(min=0).sqrt()).T.flip(0)
+        return mean.float(), axes.float()

@@ -16,6 +16,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,14 +120,30 @@ def find_codes(text: str | None, seed: int, context: str | None, drafting: Draft
     return code(ends[0]), code(ends[-1])
 
 
-@torch.no_grad()
 def _imitated(path: Path, drafting: Drafting) -> Tensor:
-    """Code float (16,) of the middle of a picture."""
-    image = read_rgb(path)
+    try:
+        return imitate(read_rgb(path), drafting)
+    except TooSmall as error:
+        raise ValueError(f"{error} in {path}") from None
+
+
+class TooSmall(ValueError):
+    """A picture that is too small to be imitated."""
+
+
+@torch.no_grad()
+def imitate(image: np.ndarray, drafting: Drafting) -> Tensor:
+    """Code float (16,) of the middle of a picture uint8 (H, W, 3).
+
+    Raises
+    ------
+    TooSmall
+        If there is too little of it.
+    """
     height, width = (min(side // CELL_PX * CELL_PX, LARGEST) for side in image.shape[:2])
     if min(height, width) < SMALLEST:
         found = f"{image.shape[0]} x {image.shape[1]} px"
-        raise ValueError(f"expected a picture of at least {SMALLEST} px to imitate, got {found} in {path}")
+        raise TooSmall(f"expected a picture of at least {SMALLEST} px to imitate, got {found}")
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     crop = to_tensor(image[top : top + height, left : left + width].copy())[None]
     place = drafting.appearance.means.device

@@ -63,7 +63,8 @@ def setting(
     check : what a value is expected to be, in words, and whether a value is that
     flag : name on the command line, where it is not that of the field
     control : hints for the workbench: ``label``, ``span`` (lowest, highest, step) for a slider, ``values`` for a menu;
-        ``{"hidden": True}`` for what changes only how fast a picture is made
+        ``{"hidden": True}`` for what changes only how fast a picture is made; ``{"needs": "draft"}`` for what a model
+        without a draft has no use for
     """
     details = {"help": help, "choices": choices, "check": check, "flag": flag, "control": control or {}}
     return field(default=default, metadata=details)
@@ -139,20 +140,20 @@ class SamplingConfig:
         None,
         "Noise levels of the draft; by default 20 where the model has a draft, and 0 for the paper's single stage.",
         check=("a whole number from 0 to 1000", _whole(0, 1000)),
-        control={"label": "steps of the draft", "values": (0, 10, 20)},
+        control={"needs": "draft", "label": "steps of the draft", "values": (0, 10, 20)},
     )
     draft_noise: float = setting(
         0.1,
         "Noise on the draft that detail is painted under, as standard deviation: with more it follows less closely.",
         check=("a number from 0 to 0.5", _number(0, 0.5)),
-        control={"label": "noise on the draft", "span": (0.0, 0.5, 0.05)},
+        control={"needs": "draft", "label": "noise on the draft", "span": (0.0, 0.5, 0.05)},
     )
     appearance: str | None = setting(
         None,
         "Light and stain of the draft: a seed (that of the picture by default), 16 numbers with commas, a picture to "
         "imitate, or two of these with ' to ' between them, from left to right.",
         check=("a seed, 16 numbers, a picture, or two of these with ' to ' between them", is_appearance),
-        control={"values": ("0", "1", "2", "3", "0 to 1")},
+        control={"needs": "draft", "values": ("0", "1", "2", "3", "0 to 1")},
     )
     precision: str = setting(
         "fp32",

@@ -4,6 +4,7 @@
 const BrowserPaint = (() => {
   const CELL = 8; // px of a latent pixel
   const UNDO = 50; // strokes
+  const RARELY = 5; // levels from one decoded to the next, where decoding holds the run up
   class Cancelled extends Error {}
 
   // ---- What is loaded: bytes that come as scripts, since a page that was opened from a file may not fetch ----------
@@ -291,12 +292,16 @@ const BrowserPaint = (() => {
       return state.picture;
     }
 
+    // Whether a level is worth the decoder while the picture is painted: always if a worker is idle; a run that keeps
+    // all of them busy is held up, so that of its levels one in five is.
+    const worthwhile = ({ made }) => !growing || growing < pool.all.length || made.level % RARELY === 0;
+
     // Decodes what is shown, one picture at a time: of levels that went by meanwhile none is made.
     async function look() {
-      if (looking) return;
+      if (looking || !worthwhile(states[shown])) return;
       looking = true;
       try {
-        while (states[shown] && !states[shown].pixels) await decode(states[shown]);
+        while (states[shown] && !states[shown].pixels && worthwhile(states[shown])) await decode(states[shown]);
       } catch (error) {
         if (!(error instanceof Cancelled)) say(`That did not work: ${error.message}.`);
       } finally {
@@ -334,7 +339,7 @@ const BrowserPaint = (() => {
 
     // -- loading and painting
 
-    let pool = null, cancelled = false;
+    let pool = null, cancelled = false, growing = 0; // growing: calls of the network that a level makes side by side
     const busy = (is) => {
       for (const name of ["paint", "another", "size", "build"]) part(name).disabled = is;
       part("cancel").disabled = !is;
@@ -389,6 +394,8 @@ const BrowserPaint = (() => {
       } catch (error) {
         say(error instanceof Cancelled ? "Cancelled." : `That did not work: ${error.message}.`);
       } finally {
+        growing = 0;
+        if (states[shown] && !states[shown].pixels) look();
         busy(false);
         part("bar").value = 0;
         if (pool) part("paint").textContent = "Paint tissue";
@@ -420,6 +427,7 @@ const BrowserPaint = (() => {
         part("bar").value = ++done / (steps * windows);
       };
       states = [];
+      growing = windows * (omega > 0 ? 2 : 1);
       say(`Level 1 of ${steps}`);
       const run = { ...facts, rows: side, columns: side, context, seed, steps, omega };
       for await (const { clean } of Sampler.sample(labels, run, evaluate, added)) {

@@ -24,9 +24,19 @@ READERS = {int: int, float: float, str: str}
 WANTED = {int: "a whole number", float: "a number", str: "text"}
 
 
-def shown_fields(config: type[SamplingConfig] | SamplingConfig) -> list[Field]:
-    """The fields that change what a picture shows; the others change how fast it is made."""
-    return [field for field in fields(config) if not (field.metadata.get("control") or {}).get("hidden")]
+def shown_fields(config: type[SamplingConfig] | SamplingConfig, *, draft: bool = True) -> list[Field]:
+    """The fields that change what a picture shows; the others change how fast it is made.
+
+    Parameters
+    ----------
+    draft : whether the model has a draft; without one, the fields that need it are left out
+    """
+
+    def counts(field: Field) -> bool:
+        hints = field.metadata.get("control") or {}
+        return not hints.get("hidden") and (draft or hints.get("needs") != "draft")
+
+    return [field for field in fields(config) if counts(field)]
 
 
 def control(field: Field, value: object) -> dict[str, Any]:

@@ -18,8 +18,10 @@ import numpy as np
 from ..data.encoding import data_uri, encode
 from ..errors import explain
 from ..labels import CONTEXTS, LABEL_COLOURS, LABELS
+from ..pipelines.appearance import to_text
 from ..pipelines.config import SamplingConfig
 from ..pipelines.pair import Pair
+from .appearances import NONE, REACH, Appearances, real_tiles
 from .controls import control, shown_fields
 from .drawing import Drawing
 from .emergence import Emergence
@@ -28,7 +30,7 @@ from .jobs import CANCELLED, DONE, FAILED, Job
 from .neighbours import Picked, survey
 from .state import MASK_FILE, OTHER, State
 from .studio import Finished, Studio, contact_sheet, in_full
-from .uploads import GEOJSON, Upload, read_drawn, read_run, to_geojson
+from .uploads import GEOJSON, Upload, read_drawn, read_picture, read_run, to_geojson
 from .versions import Version
 
 KEPT = 60  # pictures for the neighbours, and versions to step back to
@@ -62,6 +64,10 @@ class Session:
         self._thumbs: list[str] = []
         self._versions: dict[bytes, Version] = {}
         self._emergence: Emergence | None = None
+        self._appearances = Appearances(studio)
+        self._tiles: list[tuple[str, str, str, np.ndarray]] = []
+        self._ends: list[tuple[str, str]] = [("", "")] * 2  # of a morph: appearance and picture
+        self._axes_of = ""  # context whose axes the page shows
         self._lock = threading.RLock()
         self._fault = ""
         try:
@@ -105,6 +111,8 @@ class Session:
             self.drawing = Drawing(np.full(changed.size, BLANK, np.uint8))
             self._show_mask()
         self._show_state()
+        if name == "context" and self._axes_of:
+            self.do_axes()
         turned = name not in ("tab", "sweep") and not name.startswith(OTHER)
         idle = self.job is None or self.job.over
         if self.state.tab in PAINTING and (turned or (name == "tab" and idle)):
@@ -140,14 +148,9 @@ class Session:
         if emergence is None:
             raise ValueError("expected a picture that was painted here, got none yet")
         number = int(level)
-
-        def changed(job: Job) -> None:
-            if job.phase == DONE:
-                self.show(moment=_moment(number, job.result))
-            elif job.phase == FAILED:
-                self.show(fault=job.error)
-
-        self.studio.queue.submit((self._key, "level"), lambda job: emergence.show(number), changed)
+        self._beside(
+            "level", lambda job: emergence.show(number), lambda found: self.show(moment=_moment(number, found))
+        )
 
     # -- contact sheet and comparison ------------------------------------------------------------------------------
 
@@ -176,6 +179,11 @@ class Session:
         self.state = replace(in_full(state), tab=self.state.tab)
         self._show_state()
         self.do_paint()
+
+    def do_same(self) -> None:
+        """The second setting of the comparison becomes the first one, to differ from it in one thing next."""
+        self.state = replace(self.state, other=self.state.config)
+        self._show_state()
 
     def do_compare(self) -> None:
         """Two pictures at one seed, under one mask, and what tells them apart."""
@@ -249,12 +257,11 @@ class Session:
         if what == "geojson":
             self._hand_out(f"mask{GEOJSON}", to_geojson(mask))
             return
-        if self.version is None:
-            raise ValueError("expected a picture to save, got none yet")
+        version = self._in_view()
         if what == "picture":
-            self._hand_out("image.png", encode(self.version.pair.image, "png"))
+            self._hand_out("image.png", encode(version.pair.image, "png"))
         elif what == "pair":
-            self._hand_out("pair.zip", self.version.archive(**self._places()))
+            self._hand_out("pair.zip", version.archive(**self._places()))
         else:
             raise ValueError(f"expected mask, geojson, picture or pair, got {what!r}")
 
@@ -262,6 +269,87 @@ class Session:
         """Where the pictures lie among the training tiles."""
         pictures, context = list(self.pictures), self.state.context
         self._start(lambda job: survey(job, pictures, context), lambda found: self.show(neighbours=found))
+
+    # -- appearance ------------------------------------------------------------------------------------------------
+
+    def do_axes(self) -> None:
+        """Show both ends of the axes of the context's appearances."""
+        context = self._axes_of = self.state.context
+
+        def finish(pairs: list) -> None:
+            shares = self._appearances.axes(context).shares
+            ends = [[shown(end) for end in pair] for pair in pairs]
+            self.show(axes=[{"ends": pair, "share": share} for pair, share in zip(ends, shares, strict=False)])
+
+        self._beside("axes", lambda job: self._appearances.ends(job, context), finish)
+
+    def do_turn(self, axis: int, value: float) -> None:
+        """Another place on an axis of the appearance."""
+        self._appear(self._appearances.turn(self.state, int(axis), float(value)))
+
+    def do_like(self, source: str, number: int = 0, files: Sequence[Mapping[str, str]] = ()) -> None:
+        """The appearance of another picture: "view", "file" or "tile"."""
+        if source == "file":
+            image = read_picture([Upload.read(file) for file in files])
+        elif source == "tile":
+            if not 0 <= int(number) < len(self._tiles):
+                raise ValueError(f"expected one of {len(self._tiles)} real tiles, got number {number}")
+            image = self._tiles[int(number)][3]
+        elif source == "view":
+            image = self._in_view().pair.image
+        else:
+            raise ValueError(f"expected view, file or tile, got {source!r}")
+        self._appear(self._appearances.like(image))
+
+    def do_tiles(self, seed: int = 0) -> None:
+        """Real tiles of the context, to choose one that is to be imitated."""
+        context = self.state.context
+
+        def finish(tiles: list) -> None:
+            self._tiles = tiles
+            names = ("name", "source", "licence")
+            self.show(tiles=[dict(zip(names, tile[:3], strict=True)) | {"image": shown(tile[3])} for tile in tiles])
+
+        self._beside("tiles", lambda job: real_tiles(context, int(seed)), finish)
+
+    def do_end(self, side: int) -> None:
+        """The appearance of the picture in view is one end of a morph: 0 the left one, 1 the right one."""
+        if side not in (0, 1):
+            raise ValueError(f"expected the end 0 or 1 of a morph, got {side!r}")
+        version = self._in_view()
+        code = self._appearances.code(version.state)
+        self._ends[side] = (to_text(code.tolist()) or "", shown(version.pair.image))
+        self._show_appearance()
+
+    def do_morph(self) -> None:
+        """From the left end to the right one, across the picture."""
+        (left, _), (right, _) = self._ends
+        if not left or not right:
+            raise ValueError("expected two ends of a morph, got one or none: keep a picture as each of them")
+        self._appear(self._appearances.morph(left, right))
+
+    def _appear(self, text: str) -> None:
+        self.state = self.state.change("appearance", text)
+        self._show_state()
+        self.do_paint()
+
+    def _in_view(self) -> Version:
+        if self.version is None:
+            raise ValueError("expected a picture in view, got none yet")
+        return self.version
+
+    def _show_appearance(self) -> None:
+        if not self.studio.draft:
+            self.show(appearance={"why": NONE})
+            return
+        text = self.state.config.appearance
+        if self.state.config.draft_steps == 0:
+            self.show(appearance={"why": "Without steps of the draft there is no appearance: give it some."})
+            return
+        axes, code = self._appearances.axes(self.state.context), self._appearances.code(self.state)
+        places = [round(place, 2) for place in axes.read(code)]
+        ends = [image for _, image in self._ends]
+        self.show(appearance={"why": "", "text": text or "", "places": places, "reach": REACH, "ends": ends})
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
@@ -276,13 +364,31 @@ class Session:
                     return
                 if job.phase == DONE:
                     finish(job.result)
+                elif job.phase == FAILED:
+                    self.show(fault=job.error)
                 self.show(status=_status(job))
 
         self.job = self.studio.queue.submit(self._key, work, changed)
 
+    def _beside(self, what: str, work: Callable[[Job], Any], finish: Callable[[Any], None]) -> None:
+        """Work that does not overtake the picture, but an earlier request of its own kind."""
+
+        def changed(job: Job) -> None:
+            if job.phase == DONE:
+                with self._lock:
+                    finish(job.result)
+            elif job.phase == FAILED:
+                self.show(fault=job.error)
+
+        self.studio.queue.submit((self._key, what), work, changed)
+
     def _watch(self, job: Job, state: State) -> Finished:
         """Paint a picture and show it while it comes about."""
         mask = self.studio.mask_of(job, state)
+        with self._lock:  # whoever draws before the picture is there draws on its mask
+            if state.mask is None and _digest(self.state) == _digest(state):
+                self.drawing = Drawing(mask)
+                self._show_mask()
         self.show(run={"windows": self.studio.windows_of(state), "size": list(state.size), "mask": shown(mask, "png")})
 
         def level(emergence: Emergence) -> None:
@@ -293,15 +399,13 @@ class Session:
 
     def _finish(self, done: Finished) -> None:
         self._emergence = done.emergence
-        if self.state.mask is None:
-            self.drawing = Drawing(done.pair.mask)
-            self._show_mask()
         self._take(Version(done.state, done.pair))
 
     def _take(self, version: Version) -> None:
         """This version is what is in front of the person now."""
         if self.version is not version:
-            self._keep(f"seed {version.state.config.seed}", version.pair)
+            config = version.state.config
+            self._keep(f"seed {config.seed}, {config.steps} steps", version.pair)
         self.version = version
         for state in (version.state, version.state.draw(version.pair.mask)):  # a generated mask, and the same one drawn
             self._versions[_digest(state)] = version
@@ -350,7 +454,7 @@ class Session:
         except ValueError as error:
             link, no_link = replace(state, mask=None).to_query(), explain(error)
         current = self._versions.get(_digest(state))
-        controls = _controls(state.config)
+        controls = _controls(state.config, self.studio.draft)
         self.show(
             state={
                 "seed": next(shown for shown in controls if shown["name"] == "seed"),
@@ -364,8 +468,12 @@ class Session:
                 "command": (current.commands if current else state.command)(**self._places()),
                 "python": (current or state).python(**self._places()),
             },
-            controls={"a": controls, "b": [c for c in _controls(state.other) if c["name"] != "seed"]},
+            controls={
+                "a": controls,
+                "b": [c for c in _controls(state.other, self.studio.draft) if c["name"] != "seed"],
+            },
         )
+        self._show_appearance()
 
     def _show_mask(self) -> None:
         drawing = self.drawing
@@ -391,8 +499,8 @@ def fixed() -> dict[str, Any]:
     return {"contexts": list(CONTEXTS), "labels": list(LABELS), "colours": colours}
 
 
-def _controls(config: SamplingConfig) -> list[dict]:
-    return [control(field, getattr(config, field.name)) for field in shown_fields(config)]
+def _controls(config: SamplingConfig, draft: bool) -> list[dict]:
+    return [control(field, getattr(config, field.name)) for field in shown_fields(config, draft=draft)]
 
 
 def _digest(state: State) -> bytes:
@@ -416,6 +524,6 @@ def _idle() -> dict[str, Any]:
 
 def _status(job: Job) -> dict[str, Any]:
     left = None if job.seconds_left is None else round(job.seconds_left, 1)
-    error = job.error if job.phase == FAILED else "Cancelled." if job.phase == CANCELLED else ""
+    error = "Cancelled." if job.phase == CANCELLED else ""  # what failed stands where all faults do
     shown = {name: getattr(job, name) for name in ("phase", "stage", "done", "total", "place")}
     return shown | {"left": left, "error": error}

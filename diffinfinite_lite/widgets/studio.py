@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..devices import choose_device
-from ..models.pretrained import load_models
+from ..models.pretrained import has_draft, load_models
 from ..pipelines.config import configure
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
@@ -53,11 +53,13 @@ class Studio:
     Attributes
     ----------
     queue : of the jobs of all sessions
+    draft : whether the model has a draft, and with it an appearance
     """
 
     def __init__(self, weights: str | Path | None = None, device: str | None = None, workers: int = 1) -> None:
         self.weights = None if weights is None else Path(weights)
         self.device, self.named_device = choose_device(device), device
+        self.draft = has_draft(self.weights)
         self.queue = Queue(workers)
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from ..data.mask_files import read_mask
+from ..data.pictures import read_rgb
 from ..data.qupath import annotated_size, write_geojson
 from ..pipelines.pair import RESULTS, Pair
 
@@ -88,6 +89,26 @@ def read_drawn(uploads: Sequence[Upload], size: tuple[int, int]) -> np.ndarray:
         path.write_bytes(upload.content)
         try:
             return read_mask(path, size=None if _says_size(path) else size)
+        except ValueError as error:
+            raise ValueError(str(error).replace(f"{folder}/", "")) from None
+
+
+def read_picture(uploads: Sequence[Upload]) -> np.ndarray:
+    """The pixels uint8 (H, W, 3) of a picture's file.
+
+    Raises
+    ------
+    ValueError
+        If there is not one file, or it is no picture in colours.
+    """
+    if len(uploads) != 1:
+        raise ValueError(f"expected the file of one picture, got {len(uploads)} files")
+    (upload,) = uploads
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, upload.name or "picture")
+        path.write_bytes(upload.content)
+        try:
+            return read_rgb(path)
         except ValueError as error:
             raise ValueError(str(error).replace(f"{folder}/", "")) from None
 

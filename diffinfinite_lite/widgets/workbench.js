@@ -168,12 +168,15 @@ export function render({ model, el }) {
   const panels = { explore: explore(fixed, send), sheet: sheet(fixed, send, change), compare: comparison(send, change),
     paint: paint(fixed, send), neighbours: neighbours(send, model.get_child("plot")) };
   const content = fields(change), settings = fields(change);
-  const bar = progress(send), repeat = repeated(fixed.served), list = tabs(TITLES, panels, (tab) => change("tab", tab));
+  const bar = progress(send), repeat = repeated(fixed.served), list = tabs(TITLES, panels, (tab) => {
+    list.show(tab); // at once, however busy the server is
+    change("tab", tab);
+  });
   const fault = h("p", { className: "fault", role: "alert", hidden: true });
-  const drawn = h("p", { className: "help" });
+  const drawn = h("p", { className: "help" }), looks = appearances(send, change);
   const generated = h("button", { type: "button", onclick: () => send({ do: "generated_mask" }) }, "Use a generated mask");
   const side = h("section", { className: "side", "aria-label": "Settings" },
-    h("h2", {}, "What"), content, drawn, generated,
+    h("h2", {}, "What"), content, drawn, generated, looks,
     h("details", { open: innerWidth > 800 }, h("summary", {}, "How it is sampled"),
       h("label", { className: "check" }, h("input", { type: "checkbox",
         onchange: (event) => root.classList.toggle("explained", event.target.checked) }), "Explain the settings"),
@@ -195,12 +198,12 @@ export function render({ model, el }) {
       repeat.show(state);
       if (state.tab === "neighbours") window.dispatchEvent(new Event("resize")); // plots measure themselves when shown
     },
-    controls: ({ a, b }) => { settings.show(a.filter((spec) => spec.name !== "seed")); panels.compare.controls(b); panels.sheet.controls(a); },
+    controls: ({ a, b }) => { settings.show(a.filter(({ name }) => name !== "seed" && name !== "appearance")); panels.compare.controls(b, a); panels.sheet.controls(a); },
     status: (status) => { bar.show(status); panels.explore.status(status); },
     fault: (text) => { fault.textContent = text; fault.hidden = !text; },
     file: save,
   };
-  for (const panel of Object.values(panels)) {
+  for (const panel of [looks, ...Object.values(panels)]) {
     for (const [name, show] of Object.entries(panel.parts)) {
       const before = parts[name];
       parts[name] = before ? (value) => { before(value); show(value); } : show;

@@ -6,7 +6,7 @@
     workbench()                                  # in a notebook: the same page under the cell
 
 The page is thin. `session.Session` does what is asked of it and knows no Panel; here its parts go to the page and the
-page's actions to it. The page is ``workbench.js`` and the two files beside it, in plain JavaScript and HTML elements.
+page's actions to it. The page is ``workbench.js`` and the three files beside it, in plain JavaScript and HTML elements.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ with extra("course"):
     from panel.custom import Child, JSComponent
 
 HERE = Path(__file__).parent
-SCRIPTS = ("workbench.js", "workbench_explore.js", "workbench_paint.js")
+SCRIPTS = ("workbench.js", "workbench_appearance.js", "workbench_explore.js", "workbench_paint.js")
 ONE_AT_A_TIME = 16  # MB of a message from a page: a run's folder in base64
 TIP = '<div><img src="@image" alt="" width="112"><br>@name</div>'
 

@@ -48,6 +48,9 @@ function explore(fixed, send) {
     h("canvas", { role: "img", "aria-label": name, className: "pixels" }));
   const estimate = image("Clean estimate");
   const slider = h("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Moment of the run" });
+  const several = h("div", { className: "row", hidden: true }, h("span", { className: "help" },
+    "One window covers this picture, so that there is little to see of the windows."),
+  h("button", { type: "button", onclick: () => send({ do: "set", name: "size", value: "336x336" }) }, "See four at 336 px"));
   const words = h("p", { className: "moment" }), probe = h("p", { className: "probe", role: "status" });
   const play = h("button", { type: "button" }, "Play");
   const [back, next] = [["Level back", -1], ["Level on", 1]].map(([name, by]) =>
@@ -59,7 +62,7 @@ function explore(fixed, send) {
     h("div", { className: "main" }, frame, h("div", { className: "row" }, h("label", { className: "check" }, outlines,
       "Outlines of the mask"), legend(fixed)), caption, warning),
     h("div", { className: "emergence" }, h("h2", {}, "How it came about"), views,
-      h("div", { className: "row" }, back, play, next, slider), words,
+      h("div", { className: "row" }, back, play, next, slider), words, several,
       h("p", { className: "help" }, "Point at the picture: which window wrote that place? With the keyboard, focus the "
         + "picture and use the arrow keys."), probe));
   let run = null, frames = [], pictures = {}, mask = null, at = [0, 0], timer = null, following = true, over_ = false;
@@ -162,6 +165,7 @@ function explore(fixed, send) {
       run = { ...value, painted, covers };
       frames = run.windows.flatMap((boxes, level) => boxes.map((_, number) => [level, number + 1]));
       [pictures, following, over_] = [{}, true, false];
+      several.hidden = run.windows.some((boxes) => boxes.length > 1);
       slider.max = frames.length - 1;
       slider.value = 0;
       frame.style.setProperty("--ratio", `${value.size[1]} / ${value.size[0]}`);
@@ -240,10 +244,15 @@ function comparison(send, change) {
     h("figure", {}, frame, h("div", { className: "row" }, h("span", {}, "A"), slider, h("span", {}, "B")),
       h("figcaption", {}, "Left of the line A, right of it B.")),
     h("figure", {}, h("div", { className: "frame" }, apart), h("figcaption", {}, "Difference, times 8")));
+  const apartIn = h("span", { role: "status" });
+  const same = h("button", { type: "button", onclick: () => send({ do: "same" }) }, "Make B like A");
+  const reading = h("p", { className: "help reading" }, "Two runs on a busy machine differ in seconds, never in "
+    + "evaluations. Seams: steps of colour where windows meet, over those elsewhere. Label faithfulness: share of pixels "
+    + "whose label a simple annotation of the finished picture confirms.");
   const root = h("section", { className: "panel" },
     h("p", {}, "A is as the settings on the side say, B as these do. Seed and mask are the same."),
-    h("details", { open: true }, h("summary", {}, "Settings of B"), settings), h("div", { className: "row" }, start),
-    views, table);
+    h("details", { open: innerWidth > 800 }, h("summary", {}, "Settings of B"), settings),
+    h("div", { className: "row" }, start, same, apartIn), views, h("div", { className: "numbers", hidden: true }, table, reading));
   const draw = () => {
     before.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`;
     line.style.left = `${slider.value}%`;
@@ -259,15 +268,20 @@ function comparison(send, change) {
   frame.onpointermove = (event) => { if (frame.hasPointerCapture(event.pointerId)) move(event); };
   const rows = { evaluations: "Evaluations of the network", seconds: "Seconds", seams: "Seams (1 is none)",
     faithfulness: "Label faithfulness" };
-  table.hidden = true;
-  root.controls = settings.show;
+  root.controls = (b, a) => {
+    settings.show(b);
+    const own = new Map(a.map((spec) => [spec.name, spec.value]));
+    const differing = b.filter((spec) => own.get(spec.name) !== spec.value);
+    apartIn.textContent = differing.length ? `B differs in ${differing.map(({ name, label, value }) =>
+      `${label}: ${value} (A: ${own.get(name)})`).join("; ")}.` : "B is the same as A.";
+  };
   root.parts = {
     comparison: (value) => {
       before.show(value.a);
       after.show(value.b);
       apart.show(value.difference);
       frame.style.setProperty("--ratio", `${value.size[1]} / ${value.size[0]}`);
-      views.hidden = table.hidden = false;
+      views.hidden = root.querySelector(".numbers").hidden = false;
       table.querySelector("tbody").replaceChildren(
         h("tr", {}, h("td", {}), h("th", { scope: "col" }, "A"), h("th", { scope: "col" }, "B")),
         ...Object.entries(rows).map(([key, title]) => h("tr", {}, h("th", { scope: "row" }, title),
@@ -282,11 +296,14 @@ function neighbours(send, plot) {
   const start = h("button", { type: "button", className: "primary", onclick: () => send({ do: "neighbours" }) }, "Look");
   const note = h("p", { className: "help" }), cards = h("div", { className: "cards" });
   const nearest = image("Nearest training tile"), said = h("p", { className: "figures", role: "status" });
+  const marks = h("ul", { className: "legend marks", hidden: true, "aria-label": "Points" },
+    [["picture", "generated here"], ["near", "nearest training tile of one"], ["other", "other training tiles"]].map(([kind, text]) =>
+      h("li", {}, h("i", { className: kind }), text)));
   const chart = h("div", { className: "plot", hidden: true }, plot);
   const root = h("section", { className: "panel" },
-    h("p", {}, "All pictures of this session among the training tiles, by features of a network. Drag a box or a lasso over "
-      + "points to see their pictures; point at a picture for the training tile next to it."),
-    h("div", { className: "row" }, start), note, chart,
+    h("p", {}, "All pictures of this session among the training tiles, by features of a network: what lies close looks alike. "
+      + "Drag a box or a lasso over points to see their pictures; point at a picture, or tap it, for the training tile next to it."),
+    h("div", { className: "row" }, start), note, marks, chart,
     h("div", { className: "two" }, cards, h("div", { className: "nearest" }, nearest, said)));
   let found = null;
   function draw(chosen) {
@@ -304,7 +321,7 @@ function neighbours(send, plot) {
     neighbours: (value) => {
       found = value;
       note.textContent = value.note;
-      chart.hidden = false;
+      chart.hidden = marks.hidden = false;
       window.dispatchEvent(new Event("resize"));
       draw(value.names.map((_, number) => number));
     },

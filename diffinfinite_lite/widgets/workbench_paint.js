@@ -32,7 +32,9 @@ function paint(fixed, send) {
   const labels = choices("Label", fixed.labels.map((name, at) => [at,
     h("i", { style: `background: ${rgb(fixed.colours[at])}` }), name, h("kbd", {}, String(at))]), pickLabel);
   const width = range("Brush", 1, 64, radius, (value) => { radius = value; drawLive(); });
-  const opacity = range("Opacity", 0, 100, 45, (value) => { shown.style.opacity = value / 100; });
+  let opaque = 0.45;
+  const opacity = range("Opacity", 0, 100, 100 * opaque, (value) => { opaque = value / 100; fade(); });
+  const fade = () => { shown.style.opacity = style === "outlines" ? 0.5 + opaque / 2 : opaque; }; // lines are thin
   const look = choices("Mask as", [["fill", "Filled"], ["outlines", "Outlines"]], (key) => { style = key; draw(); });
   const undo = h("button", { type: "button", onclick: () => send({ do: "draw", tool: "undo" }) }, "Undo");
   const redo = h("button", { type: "button", onclick: () => send({ do: "draw", tool: "redo" }) }, "Redo");
@@ -49,6 +51,7 @@ function paint(fixed, send) {
     h("button", { type: "button", onclick: () => send({ do: "save", what }) }, name)));
   let style = "fill";
   for (const input of [file, folder]) input.onchange = () => load(input);
+  takesFiles(surface, async (files) => send({ do: "load", files: await readFiles(files) }));
 
   const root = h("section", { className: "panel paint" },
     h("div", { className: "tools" }, tools, labels, h("div", { className: "row" }, undo, redo, clear)),
@@ -74,17 +77,13 @@ function paint(fixed, send) {
     const wanted = input === folder ? ["image.png", "mask.png", "run.json", "latents.npy"] : null;
     const files = [...input.files].filter((one) => !wanted || (wanted.includes(one.name)
       && one.webkitRelativePath.split("/").length < 3));
-    const read = (one) => new Promise((resolve) => {
-      const reader = new FileReader();
-      reader.onload = () => resolve({ name: one.name, content: reader.result.split(",")[1] ?? "" });
-      reader.readAsDataURL(one);
-    });
-    send({ do: "load", files: await Promise.all(files.map(read)) });
+    send({ do: "load", files: await readFiles(files) });
     input.value = "";
   }
 
   function draw() {
     look.show(style);
+    fade();
     if (mask) drawMask(shown, mask, fixed.colours, style === "outlines");
     drawLive();
   }
@@ -184,7 +183,7 @@ function paint(fixed, send) {
   tools.show(tool);
   labels.show(label);
   look.show(style);
-  shown.style.opacity = 0.45;
+  fade();
   tell();
   root.parts = {
     mask: async (value) => {

@@ -11,11 +11,11 @@ from diffinfinite_lite.labels import LABEL_COLOURS, condition_map
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines.config import configure
 from diffinfinite_lite.pipelines.generate import picture
-from diffinfinite_lite.pipelines.stages import find_stages, make_denoiser, sample_stages
+from diffinfinite_lite.pipelines.stages import find_stages, last_levels, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
 from diffinfinite_lite.sampling.plans import mixture
-from diffinfinite_lite.sampling.sample import sample
+from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
 from diffinfinite_lite.widgets.browser_graphs import round_models, shipped_graphs
@@ -115,8 +115,8 @@ def test_a_canvas_of_several_windows_is_that_of_the_library(window):
         [labels.flatten().tolist(), settings | {"steps": 4, "omega": 0.5}],
     )
     denoiser = Denoiser(Arithmetic(), cosine_alphas(), omega=0.5)
-    how = {"channels": 4, "patch": 28, "plan": "mixture", "solver": "dpm-solver++", "steps": 4, "seed": 3}
-    *_, level = sample(denoiser, condition_map(labels, "normal"), **how)
+    method = Method(28, mixture, solver="dpm-solver++", steps=4, seed=3)
+    *_, level = sample(denoiser, condition_map(labels, "normal"), method, channels=4)
     expected = level.canvas.latents.flatten().numpy()
     assert np.abs(np.array(found) - expected).max() < 2e-3 * np.abs(expected).max()
 
@@ -155,11 +155,32 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
     models = round_models(load_models())
     (stage,) = find_stages(models, config, "squamous", None, "cpu")
     denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
-    *_, level = sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous"))
-    expected = picture(models.autoencoder, level.canvas.latents, config, 0).astype(int)
+    last = last_levels(sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous")))
+    expected = picture(models.autoencoder, last[stage.name].canvas.latents, config, 0).astype(int)
     apart = np.abs(np.asarray(image.convert("RGB")).astype(int) - expected)
     assert apart.max() <= 2
     assert apart.mean() < 0.1  # single precision: at the first level the clean latents are 20,000 times a difference
+
+
+def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
+    """With guidance two workers are busy: the fifth and the tenth level are decoded, others when looked at."""
+    window.page.evaluate(
+        """() => {
+            const post = Worker.prototype.postMessage;
+            window.decoded = 0;
+            Worker.prototype.postMessage = function (message) {
+                window.decoded += message.task === "decode";
+                return post.call(this, message);
+            };
+        }"""
+    )
+    assert paint(window, size=224, steps=10, omega=1).startswith("Painted in")
+    assert window.page.evaluate("decoded") == 2
+    window.page.locator("[data-part=level]").press("ArrowLeft")
+    window.page.wait_for_function(
+        "document.querySelector('[data-part=tissue]').ariaLabel.endsWith('level 9 of 10')", timeout=WAIT
+    )
+    assert window.page.evaluate("decoded") == 3
 
 
 def test_cancel_stops_and_the_next_run_works(window):

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 import diffinfinite_lite as dl
 from diffinfinite_lite import cli
+from diffinfinite_lite.data.encoding import encode
 from diffinfinite_lite.labels import colour_mask
 from diffinfinite_lite.models.pretrained import load_models
-from diffinfinite_lite.widgets import neighbours
+from diffinfinite_lite.widgets import neighbours, session
 from diffinfinite_lite.widgets.figures import measure
 from diffinfinite_lite.widgets.session import Session
 from diffinfinite_lite.widgets.state import State
@@ -101,6 +102,21 @@ def test_after_a_stroke_the_rest_stays_to_the_bit_and_the_commands_repeat_it(per
     assert person.pair is before  # not painted again
     person.do("draw", tool="redo")
     assert person.pair is after
+
+
+def test_a_stroke_before_the_picture_is_there_is_drawn_on_its_mask(studio, monkeypatch):
+    """The model's mask lies under the brush before the first level, not the blank one that a new size begins with."""
+    person = Person(studio, State().change("size", "64x96").change("steps", "2"))
+    before = []
+    paint = studio.paint
+
+    def painting(*arguments):
+        before.append(person.session.drawing.mask.copy())
+        return paint(*arguments)
+
+    monkeypatch.setattr(studio, "paint", painting)
+    person.do("open")
+    assert np.array_equal(before[0], person.pair.mask) and len(np.unique(before[0])) > 1
 
 
 def test_without_live_painting_a_stroke_changes_the_mask_alone(person):
@@ -200,6 +216,97 @@ def test_a_draft_emerges_before_its_detail(two_stage_weights):
     studio.queue.close()
 
 
+@pytest.fixture(scope="module")
+def planner(two_stage_weights):
+    """A studio whose model has a draft, and with it an appearance."""
+    studio = Studio(two_stage_weights, "cpu")
+    yield studio
+    studio.queue.close()
+
+
+def after(person):
+    """Once all that was asked for is there."""
+    person.session.studio.queue.submit("after", lambda job: None).wait(60)
+    return person.parts
+
+
+def test_an_axis_of_the_appearance_is_turned_and_the_others_stay(planner):
+    person = Person(planner, START.change("draft_steps", "2"))
+    person.do("open")
+    before, picture = person.parts["appearance"]["places"], person.pair.image
+    person.do("turn", axis=1, value=-1.5)
+    places = person.parts["appearance"]["places"]
+    assert places == pytest.approx([before[0], -1.5, *before[2:]], abs=0.02) and len(places) == 4
+    assert person.session.state.config.appearance.count(",") == 15
+    assert not np.array_equal(person.pair.image, picture)
+    assert "appearance=" in person.parts["state"]["link"] and "--appearance" in person.parts["state"]["command"]
+    person.do("axes")
+    axes = after(person)["axes"]
+    assert len(axes) == 4 and all(low != high for low, high in (axis["ends"] for axis in axes))
+    shares = [axis["share"] for axis in axes]
+    assert shares == pytest.approx(sorted(shares, reverse=True), abs=1e-4) and 0 < sum(shares) < 1
+
+
+def test_more_like_the_view_a_file_or_a_tile_and_a_morph_between_them(planner, monkeypatch):
+    person = Person(planner, START.change("draft_steps", "2"))
+    person.do("open")
+    start = person.session._appearances.code(person.session.state).tolist()
+    person.do("end", side=0)
+    file = {"name": "tile.png", "content": base64.b64encode(encode(person.pair.image, "png")).decode()}
+    person.do("like", source="view")
+    viewed = person.session.state.config.appearance
+    person.do("set", name="appearance", value="default")
+    person.do("like", source="file", files=[file])
+    assert person.session.state.config.appearance == viewed
+    other = np.full((64, 64, 3), 200, np.uint8)
+    monkeypatch.setattr(session, "real_tiles", lambda context, seed: [("a", "set", "free", other)])
+    person.do("tiles")
+    assert after(person)["tiles"][0]["licence"] == "free"
+    person.do("like", source="tile", number=0)
+    person.do("end", side=1)
+    tile = person.session.state.config.appearance
+    assert tile != viewed
+    person.do("morph")
+    left, right = person.session.state.config.appearance.split(" to ")
+    assert [float(number) for number in left.split(",")] == pytest.approx(start, rel=1e-4) and right == tile
+    assert person.pair.run["appearance"] == person.session.state.config.appearance
+
+
+@pytest.mark.parametrize(
+    ("action", "sentence"),
+    [
+        ({"do": "turn", "axis": 9, "value": 0}, "expected an axis 0 to 3"),
+        ({"do": "like", "source": "tile", "number": 0}, "expected one of 0 real tiles"),
+        ({"do": "like", "source": "sky"}, "expected view, file or tile, got 'sky'"),
+        ({"do": "like", "source": "file", "files": []}, "expected the file of one picture, got 0 files"),
+        ({"do": "like", "source": "file", "files": [{"name": "m.png", "content": "AAAA"}]}, "m.png"),
+        ({"do": "end", "side": 2}, "expected the end 0 or 1 of a morph"),
+        ({"do": "morph"}, "expected two ends of a morph"),
+    ],
+)
+def test_what_is_wrong_with_an_appearance_is_one_sentence(planner, action, sentence):
+    person = Person(planner, START.change("draft_steps", "1"))
+    person.do("open")
+    person.do(action["do"], **{key: value for key, value in action.items() if key != "do"})
+    assert sentence in person.parts["fault"] and "/tmp" not in person.parts["fault"]
+
+
+def test_a_model_without_a_draft_says_why_there_is_no_appearance(person):
+    assert person.parts["appearance"]["why"].startswith("Light and stain cannot be chosen here")
+    names = {control["name"] for part in person.parts["controls"].values() for control in part}
+    assert "omega" in names and not names & {"appearance", "draft_steps", "draft_noise"}
+    person.do("turn", axis=0, value=1)
+    assert "expected a model with an appearance" in person.parts["fault"]
+
+
+def test_the_second_setting_becomes_the_first(person):
+    person.do("set", name="omega", value="0.5")
+    assert person.session.state.other.omega != 0.5
+    person.do("same")
+    assert person.session.state.other == person.session.state.config
+    assert "b.omega=0.5" in person.parts["state"]["link"]
+
+
 def test_a_contact_sheet_is_made_and_one_of_it_finished(person):
     person.do("set", name="tab", value="sheet")
     person.do("set", name="sweep", value="conditioning")
@@ -279,11 +386,11 @@ def test_a_drawn_mask_stays_and_a_generated_one_is_made_once(studio, monkeypatch
 def test_neighbours_without_the_training_tiles_say_so(person, monkeypatch):
     monkeypatch.setattr(neighbours.catalog, "available", lambda *_: False)
     person.do("neighbours")
-    assert "expected at least 3 pictures, got 1" in person.parts["status"]["error"]
+    assert "expected at least 3 pictures, got 1" in person.parts["fault"]
     for seed in "12":
         person.do("set", name="seed", value=seed)
     found = person.do("neighbours")["neighbours"]
-    assert found["names"] == ["seed 5", "seed 1", "seed 2"] and "DIFFINFINITE_DATA" in found["note"]
+    assert found["names"] == ["seed 5, 2 steps", "seed 1, 2 steps", "seed 2, 2 steps"] and "DIFFINFINITE_DATA" in found["note"]
     assert len(found["places"]) == 3 and not found["nearest"]
 
 

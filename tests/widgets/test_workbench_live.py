@@ -1,14 +1,16 @@
-"""The workbench in a browser, tab by tab: strokes and keys, a cancelled run, a sheet finished, files saved and loaded.
+"""The workbench in a browser, tab by tab: strokes, keys, a cancelled run, a sheet finished, files, places in the queue.
 
 Without an error on the console, without a request to another host, and without a finding of axe.
 """
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,16 +25,17 @@ OTHERS = np.full((64, 96), 4, np.uint8)
 LINK = State().draw(OTHERS).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
 
 
-@pytest.fixture(scope="module")
-def address(tiny_weights, tmp_path_factory):
-    """Of a workbench that is served with the tiny model."""
+@contextmanager
+def served(weights, folder):
+    """The address of a workbench that is served with a model."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "diffinfinite_lite.cli", "workbench", "--no-browser", "--device", "cpu"]
-    with (tmp_path_factory.mktemp("workbench") / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--port", str(port), "--weights", str(tiny_weights)],
-                                  stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([*command, "--port", str(port), "--weights", str(weights)],
+                                  stdout=log, stderr=subprocess.STDOUT,
+                                  env=os.environ | {"DIFFINFINITE_DATA": str(folder)})  # fmt: skip  # no training tiles
         for _ in range(240):
             try:
                 urllib.request.urlopen(f"http://localhost:{port}/", timeout=5)
@@ -44,13 +47,19 @@ def address(tiny_weights, tmp_path_factory):
         server.wait(20)
 
 
+@pytest.fixture(scope="module")
+def address(tiny_weights, tmp_path_factory):
+    with served(tiny_weights, tmp_path_factory.mktemp("workbench")) as address:
+        yield address
+
+
 @pytest.fixture
-def watch(address):
+def watch():
     with browser() as watch:
         watch.page.set_default_timeout(60_000)
         yield watch
         assert [error for error in watch.errors if "GL Driver" not in error] == []
-        assert [url for url in watch.outside if f"//{address}/" not in url] == []
+        assert [url for url in watch.outside if "//localhost:" not in url] == []
 
 
 def open_page(watch, address, link=LINK):
@@ -112,7 +121,7 @@ def test_paint_by_pointer_and_keys_saved_and_loaded(watch, address, tmp_path):
     page.keyboard.press("Tab")
     file = tmp_path / "mask.geojson"
     file.write_bytes(annotations.read_bytes())
-    page.locator("input[type=file]").first.set_input_files(file)
+    page.locator(".paint input[type=file]").first.set_input_files(file)
     until_painted(page, filled)
     assert np.array_equal(np.asarray(Image.open(saved(page, "Mask as PNG"))), mask)
     assert violations(watch) == []
@@ -163,3 +172,112 @@ def test_sheet_finished_two_compared_and_a_phone(watch, address):
     for tab in ("Explore", "Contact sheet", "A / B", "Paint", "Neighbours"):
         page.get_by_role("tab", name=tab).click()
         assert watch.too_wide() <= 0, tab
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert violations(watch) == [], (tab, scheme)
+
+
+def test_every_tool_by_keys_and_strokes_by_touch_and_pen(watch, address):
+    """Nothing is painted meanwhile, so that the mask alone tells what the tools did."""
+    page = open_page(watch, address)
+    page.get_by_role("tab", name="Paint").click()
+    page.get_by_label("Paint tissue as I draw").uncheck()
+    surface = page.locator(".surface")
+    box = surface.bounding_box()
+
+    def steps_until(count):
+        page.locator(f".surface[data-undo='{count}']").wait_for()
+        return np.asarray(Image.open(saved(page, "Mask as PNG"))).copy()
+
+    def keys(*pressed):
+        surface.focus()
+        for key in pressed:
+            page.keyboard.press(key)
+
+    keys("b", "2", "Space", "ArrowRight", "ArrowRight", "Space")
+    brushed = steps_until(1)
+    assert set(np.unique(brushed)) == {2, 4}
+    keys("e", "ArrowLeft", "Space", "Enter")
+    assert 0 in steps_until(2)
+    keys("p", "3", "Space", "ArrowUp", "ArrowUp", "Space", "ArrowRight", "ArrowRight", "Space", "Enter")
+    assert 3 in steps_until(3)
+    keys("Control+z", "Control+z")
+    assert np.array_equal(steps_until(1), brushed)
+    keys("Control+y", "f", "1", "Enter")
+    assert 1 in steps_until(3)
+    keys("b", "4", "Control+z", "Control+z", "Control+z")
+    assert (steps_until(0) == 4).all()
+
+    keys("1")
+    session = page.context.new_cdp_session(page)
+    at = [(box["x"] + share * box["width"], box["y"] + 0.5 * box["height"]) for share in (0.2, 0.5, 0.8)]
+    for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove"), at, strict=True):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    touched = steps_until(1)
+    assert (touched[32, 20:76] == 1).all() and (touched[:10] == 4).all()
+    keys("Control+z")
+    steps_until(0)
+    pen = {"button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1}
+    for kind, (x, y) in zip(("mousePressed", "mouseMoved", "mouseMoved"), at, strict=True):
+        session.send("Input.dispatchMouseEvent", {"type": kind, "x": x, "y": y, **pen})
+    session.send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": at[-1][0], "y": at[-1][1], **pen})
+    assert (steps_until(1)[32, 20:76] == 1).all()
+
+
+def test_a_box_over_the_scatter_shows_the_pictures_in_it(watch, address):
+    page = open_page(watch, address)
+    page.get_by_role("tab", name="Contact sheet").click()
+    page.get_by_label("Vary").select_option("seed")
+    page.get_by_role("button", name="Make the sheet").click()
+    page.locator("button.done").nth(11).wait_for()
+    page.get_by_role("tab", name="Neighbours").click()
+    page.get_by_role("button", name="Look").click()
+    cards = page.locator(".cards button")
+    cards.nth(12).wait_for()
+    plot = page.locator(".plot canvas").first
+    page.wait_for_timeout(1000)  # the plot measures itself, and there is no sign of its end
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + 0.04 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"], steps=6)
+    page.mouse.up()
+    cards.nth(12).wait_for(state="detached")
+    assert 0 < cards.count() < 13
+    assert violations(watch) == []
+
+
+def test_a_second_person_waits_for_a_place(watch, address):
+    page = open_page(watch, address)
+    page.get_by_label("size, px").fill("768x768")
+    page.keyboard.press("Tab")
+    page.get_by_text("sampling 1 of").first.wait_for()
+    other = page.context.new_page()
+    other.goto(f"http://{address}/?{LINK}")
+    other.get_by_text("Waiting: 1 before you").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Cancel").click()
+    other.get_by_text("evaluations of the network").first.wait_for(timeout=60_000)
+
+
+def test_an_appearance_is_turned_imitated_and_morphed(watch, two_stage_weights, tmp_path):
+    with served(two_stage_weights, tmp_path) as address:
+        page = open_page(watch, address, LINK + "&draft_steps=2")
+        page.locator("summary", has_text="Appearance").click()
+        page.get_by_alt_text("Draft at the high end of axis 4").wait_for()
+        page.get_by_role("button", name="Left end").click()
+        page.get_by_label("Axis 1 of the appearance").focus()
+        page.keyboard.press("Home")
+        page.wait_for_function("location.search.includes('appearance=')")
+        page.locator(".progress.busy").wait_for(state="detached")
+        page.get_by_role("button", name="Right end").click()
+        page.get_by_role("button", name="Morph").click()
+        page.wait_for_function("location.search.includes('+to+')")
+        assert violations(watch) == []
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        assert watch.too_wide() <= 0
+
+
+def test_a_model_without_an_appearance_says_so(watch, address):
+    page = open_page(watch, address)
+    page.get_by_text("Light and stain cannot be chosen here").wait_for()
+    assert page.get_by_label("noise on the draft").count() == 0
