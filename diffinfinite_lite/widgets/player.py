@@ -2,7 +2,8 @@ r"""A player for pixel-wise timestep maps: one HTML string that needs no kernel 
 
 Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for a window
 and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and both darken as fewer
-steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes.
+steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes. Beside
+the map may stand what comes about meanwhile, a picture for each level.
 
 The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in words.
 """
@@ -10,12 +11,12 @@ The controls are ordinary buttons and a slider (tab, space, arrow keys); what a 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
-from .pictures import check_name, fill
+from .pictures import Picture, check_name, data_uris, fill, image_tag
 
 
 def run_lengths(frame: np.ndarray) -> bytes:
@@ -39,7 +40,15 @@ def run_lengths(frame: np.ndarray) -> bytes:
     return bytes(pairs)
 
 
-def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int = 120) -> str:
+def player(
+    frames: Sequence[np.ndarray],
+    *,
+    name: str,
+    title: str,
+    delay_ms: int = 120,
+    pictures: Mapping[int, Picture] | None = None,
+    budget: int = 500_000,
+) -> str:
     """HTML of a player for timestep maps.
 
     Parameters
@@ -48,6 +57,8 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     name : identifier that no other component on the page has: letters, digits, hyphens
     title : what the animation shows, the text for those who cannot see it
     delay_ms : milliseconds a frame stays while playing
+    pictures : shown beside the map from the frame of that number on until the next one; the first frame needs one
+    budget : bytes that all pictures together may take in the page
 
     Returns
     -------
@@ -56,7 +67,8 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     Raises
     ------
     ValueError
-        If there are no frames, frames of unlike shapes or values outside 0..255, or the name is no identifier.
+        If there are no frames, frames of unlike shapes or values outside 0..255, pictures for frames that there are
+        not, none for the first one, or the name is no identifier.
 
     >>> 'aria-label="Toy"' in player([np.array([[1, 0]])], name="toy", title="Toy")
     True
@@ -70,6 +82,10 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
         if np.min(frame) < 0 or np.max(frame) > 255:
             raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
     check_name(name)
+    shown = dict(sorted((pictures or {}).items()))
+    if shown and (min(shown) != 0 or max(shown) >= len(frames)):
+        got = f"got them from {min(shown)} to {max(shown)}"
+        raise ValueError(f"expected pictures from frame 0 to {len(frames) - 1}, {got}")
     coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
     return fill(
         _PAGE,
@@ -81,13 +97,32 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
         DELAY=int(delay_ms),
         TOP=max(1, int(np.max(frames[0]))),
         FRAMES=coded,
+        MAXIMUM=48 if shown else 32,
+        IMAGES=_beside(shown, budget) if shown else "",
+    )
+
+
+def _beside(pictures: Mapping[int, Picture], budget: int) -> str:
+    """The pictures as elements that know the frame from which on they are shown."""
+    uris = data_uris(list(pictures.values()), budget)
+    return "\n".join(
+        image_tag(
+            uri,
+            picture,
+            attributes=f'data-from="{first}" data-caption="{escape(picture.caption)}"{" hidden" if first else ""}',
+            style="flex: 1 1 14rem; min-width: 0; max-width: 100%; border: 1px solid #888",
+        )
+        for uri, (first, picture) in zip(uris, pictures.items(), strict=True)
     )
 
 
 _PAGE = """
-<div class="timestep-player" id="%NAME%" style="max-width: 32rem">
+<div class="timestep-player" id="%NAME%" style="max-width: %MAXIMUM%rem">
+<div style="display: flex; flex-wrap: wrap; gap: .5rem; align-items: flex-start">
 <canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
- style="width: 100%; image-rendering: pixelated; border: 1px solid #888"></canvas>
+ style="flex: 1 1 14rem; min-width: 0; width: 100%; image-rendering: pixelated; border: 1px solid #888"></canvas>
+%IMAGES%
+</div>
 <div style="display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: .4rem 0">
 <button type="button" data-do="play" style="min-width: 4.5rem; padding: .35rem .6rem">Play</button>
 <button type="button" data-do="back" aria-label="Previous frame" style="padding: .35rem .6rem">Back</button>
@@ -102,7 +137,7 @@ _PAGE = """
   const root = document.getElementById("%NAME%"), frames = [%FRAMES%], top_ = %TOP%;
   const canvas = root.querySelector("canvas"), pen = canvas.getContext("2d");
   const slider = root.querySelector("input"), words = root.querySelector("p");
-  const play = root.querySelector("[data-do=play]");
+  const play = root.querySelector("[data-do=play]"), pictures = [...root.querySelectorAll("img")];
   let timer = null;
   const draw = () => {
     const code = atob(frames[+slider.value]);
@@ -124,9 +159,11 @@ _PAGE = """
       }
     }
     pen.putImageData(picture, 0, 0);
+    const picture_ = pictures.findLast((image) => +image.dataset.from <= +slider.value);
+    for (const image of pictures) image.hidden = image !== picture_;
     const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
       ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others ${most}.`
-      : `all pixels have ${most} steps to go.`);
+      : `all pixels have ${most} steps to go.`) + (picture_ ? ` ${picture_.dataset.caption}` : "");
     slider.setAttribute("aria-valuetext", text);
     words.setAttribute("aria-live", timer ? "off" : "polite");
     words.textContent = text;
