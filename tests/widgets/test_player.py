@@ -39,7 +39,7 @@ def test_controls_have_names():
 
 def test_pictures_stand_beside_the_map_from_their_frame_on():
     frames = [np.full((2, 2), value) for value in (3, 2, 1)]
-    later, first = (Picture(np.full((8, 8, 3), value, np.uint8), alt, "") for value, alt in ((9, "later"), (0, "first")))
+    later, first = (Picture(np.full((8, 8, 3), n, np.uint8), alt, "") for n, alt in ((9, "later"), (0, "first")))
     pictures = {2: later, 0: first}
     page = player(frames, name="p", title="t", pictures=pictures)
     shown = re.findall(r'<img [^>]*alt="(\w+)"[^>]*data-from="(\d)"[^>]*?( hidden)? style', page)

@@ -11,7 +11,7 @@ from diffinfinite_lite.sampling.guidance import ClassifierFree
 from diffinfinite_lite.sampling.loop import run
 from diffinfinite_lite.sampling.plans import random_patch
 from diffinfinite_lite.training.losses import image_loss
-from diffinfinite_lite.widgets.source import source, without_docstrings
+from diffinfinite_lite.widgets.listing import listing, without_docstrings
 
 SHOWN = (run, random_patch, image_loss, ClassifierFree, ResidualBlock, MaskAttention)
 
@@ -27,7 +27,7 @@ def stripped(code):
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.__name__)
 def test_what_is_shown_is_what_runs(shown):
-    code = source(shown).data.split("```python\n")[1].split("\n```")[0]
+    code = listing(shown).data.split("```python\n")[1].split("\n```")[0]
     assert stripped(code) == stripped(inspect.getsource(shown))
     assert '"""' not in code
 
@@ -37,12 +37,14 @@ def test_a_body_that_is_a_docstring_alone_stays():
 
 
 def test_two_objects_stand_under_their_files():
-    lines = source(run, random_patch).data.splitlines()
+    lines = listing(run, random_patch).data.splitlines()
     assert [line for line in lines if line.startswith("`diff")] == [
         "`diffinfinite_lite/sampling/loop.py`", "`diffinfinite_lite/sampling/plans.py`"]  # fmt: skip
 
 
-@pytest.mark.parametrize(("objects", "message"), [((), "got none"), ((ast.walk,), "of diffinfinite_lite, got <function")])
+@pytest.mark.parametrize(
+    ("objects", "message"), [((), "got none"), ((ast.walk,), "of diffinfinite_lite, got <function")]
+)
 def test_bad_input_is_one_sentence(objects, message):
     with pytest.raises(ValueError, match=message):
-        source(*objects)
+        listing(*objects)

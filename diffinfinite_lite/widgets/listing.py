@@ -39,7 +39,7 @@ def without_docstrings(code: str) -> str:
     return "\n".join(line for number, line in enumerate(lines) if number not in dropped)
 
 
-def source(*objects: Any) -> Markdown:
+def listing(*objects: Any) -> Markdown:
     """Source of functions, classes or methods of this library, each under the file it stands in.
 
     Raises
@@ -47,8 +47,8 @@ def source(*objects: Any) -> Markdown:
     ValueError
         If there is nothing to show, or something that is not of this library.
 
-    >>> print(source(without_docstrings).data.splitlines()[0])
-    `diffinfinite_lite/widgets/source.py`
+    >>> print(listing(without_docstrings).data.splitlines()[0])
+    `diffinfinite_lite/widgets/listing.py`
     """
     if not objects:
         raise ValueError("expected functions or classes to show, got none")
