@@ -49,7 +49,7 @@ def with_link(body: str, address: str) -> str:
 def with_module_links(text: str, url: str, branch: str) -> str:
     """The text of an API page with a link under the heading of each module.
 
-    >>> print(with_module_links("## `sampling.loop`\\n", "https://github.com/you/copy", "main"))
+    >>> print(with_module_links("## `sampling.loop`", "https://github.com/you/copy", "main"))
     ## `sampling.loop`
     <BLANKLINE>
     [Edit `sampling/loop.py`](https://github.com/you/copy/edit/main/diffinfinite_lite/sampling/loop.py)
