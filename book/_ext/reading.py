@@ -17,7 +17,7 @@ code, of a quiz the question with the option ``:look:``, and of a take-away the 
 
 A folded cell says what it does: the comment in its first line becomes the title of the fold.
 
-*Look* has its own path, ``look_path`` of ``_config.yml``: documents in order and why to read them. Every page gets a
+*Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order. Every page gets a
 line to go on along it, and ``{look-path}`` lists it with minutes, which are counted: words, pictures, things to move.
 """
 
@@ -164,18 +164,18 @@ class FillPath(SphinxPostTransform):
     def run(self, **kwargs: object) -> None:
         for place in list(self.document.findall(look_path)):
             path, steps = self.config.look_path, nodes.enumerated_list(enumtype="arabic", prefix="", suffix=".")
-            for name, why in path.items():
+            for name, why in path:
                 address = f"{self.app.builder.get_relative_uri(self.env.docname, name)}?view=look"
                 line = nodes.paragraph()
                 line += nodes.reference("", self.env.titles[name].astext(), refuri=address, internal=True)
                 line += nodes.Text(f", {_minutes(self.env, name)} min: {why}")
                 steps += nodes.list_item("", line)
-            total = sum(_minutes(self.env, name) for name in path)
+            total = sum(_minutes(self.env, name) for name, _ in path)
             place.replace_self([steps, nodes.paragraph("", f"{total} minutes in all.", classes=["look-total"])])
 
 
 def _check_path(app: Sphinx, env) -> None:
-    for name in app.config.look_path:
+    for name, _ in app.config.look_path:
         if name not in env.found_docs:
             raise ValueError(f"expected documents of the book in look_path, got {name!r}")
 
@@ -198,11 +198,12 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
     if not context.get("body") or not app.config.look_path or pagename not in app.env.found_docs:
         return
     context["body"] = context["body"].replace('<summary aria-label="Toggle hidden content">', "<summary>")
-    names = list(app.config.look_path)
+    names = [name for name, _ in app.config.look_path]
     place, before, after = path_links(names, pagename)
 
     def link(name: str, words: str, kind: str) -> str:
-        return (f'<a class="look-{kind}" href="{context["pathto"](name)}?view=look">{words} '
+        address = "" if name == pagename else context["pathto"](name)
+        return (f'<a class="look-{kind}" href="{address}?view=look">{words} '
                 f"{escape(app.env.titles[name].astext())}</a>")
 
     said = f"Step {place} of {len(names)}" if place else "Not on the path of <em>Look</em>"
@@ -218,7 +219,7 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    app.add_config_value("look_path", {}, "env")
+    app.add_config_value("look_path", [], "env")
     app.add_node(look_path)
     app.add_directive("view", View)
     app.add_directive("take-home", TakeHome)
