@@ -91,6 +91,8 @@ def deep_zoom(
         NAME=name,
         TITLE=escape(title),
         LIBRARY=code,
+        WIDTH=image.shape[1],
+        HEIGHT=image.shape[0],
         SLIDER=fill(_SLIDER, PERCENT=round(100 * opacity), CHECKED="checked" if outlined else "") if present else "",
         OUTLINES=_outlines(mask) if mask is not None else "",
         STYLE=STYLE,
@@ -149,7 +151,7 @@ _PAGE = """%LIBRARY%
 <style>
 %STYLE%
 .deep-zoom { color: inherit; margin: 1em 0; }
-.deep-zoom-frame { position: relative; height: min(78vh, 44rem); border: 1px solid #888; background: #fff; }
+.deep-zoom-frame { position: relative; max-height: min(78vh, 44rem); border: 1px solid #888; background: #fff; }
 .deep-zoom [data-part=view] { height: 100%; }
 .deep-zoom [data-part=outlines] { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .deep-zoom [data-part=outlines] .region-fill { display: none; }
@@ -169,10 +171,10 @@ _PAGE = """%LIBRARY%
   vertical-align: -.1em; }
 .deep-zoom [data-part=status] { margin: 0; font-size: .9em; }
 .deep-zoom:fullscreen { background: Canvas; color: CanvasText; padding: .5rem; display: flex; flex-direction: column; }
-.deep-zoom:fullscreen .deep-zoom-frame { height: auto; flex: 1; }
+.deep-zoom:fullscreen .deep-zoom-frame { max-height: none; flex: 1; }
 </style>
 <div class="deep-zoom" id="%NAME%" role="group" aria-label="%TITLE%">
-<div class="deep-zoom-frame">
+<div class="deep-zoom-frame" style="aspect-ratio: %WIDTH% / %HEIGHT%">
 <div data-part="view"></div>
 %OUTLINES%
 <div class="deep-zoom-scale"><span data-part="length"></span><span data-part="bar"></span></div>
