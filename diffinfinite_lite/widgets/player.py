@@ -2,8 +2,7 @@ r"""A player for pixel-wise timestep maps: one HTML string that needs no kernel 
 
 Within a level the map :math:`L_t` of Alg. 2 holds at most two values: ``left`` where a pixel still waits for a window
 and ``left - 1`` where one has come. Waiting pixels are drawn light orange, reached ones blue, and both darken as fewer
-steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes. Beside
-the map may stand what comes about meanwhile, a picture for each level.
+steps are left. Frames are run-length coded, since windows are rectangles: :math:`k` runs cost :math:`2k` bytes.
 
 The controls are ordinary buttons and a slider (tab, space, arrow keys); what a frame shows is also said in words.
 """
@@ -11,7 +10,7 @@ The controls are ordinary buttons and a slider (tab, space, arrow keys); what a 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -42,22 +41,22 @@ def run_lengths(frame: np.ndarray) -> bytes:
 
 def player(
     frames: Sequence[np.ndarray],
+    pictures: Sequence[Picture] = (),
     *,
     name: str,
     title: str,
     delay_ms: int = 120,
-    pictures: Mapping[int, Picture] | None = None,
-    budget: int = 500_000,
+    budget: int = 900_000,
 ) -> str:
-    """HTML of a player for timestep maps.
+    """HTML of a player for timestep maps, beside them the picture as it emerges.
 
     Parameters
     ----------
     frames : int arrays (h, w), steps still to go for each pixel, 0..255, in the order of the run
+    pictures : what the canvas holds after no step, after one, and so on to the last one; their captions are not shown
     name : identifier that no other component on the page has: letters, digits, hyphens
     title : what the animation shows, the text for those who cannot see it
     delay_ms : milliseconds a frame stays while playing
-    pictures : shown beside the map from the frame of that number on until the next one; the first frame needs one
     budget : bytes that all pictures together may take in the page
 
     Returns
@@ -67,8 +66,8 @@ def player(
     Raises
     ------
     ValueError
-        If there are no frames, frames of unlike shapes or values outside 0..255, pictures for frames that there are
-        not, none for the first one, or the name is no identifier.
+        If there are no frames, frames of unlike shapes or values outside 0..255, another number of pictures than steps
+        and one, pictures of unlike shapes or more bytes than the budget, or the name is no identifier.
 
     >>> 'aria-label="Toy"' in player([np.array([[1, 0]])], name="toy", title="Toy")
     True
@@ -82,10 +81,22 @@ def player(
         if np.min(frame) < 0 or np.max(frame) > 255:
             raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
     check_name(name)
-    shown = dict(sorted((pictures or {}).items()))
-    if shown and (min(shown) != 0 or max(shown) >= len(frames)):
-        got = f"got them from {min(shown)} to {max(shown)}"
-        raise ValueError(f"expected pictures from frame 0 to {len(frames) - 1}, {got}")
+    steps = int(np.max(frames[0])) - min(int(np.max(frame)) for frame in frames)
+    if pictures and len(pictures) != steps + 1:
+        raise ValueError(f"expected {steps + 1} pictures for {steps} steps, got {len(pictures)}")
+    images = (
+        [
+            image_tag(
+                uri,
+                picture,
+                attributes="data-step" + (" hidden" if number else ""),
+                style="width: 100%; border: 1px solid #888",
+            )
+            for number, (uri, picture) in enumerate(zip(data_uris(pictures, budget), pictures, strict=True))
+        ]
+        if pictures
+        else []
+    )
     coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
     return fill(
         _PAGE,
@@ -97,31 +108,17 @@ def player(
         DELAY=int(delay_ms),
         TOP=max(1, int(np.max(frames[0]))),
         FRAMES=coded,
-        MAXIMUM=48 if shown else 32,
-        IMAGES=_beside(shown, budget) if shown else "",
-    )
-
-
-def _beside(pictures: Mapping[int, Picture], budget: int) -> str:
-    """The pictures as elements that know the frame from which on they are shown."""
-    uris = data_uris(list(pictures.values()), budget)
-    return "\n".join(
-        image_tag(
-            uri,
-            picture,
-            attributes=f'data-from="{first}" data-caption="{escape(picture.caption)}"{" hidden" if first else ""}',
-            style="flex: 1 1 14rem; min-width: 0; max-width: 100%; border: 1px solid #888",
-        )
-        for uri, (first, picture) in zip(uris, pictures.items(), strict=True)
+        PICTURES=f"<div>{''.join(images)}</div>" if images else "",
+        REM=64 if images else 32,
     )
 
 
 _PAGE = """
-<div class="timestep-player" id="%NAME%" style="max-width: %MAXIMUM%rem">
-<div style="display: flex; flex-wrap: wrap; gap: .5rem; align-items: flex-start">
-<canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
- style="flex: 1 1 14rem; min-width: 0; width: 100%; image-rendering: pixelated; border: 1px solid #888"></canvas>
-%IMAGES%
+<div class="timestep-player" id="%NAME%" style="max-width: %REM%rem">
+<div style="display: grid; gap: .5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr))">
+<div><canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
+ style="width: 100%; image-rendering: pixelated; border: 1px solid #888; display: block"></canvas></div>
+%PICTURES%
 </div>
 <div style="display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: .4rem 0">
 <button type="button" data-do="play" style="min-width: 4.5rem; padding: .35rem .6rem">Play</button>
@@ -137,7 +134,7 @@ _PAGE = """
   const root = document.getElementById("%NAME%"), frames = [%FRAMES%], top_ = %TOP%;
   const canvas = root.querySelector("canvas"), pen = canvas.getContext("2d");
   const slider = root.querySelector("input"), words = root.querySelector("p");
-  const play = root.querySelector("[data-do=play]"), pictures = [...root.querySelectorAll("img")];
+  const play = root.querySelector("[data-do=play]"), steps = [...root.querySelectorAll("[data-step]")];
   let timer = null;
   const draw = () => {
     const code = atob(frames[+slider.value]);
@@ -159,11 +156,10 @@ _PAGE = """
       }
     }
     pen.putImageData(picture, 0, 0);
-    const picture_ = pictures.findLast((image) => +image.dataset.from <= +slider.value);
-    for (const image of pictures) image.hidden = image !== picture_;
+    steps.forEach((image, step) => { image.hidden = step !== top_ - most; });
     const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
       ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others ${most}.`
-      : `all pixels have ${most} steps to go.`) + (picture_ ? ` ${picture_.dataset.caption}` : "");
+      : `all pixels have ${most} steps to go.`);
     slider.setAttribute("aria-valuetext", text);
     words.setAttribute("aria-live", timer ? "off" : "polite");
     words.textContent = text;

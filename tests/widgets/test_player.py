@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from diffinfinite_lite.widgets.pictures import Picture
 from diffinfinite_lite.widgets.player import player, run_lengths
 
 
@@ -35,18 +34,6 @@ def test_controls_have_names():
     for button in re.findall(r"<button.*?</button>", page, re.S):
         assert re.search(r">\w+</button>", button)
     assert all("aria-label" in control for control in re.findall(r"<(?:input|canvas)[^>]*>", page))
-
-
-def test_pictures_stand_beside_the_map_from_their_frame_on():
-    frames = [np.full((2, 2), value) for value in (3, 2, 1)]
-    later, first = (Picture(np.full((8, 8, 3), n, np.uint8), alt, "") for n, alt in ((9, "later"), (0, "first")))
-    pictures = {2: later, 0: first}
-    page = player(frames, name="p", title="t", pictures=pictures)
-    shown = re.findall(r'<img [^>]*alt="(\w+)"[^>]*data-from="(\d)"[^>]*?( hidden)? style', page)
-    assert shown == [("first", "0", ""), ("later", "2", " hidden")]
-    for wrong in ({1: pictures[0]}, {0: pictures[0], 3: pictures[2]}):
-        with pytest.raises(ValueError, match="expected pictures from frame 0 to 2"):
-            player(frames, name="p", title="t", pictures=wrong)
 
 
 @pytest.mark.parametrize(
