@@ -82,7 +82,8 @@ def player(
             raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
     check_name(name)
     steps = int(np.max(frames[0])) - min(int(np.max(frame)) for frame in frames)
-    if pictures and len(pictures) != steps + 1:
+    done = len(pictures) - 1 - steps  # steps that the first frame has behind it: one where a window covers all
+    if pictures and done not in (0, 1):
         raise ValueError(f"expected {steps + 1} pictures for {steps} steps, got {len(pictures)}")
     images = (
         [
@@ -110,6 +111,7 @@ def player(
         FRAMES=coded,
         PICTURES=f"<div>{''.join(images)}</div>" if images else "",
         REM=64 if images else 32,
+        DONE=max(done, 0),
     )
 
 
@@ -156,7 +158,7 @@ _PAGE = """
       }
     }
     pen.putImageData(picture, 0, 0);
-    steps.forEach((image, step) => { image.hidden = step !== top_ - most; });
+    steps.forEach((image, step) => { image.hidden = step !== %DONE% + top_ - most; });
     const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
       ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others ${most}.`
       : `all pixels have ${most} steps to go.`);
