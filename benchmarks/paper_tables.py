@@ -123,8 +123,8 @@ def table2(classification: Measured, segmentation: Measured, settings: Mapping) 
     )
     notes = (
         "A real training tile is carcinoma if LC25000 names it so, a synthetic one if at least 0.05% of its mask is, "
-        "the paper's rule; a test tile is what its set names it. The paper's lung cohorts (IH) are not public, and the "
-        "copy of its text used here lacks its numbers for PCam. LC25000 shows few slides a class, which are easy to "
+        "the paper's rule; a test tile is what its set names it. The paper's lung cohorts (IH) are not public, and its "
+        "column for PCam is left out. LC25000 shows few slides a class, which are easy to "
         "tell apart: a full score on its test clusters says little. CRC and osteosarcoma are other organs; "
         "osteosarcoma is no carcinoma, 'tumour' stands for it there, and necrotic tiles are left out.",
         "Real masks here are pseudo-annotations, so that the score on them says how well the annotation program is "

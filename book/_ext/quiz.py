@@ -14,7 +14,8 @@
 The argument names the question, once in the whole book. The list holds the choices, ``[x]`` the right ones (several:
 boxes to tick); a paragraph inside a choice says what is wrong with it. Text after the list is the explanation, which
 may be missing where every wrong choice has its paragraph. Without a list, the text before a line ``---`` is the
-question and the text after it the answer.
+question and the text after it the answer. With the option ``:look:`` it is the one question of the chapter that *Look*
+shows (`reading.py`); its answer unfolds when a choice has been checked, and not before.
 
 The page is a form with the answer in a ``<details>``, readable without JavaScript; ``_static/quiz.js`` marks the
 choices and keeps them in the browser. ``{quiz-answers}`` lists the right answers of all chapters, for instructors.
@@ -25,6 +26,7 @@ from __future__ import annotations
 from html import escape
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -108,6 +110,7 @@ class Quiz(SphinxDirective):
 
     has_content = True
     required_arguments = 1
+    option_spec = {"look": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         known = self.env.__dict__.setdefault("diffinfinite_quizzes", {})
@@ -126,8 +129,9 @@ class Quiz(SphinxDirective):
         number = len(self._names())
         answer = quiz_answer("", *self._right(choices), *rest)
         node = quiz("", name=name, number=number, ids=[f"quiz-{name}"], classes=["quiz"])
+        node["look"] = "look" in self.options
         node["many"] = sum(bool(_mark(item)) for item in choices) > 1
-        legend = quiz_legend("", "", nodes.Text(f"{number}. "), *question[0].children)
+        legend = quiz_legend("", "", nodes.inline("", f"{number}. ", classes=["quiz-number"]), *question[0].children)
         node += quiz_question("", legend, *question[1:])
         for item in choices:
             node += self._option(item, name, len(node), node["many"])
@@ -233,7 +237,8 @@ def _merge(app: Sphinx, env, docnames: set[str], other) -> None:
 def _open_quiz(writer, node: quiz) -> None:
     choices = any(isinstance(child, quiz_option) for child in node)
     kind = "choice" if choices else "reveal"
-    writer.body.append(f'<form class="quiz" id="{node["ids"][0]}" data-quiz="{escape(node["name"])}" '
+    look = " look" if node["look"] else ""
+    writer.body.append(f'<form class="quiz{look}" id="{node["ids"][0]}" data-quiz="{escape(node["name"])}" '
                        f'data-kind="{kind}" data-many="{"yes" if node["many"] else "no"}">\n<fieldset>\n')
 
 

@@ -35,8 +35,10 @@ document.addEventListener("DOMContentLoaded", () => {
     bar.append(check, says);
     answer.before(bar);
 
+    const look = quiz.classList.contains("look"); // nothing is shown before a choice
     const reset = (text = "") => {
       delete quiz.dataset.state;
+      answer.hidden = look;
       options.forEach((option) => {
         delete option.dataset.mark;
         const why = option.querySelector(".quiz-why");
@@ -62,7 +64,8 @@ document.addEventListener("DOMContentLoaded", () => {
       quiz.dataset.state = right ? "right" : "wrong";
       const partly = !right && options.every((option, i) => !chosen[i] || option.dataset.right === "yes");
       says.textContent = right ? "Right." : partly ? "So far right, but not all." : "Not quite.";
-      if (right || (!partly && !explained)) answer.open = true;   // a wrong choice always gets a reason
+      if (right || look || (!partly && !explained)) answer.open = true;   // a wrong choice always gets a reason
+      answer.hidden = false;
       save(quiz, { chosen });
       count();
     };
@@ -76,6 +79,7 @@ document.addEventListener("DOMContentLoaded", () => {
       save(quiz, null);
     };
     marks.set(quiz, clearOne);
+    answer.hidden = look;
     const kept = load(quiz);
     if (kept && Array.isArray(kept.chosen) && kept.chosen.length === inputs.length) {
       inputs.forEach((input, i) => { input.checked = kept.chosen[i] === true; });

@@ -57,7 +57,7 @@ class Pair:
             from matplotlib.patches import Patch
 
         colours = np.array(LABEL_COLOURS) / 255
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.4), layout="constrained")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.5), layout="constrained")
         left.imshow(self.image)
         right.imshow(self.mask, cmap=ListedColormap(colours), vmin=0, vmax=len(LABELS) - 1, interpolation="nearest")
         present = np.unique(self.mask)

@@ -49,6 +49,23 @@
       const slider = part("opacity");
       if (slider) slider.oninput = () => viewer.world.getItemAt(1).setOpacity(slider.value / 100);
 
+      // Outlines are vectors in px of the picture, so that they stay thin at any zoom.
+      const outlines = part("outlines"), outlined = part("outlined");
+      if (outlines) {
+        const place = () => {
+          const picture = viewer.world.getItemAt(0);
+          if (!picture) return;
+          const from = view.pixelFromPoint(picture.imageToViewportCoordinates(0, 0, true), true);
+          const zoom = picture.viewportToImageZoom(view.getZoom(true)) * picture.getContentSize().x / outlines.dataset.width;
+          outlines.firstElementChild.setAttribute("transform", `translate(${from.x} ${from.y}) scale(${zoom})`);
+        };
+        const show = () => outlines.toggleAttribute("hidden", !outlined.checked);
+        outlined.onchange = show;
+        show();
+        for (const event of ["open", "update-viewport", "resize"]) viewer.addHandler(event, place);
+        viewer.world.addHandler("add-item", place);
+      }
+
       // A bar of a round number of micrometres, at most a quarter of the view.
       const measure = () => {
         const picture = viewer.world.getItemAt(0);

@@ -22,10 +22,11 @@ import numpy as np
 
 from ..browser_scripts import OPENSEADRAGON
 from ..data.encoding import data_uri, encode_for_web
-from ..labels import LABEL_COLOURS, LABELS
+from ..labels import LABELS
 from ..pipelines.dzi import write_dzi
 from ..pipelines.pyramid import pyramid
 from .pictures import check_name, fill
+from .regions import STYLE, legend, region_group, region_paths
 
 VARIABLE = "DIFFINFINITE_PAGES"
 ADDRESS = "_assets"  # of that folder, seen from a page
@@ -40,9 +41,12 @@ def deep_zoom(
     name: str,
     title: str,
     mpp: float,
-    opacity: float = 0.3,
+    opacity: float = 0.0,
+    outlined: bool = True,
 ) -> str:
-    """HTML of a viewer: wheel, drag, pinch, buttons and keys; a scale bar; the mask over it with a slider and a legend.
+    """HTML of a viewer: wheel, drag, pinch, buttons and keys; a scale bar; the mask over it and its legend.
+
+    The mask is drawn as outlines, with a switch, and filled, with a slider for how much it covers.
 
     Parameters
     ----------
@@ -51,7 +55,8 @@ def deep_zoom(
     name : identifier that no other viewer of the book has: letters, digits, hyphens
     title : what the picture shows, the text for those who cannot see it
     mpp : micrometres per pixel
-    opacity : of the mask at first, 0 to 1
+    opacity : of the filled mask at first, 0 to 1
+    outlined : whether the outlines of the mask are shown at first
 
     Returns
     -------
@@ -86,8 +91,12 @@ def deep_zoom(
         NAME=name,
         TITLE=escape(title),
         LIBRARY=code,
-        SLIDER=fill(_SLIDER, PERCENT=round(100 * opacity)) if present else "",
-        LEGEND=_legend(present) if present else "",
+        WIDTH=image.shape[1],
+        HEIGHT=image.shape[0],
+        SLIDER=fill(_SLIDER, PERCENT=round(100 * opacity), CHECKED="checked" if outlined else "") if present else "",
+        OUTLINES=_outlines(mask) if mask is not None else "",
+        STYLE=STYLE,
+        LEGEND=f'<p class="deep-zoom-legend">{legend(present)}</p>' if present else "",
         NOTE=note,
         SCRIPT=f"({controls})({arguments});",
     )
@@ -113,11 +122,11 @@ def _inline(pictures: Mapping[str, np.ndarray]) -> tuple[dict, int]:
     return sources, level.shape[1]
 
 
-def _legend(present: list[int]) -> str:
-    names = "".join(
-        f'<span><i style="background: rgb{LABEL_COLOURS[n]}"></i>{escape(LABELS[n])}</span>' for n in present
+def _outlines(mask: np.ndarray) -> str:
+    return (
+        f'<svg data-part="outlines" aria-hidden="true" data-width="{mask.shape[1]}">'
+        f"<g>{region_group(region_paths(mask))}</g></svg>"
     )
-    return f'<p class="deep-zoom-legend">{names}</p>'
 
 
 def _check(image: np.ndarray, mask: np.ndarray | None, name: str, mpp: float, opacity: float) -> None:
@@ -133,14 +142,20 @@ def _check(image: np.ndarray, mask: np.ndarray | None, name: str, mpp: float, op
         raise ValueError(f"expected mpp above 0 and an opacity from 0 to 1, got {mpp} and {opacity}")
 
 
-_SLIDER = """<label>Mask <input type="range" min="0" max="100" step="5" data-part="opacity" value="%PERCENT%"
+_SLIDER = """<label><input type="checkbox" data-part="outlined" autocomplete="off" %CHECKED%>
+ Outlines of the mask</label>
+<label>Filled <input type="range" min="0" max="100" step="5" data-part="opacity" value="%PERCENT%"
  aria-label="Opacity of the mask, per cent"></label>"""
 # Colours come from the page, so that its dark mode is followed.
 _PAGE = """%LIBRARY%
 <style>
+%STYLE%
 .deep-zoom { color: inherit; margin: 1em 0; }
-.deep-zoom-frame { position: relative; height: min(70vh, 34rem); border: 1px solid #888; background: #fff; }
+.deep-zoom-frame { position: relative; max-height: min(78vh, 44rem); border: 1px solid #888; background: #fff; }
 .deep-zoom [data-part=view] { height: 100%; }
+.deep-zoom [data-part=outlines] { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+.deep-zoom [data-part=outlines] .region-fill { display: none; }
+.deep-zoom [data-part=outlines][hidden] { display: none; }
 .deep-zoom [data-part=view] :focus-visible { outline: 3px solid #0072b2; outline-offset: -3px; }
 .deep-zoom .deep-zoom-scale { position: absolute; left: 10px; bottom: 10px; z-index: 1; pointer-events: none;
   padding: 3px 6px; font: 13px sans-serif; color: #000; background: rgba(255, 255, 255, .85); }
@@ -156,11 +171,12 @@ _PAGE = """%LIBRARY%
   vertical-align: -.1em; }
 .deep-zoom [data-part=status] { margin: 0; font-size: .9em; }
 .deep-zoom:fullscreen { background: Canvas; color: CanvasText; padding: .5rem; display: flex; flex-direction: column; }
-.deep-zoom:fullscreen .deep-zoom-frame { height: auto; flex: 1; }
+.deep-zoom:fullscreen .deep-zoom-frame { max-height: none; flex: 1; }
 </style>
 <div class="deep-zoom" id="%NAME%" role="group" aria-label="%TITLE%">
-<div class="deep-zoom-frame">
+<div class="deep-zoom-frame" style="aspect-ratio: %WIDTH% / %HEIGHT%">
 <div data-part="view"></div>
+%OUTLINES%
 <div class="deep-zoom-scale"><span data-part="length"></span><span data-part="bar"></span></div>
 </div>
 <div class="deep-zoom-controls">

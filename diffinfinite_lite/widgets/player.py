@@ -15,7 +15,7 @@ from html import escape
 
 import numpy as np
 
-from .pictures import check_name, fill
+from .pictures import Picture, check_name, data_uris, fill, image_tag
 
 
 def run_lengths(frame: np.ndarray) -> bytes:
@@ -39,15 +39,25 @@ def run_lengths(frame: np.ndarray) -> bytes:
     return bytes(pairs)
 
 
-def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int = 120) -> str:
-    """HTML of a player for timestep maps.
+def player(
+    frames: Sequence[np.ndarray],
+    pictures: Sequence[Picture] = (),
+    *,
+    name: str,
+    title: str,
+    delay_ms: int = 120,
+    budget: int = 900_000,
+) -> str:
+    """HTML of a player for timestep maps, beside them the picture as it emerges.
 
     Parameters
     ----------
     frames : int arrays (h, w), steps still to go for each pixel, 0..255, in the order of the run
+    pictures : what the canvas holds after no step, after one, and so on to the last one; their captions are not shown
     name : identifier that no other component on the page has: letters, digits, hyphens
     title : what the animation shows, the text for those who cannot see it
     delay_ms : milliseconds a frame stays while playing
+    budget : bytes that all pictures together may take in the page
 
     Returns
     -------
@@ -56,7 +66,8 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
     Raises
     ------
     ValueError
-        If there are no frames, frames of unlike shapes or values outside 0..255, or the name is no identifier.
+        If there are no frames, frames of unlike shapes or values outside 0..255, another number of pictures than steps
+        and one, pictures of unlike shapes or more bytes than the budget, or the name is no identifier.
 
     >>> 'aria-label="Toy"' in player([np.array([[1, 0]])], name="toy", title="Toy")
     True
@@ -70,6 +81,23 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
         if np.min(frame) < 0 or np.max(frame) > 255:
             raise ValueError(f"expected steps to go between 0 and 255, got {np.min(frame)} to {np.max(frame)}")
     check_name(name)
+    steps = int(np.max(frames[0])) - min(int(np.max(frame)) for frame in frames)
+    done = len(pictures) - 1 - steps  # steps that the first frame has behind it: one where a window covers all
+    if pictures and done not in (0, 1):
+        raise ValueError(f"expected {steps + 1} pictures for {steps} steps, got {len(pictures)}")
+    images = (
+        [
+            image_tag(
+                uri,
+                picture,
+                attributes="data-step" + (" hidden" if number else ""),
+                style="width: 100%; border: 1px solid #888",
+            )
+            for number, (uri, picture) in enumerate(zip(data_uris(pictures, budget), pictures, strict=True))
+        ]
+        if pictures
+        else []
+    )
     coded = ",".join(f'"{base64.b64encode(run_lengths(frame)).decode()}"' for frame in frames)
     return fill(
         _PAGE,
@@ -81,13 +109,19 @@ def player(frames: Sequence[np.ndarray], *, name: str, title: str, delay_ms: int
         DELAY=int(delay_ms),
         TOP=max(1, int(np.max(frames[0]))),
         FRAMES=coded,
+        PICTURES=f"<div>{''.join(images)}</div>" if images else "",
+        REM=64 if images else 32,
+        DONE=max(done, 0),
     )
 
 
 _PAGE = """
-<div class="timestep-player" id="%NAME%" style="max-width: 32rem">
-<canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
- style="width: 100%; image-rendering: pixelated; border: 1px solid #888"></canvas>
+<div class="timestep-player" id="%NAME%" style="max-width: %REM%rem">
+<div style="display: grid; gap: .5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr))">
+<div><canvas width="%WIDTH%" height="%HEIGHT%" role="img" aria-label="%TITLE%"
+ style="width: 100%; image-rendering: pixelated; border: 1px solid #888; display: block"></canvas></div>
+%PICTURES%
+</div>
 <div style="display: flex; gap: .5rem; align-items: center; flex-wrap: wrap; margin: .4rem 0">
 <button type="button" data-do="play" style="min-width: 4.5rem; padding: .35rem .6rem">Play</button>
 <button type="button" data-do="back" aria-label="Previous frame" style="padding: .35rem .6rem">Back</button>
@@ -102,7 +136,7 @@ _PAGE = """
   const root = document.getElementById("%NAME%"), frames = [%FRAMES%], top_ = %TOP%;
   const canvas = root.querySelector("canvas"), pen = canvas.getContext("2d");
   const slider = root.querySelector("input"), words = root.querySelector("p");
-  const play = root.querySelector("[data-do=play]");
+  const play = root.querySelector("[data-do=play]"), steps = [...root.querySelectorAll("[data-step]")];
   let timer = null;
   const draw = () => {
     const code = atob(frames[+slider.value]);
@@ -124,6 +158,7 @@ _PAGE = """
       }
     }
     pen.putImageData(picture, 0, 0);
+    steps.forEach((image, step) => { image.hidden = step !== %DONE% + top_ - most; });
     const text = `Frame ${+slider.value + 1} of ${frames.length}: ` + (most > least
       ? `${Math.round(100 * reached / pixel)}% of the pixels have ${least} steps to go, the others ${most}.`
       : `all pixels have ${most} steps to go.`);

@@ -28,7 +28,8 @@ SMALL = {
     "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2, "device": "cpu"},
     "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4, "device": "cpu"},
     "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6, "device": "cpu"},
-    "12_bug_lab": {"steps": 2, "seeds": 1, "masks": 2, "levels": 5},
+    "12_bug_lab": {"steps": 2, "few": 2, "seeds": 1, "masks": 2, "levels": 5},
+    "13_why_did_it_not_convince": {"tiles": 9, "steps": 2, "device": "cpu"},
 }
 
 

@@ -99,6 +99,19 @@ def test_launch_links_follow_the_setting(site):
     assert "mybinder.org/v2/gh/you/copy/main?urlpath=lab%2Ftree%2Fnotebooks%2F01_tour.ipynb" in text
 
 
+def test_edit_links_follow_the_setting(site):
+    assert 'href="https://github.com/you/copy/edit/main/book/05_masks.md"' in (site / "05_masks.html").read_text("utf8")
+    api = (site / "api_sampling.html").read_text("utf8")
+    assert "https://github.com/you/copy/edit/main/diffinfinite_lite/sampling/loop.py" in api
+
+
+def test_api_leads_to_the_code(site):
+    api = (site / "api_sampling.html").read_text("utf8")
+    assert 'href="_modules/diffinfinite_lite/sampling/loop.html#run"' in api
+    assert "canvas.advance(step(level))" in re.sub(
+        r"<[^>]+>", "", (site / "_modules/diffinfinite_lite/sampling/loop.html").read_text("utf8"))  # fmt: skip
+
+
 def test_every_answer_is_in_the_instructor_guide(site):
     guide = (site / "instructor.html").read_text("utf8")
     for page in pages(site):

@@ -93,8 +93,8 @@ def colours(page):
 
 def test_viewer_from_file(picture, mask, page, tmp_path, monkeypatch):
     monkeypatch.setenv(deepzoom.VARIABLE, str(tmp_path / "_assets"))
-    html = deep_zoom(picture, mask, name="z", title="A <toy> & more", mpp=0.5)
-    assert len(html) < 15_000 and not re.search(r"%[A-Z]+%", html)
+    html = deep_zoom(picture, mask, name="z", title="A <toy> & more", mpp=0.5, opacity=0.3, outlined=False)
+    assert len(html) < 25_000 and not re.search(r"%[A-Z]+%", html)
     show(page, html, tmp_path, items=2)
     assert "µm" in page.locator("[data-part=length]").inner_text()
     assert page.locator(".deep-zoom-legend").inner_text().split() == list(LABELS)
@@ -134,6 +134,31 @@ def test_viewer_from_file(picture, mask, page, tmp_path, monkeypatch):
     assert Axe().run(page).violations_count == 0
 
 
+def test_outlines_lie_on_the_picture_at_any_zoom(page, tmp_path, monkeypatch):
+    monkeypatch.setenv(deepzoom.VARIABLE, str(tmp_path / "_assets"))
+    white, square = np.full((*SHAPE, 3), 255, np.uint8), np.zeros(SHAPE, np.uint8)
+    square[100:200, 200:300] = 1
+    html = deep_zoom(white, square, name="z", title="t", mpp=0.5)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    page.wait_for_function("() => document.getElementById('z').viewer?.world.getItemAt(0)?.getFullyLoaded()")
+    for button in ("Whole picture", "Zoom in", "Zoom in"):
+        page.get_by_role("button", name=button).click()
+        page.wait_for_timeout(1200)
+        box = page.locator(".region-line").bounding_box()
+        expected = page.evaluate("""() => {
+            const { viewer } = document.getElementById("z"), picture = viewer.world.getItemAt(0);
+            const [a, b] = [[200, 100], [300, 200]].map(([x, y]) => viewer.viewport.pixelFromPoint(
+                picture.imageToViewportCoordinates(x, y), true));
+            const frame = viewer.element.getBoundingClientRect();
+            return [a.x + frame.x, a.y + frame.y, b.x - a.x, b.y - a.y];
+        }""")
+        assert [box["x"], box["y"], box["width"], box["height"]] == pytest.approx(expected, abs=3)
+    page.get_by_role("checkbox", name="Outlines of the mask").uncheck()
+    assert not page.locator(".region-line").is_visible()
+    assert not page.faults
+
+
 def test_scale_bar_measures_the_picture(picture, page, tmp_path, monkeypatch):
     monkeypatch.setenv(deepzoom.VARIABLE, str(tmp_path / "_assets"))
     show(page, deep_zoom(picture, name="z", title="t", mpp=0.5), tmp_path, items=1)
@@ -147,7 +172,7 @@ def test_scale_bar_measures_the_picture(picture, page, tmp_path, monkeypatch):
 def test_picture_in_the_output_of_a_notebook(picture, mask, page, tmp_path, monkeypatch):
     monkeypatch.delenv(deepzoom.VARIABLE, raising=False)
     monkeypatch.setattr(deepzoom, "INLINE", 300)
-    html = deep_zoom(picture, mask, name="z", title="t", mpp=0.5)
+    html = deep_zoom(picture, mask, name="z", title="t", mpp=0.5, opacity=0.3)
     assert "Reduced here to 262 of 523 px" in html
     show(page, html, tmp_path, items=2)
     assert state(page, "world.getItemAt(0).getContentSize().x") == 262

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from diffinfinite_lite.widgets.pictures import Picture
 from diffinfinite_lite.widgets.player import player, run_lengths
 
 
@@ -34,6 +35,18 @@ def test_controls_have_names():
     for button in re.findall(r"<button.*?</button>", page, re.S):
         assert re.search(r">\w+</button>", button)
     assert all("aria-label" in control for control in re.findall(r"<(?:input|canvas)[^>]*>", page))
+
+
+@pytest.mark.parametrize(("first", "done"), [([[2, 1]], 0), ([[1, 1]], 1)])
+def test_a_picture_for_each_step_stands_beside_the_map(first, done):
+    """The first frame may have a step behind it already: where one window covers the canvas."""
+    frames = [np.array(first), np.array([[1, 0]]), np.array([[0, 0]])]
+    pictures = [Picture(np.full((8, 8, 3), n, np.uint8), f"step {n}", "") for n in range(3)]
+    page = player(frames, pictures, name="p", title="t")
+    assert re.findall(r'<img [^>]*alt="(step \d)"', page) == ["step 0", "step 1", "step 2"]
+    assert f"step !== {done} + top_ - most" in page
+    with pytest.raises(ValueError, match=r"expected \d pictures for \d steps, got 5"):
+        player(frames, pictures[:1] * 5, name="p", title="t")
 
 
 @pytest.mark.parametrize(
