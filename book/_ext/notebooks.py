@@ -2,8 +2,8 @@
 
 Chapters are MyST text; Colab, Binder and most viewers want ``.ipynb`` with plain Markdown. `plain_notebook` makes one:
 directives become headings, quotations and unfolding answers, roles become links, cells that a page hides are
-collapsed. The build writes them, without outputs, to ``notebooks/`` beside the pages, and each chapter gets a line of
-links under its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the
+collapsed, and exercises have the numbers of the pages (`exercises.py`). The build writes them to ``notebooks/`` beside
+the pages, with the figures and tables that it has drawn (`bring_figures`), and each chapter gets a line of links under its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the
 public repository. Only then do the notebooks begin with a cell that installs what they need. Colab reads them from the
 branch that the pages are published on (``notebooks_branch``), Binder from what ``.binder/postBuild``, which installs
 the same, makes with this file:
@@ -13,6 +13,8 @@ the same, makes with this file:
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import sys
 from html import escape
@@ -21,12 +23,16 @@ from urllib.parse import quote
 
 import jupytext
 import nbformat
+from exercises import exercise_numbers
+from PIL import Image
 from pybtex.database import parse_file
 
 FENCE = re.compile(r"^(`{3,}|~{3,}|:{3,})\{([\w:+-]+)\}[ \t]*(.*)$")
 ROLE = re.compile(r"\{([\w:]+)\}`([^`]+)`")
 TARGET = re.compile(r"^(.*?)\s*<([^<>]+)>$", re.DOTALL)
 WORKBENCH = ("ipywidgets", "panel", "holoviews", "bokeh", "jupyter_bokeh")  # what the package does not bring
+FIGURE_WIDTH, FIGURE_QUALITY = 900, 82  # px and JPEG quality of a figure in a notebook
+LARGEST_OUTPUT = 60_000  # characters of a table or text; widgets with pictures are longer, and work on pages alone
 NAMED = {"note", "warning", "tip", "important", "hint", "caution", "attention", "danger", "seealso"}
 
 
@@ -43,13 +49,20 @@ def citations(bibliography: Path | None) -> dict[str, str]:
     return out
 
 
-def plain_roles(text: str, cited: dict[str, str]) -> str:
+Numbers = dict[str, tuple[int, int]]
+
+
+def _number(label: str, numbers: Numbers) -> str:
+    return ".".join(map(str, numbers[label])) if label in numbers else label
+
+
+def plain_roles(text: str, cited: dict[str, str], numbers: Numbers | None = None) -> str:
     """Roles as Markdown: documents become links between notebooks, citations names and years.
 
     >>> plain_roles("read the {doc}`tour <01_tour>` by {cite:t}`a2023`, a {term}`tile`", {"a2023": "Aversa 2023"})
     'read the [tour](01_tour.ipynb) by Aversa 2023, a tile'
-    >>> plain_roles("{ref}`tour-seed` checks this", {})
-    'exercise *tour-seed* checks this'
+    >>> plain_roles("{ref}`tour-seed` checks this", {}, {"tour-seed": (1, 1)})
+    'exercise 1.1 checks this'
     """
 
     def one(match: re.Match) -> str:
@@ -64,7 +77,7 @@ def plain_roles(text: str, cited: dict[str, str]) -> str:
         if role == "math":
             return f"${body}$"
         if role == "ref" and not explicit:
-            return f"exercise *{target}*"  # pages number them; here the heading has the name, see `plain_blocks`
+            return f"exercise {_number(target, numbers or {})}"
         return shown
 
     return ROLE.sub(one, text)
@@ -105,7 +118,7 @@ def _quiz(body: str) -> str:
     return "**Question.** " + "\n".join(question) + "\n\n" + "\n".join(choices) + "\n\n" + unfold("Answer", text)
 
 
-def plain_blocks(text: str) -> list[str]:
+def plain_blocks(text: str, numbers: Numbers | None = None) -> list[str]:
     """MyST as Markdown blocks; ``<solution>`` and ``</solution>`` stand for the bounds of a solution."""
     out, lines, prose = [], text.splitlines(), []
     at = 0
@@ -121,23 +134,27 @@ def plain_blocks(text: str) -> list[str]:
         inner = lines[at + 1 : end]
         while inner and (option := re.match(r"^:([\w-]+):\s*(.*)$", inner[0])):
             if name == "exercise" and option[1] == "label":
-                title = title or option[2]
+                title = " ".join(filter(None, (_number(option[2], numbers or {}), title)))
             inner.pop(0)
-        out += ["\n".join(prose), *_directive(name, title, "\n".join(inner))]
+        out += ["\n".join(prose), *_directive(name, title, "\n".join(inner), numbers)]
         prose, at = [], end + 1
     return [block for block in [*out, "\n".join(prose)] if block.strip()]
 
 
-def _directive(name: str, title: str, body: str) -> list[str]:
+def _directive(name: str, title: str, body: str, numbers: Numbers | None) -> list[str]:
     if name == "solution-start":
         return ["<solution>"]
     if name == "solution-end":
         return ["</solution>"]
     if name == "quiz":
         return [_quiz(body)]
-    inner = "\n\n".join(plain_blocks(body))
+    if name == "view" and title == "look":
+        return []  # a notebook is read with its code
+    inner = "\n\n".join(plain_blocks(body, numbers))
     if name == "exercise":
-        return [f"### Exercise{': ' + title if title else ''}\n\n{inner}"]
+        return [f"### Exercise {title}".rstrip() + f"\n\n{inner}"]
+    if name == "take-home":
+        return [_quote("To take home", inner)]
     if name == "solution":
         return [unfold("Solution", inner)]
     if name == "dropdown":
@@ -193,6 +210,7 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
         ``requirements.txt`` beside the book.
     """
     source, cited, cells, solving = jupytext.read(chapter), citations(bibliography), [], False
+    numbers = exercise_numbers(chapter.parent)
     for cell in source.cells:
         if cell.cell_type == "code":
             tags = cell.metadata.get("tags", [])
@@ -203,13 +221,13 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
             cells.append(nbformat.v4.new_code_cell(cell.source, metadata=metadata))
             continue
         blocks = []
-        for block in plain_blocks(cell.source):
+        for block in plain_blocks(cell.source, numbers):
             if block in ("<solution>", "</solution>"):
                 solving = block == "<solution>"
                 if solving:
                     blocks.append("#### Solution\n\nTry first, then unfold the code.")
                 continue
-            block = plain_roles(block, cited)
+            block = plain_roles(block, cited, numbers)
             blocks.append(unfold("What it shows", block) if solving else block)
         if blocks:
             cells.append(nbformat.v4.new_markdown_cell("\n\n".join(block.strip() for block in blocks)))
@@ -223,17 +241,73 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
+def bring_figures(notebook, executed) -> None:
+    """Give a plain notebook the outputs of its cells: figures as JPEG, tables and text; no widgets, and no long ones.
+
+    Parameters
+    ----------
+    notebook : of `plain_notebook`
+    executed : the same chapter as the build ran it
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    ran = [cell for cell in executed.cells if cell.cell_type == "code"]
+    code = code[len(code) - len(ran) :]  # a cell that installs comes first
+    for cell, done in zip(code, ran, strict=True):
+        if cell.source.strip() != done.source.strip():
+            raise ValueError(f"expected the outputs of {cell.source[:60]!r}, got those of {done.source[:60]!r}")
+        cell.outputs = [light for output in done.outputs if (light := _light(output)) is not None]
+
+
+def _light(output):
+    """An output as a notebook carries it; None for what only a page can show."""
+    if output.output_type == "stream":
+        return output if len(output.text) <= LARGEST_OUTPUT else None
+    if output.output_type not in ("display_data", "execute_result"):
+        return None
+    data = {}
+    for kind in ("image/png", "image/jpeg"):
+        if kind in output.data:
+            data["image/jpeg"] = _smaller(base64.b64decode(output.data[kind]))
+    for kind in ("text/html", "text/plain"):
+        text = "".join(output.data.get(kind, ""))
+        if text and not data and len(text) <= LARGEST_OUTPUT and "<script" not in text:
+            data[kind] = text
+    if list(data) == ["text/plain"] and "text/html" in output.data:
+        return None  # the name of an object, in place of a widget
+    return nbformat.v4.new_output("display_data", data) if data else None
+
+
+def _smaller(figure: bytes) -> str:
+    """A figure at the size of a page, in base64."""
+    with Image.open(io.BytesIO(figure)) as picture:
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
+    white.thumbnail((FIGURE_WIDTH, 4 * FIGURE_WIDTH))
+    out = io.BytesIO()
+    white.save(out, "JPEG", quality=FIGURE_QUALITY)
+    return base64.b64encode(out.getvalue()).decode()
+
+
 def is_notebook(path: Path) -> bool:
     return path.suffix == ".md" and "format_name: myst" in path.read_text("utf8")[:400]
 
 
-def write_all(book: Path, out: Path, install: str | None = None) -> list[Path]:
-    """Write every chapter of a book to a folder; returns the files."""
+def write_all(book: Path, out: Path, install: str | None = None, executed: Path | None = None) -> list[Path]:
+    """Write every chapter of a book to a folder; returns the files.
+
+    Parameters
+    ----------
+    book, out : folders
+    install : see `plain_notebook`
+    executed : folder with the chapters as they ran, whose figures are brought along
+    """
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for chapter in sorted(book.glob("*.md")):
         if is_notebook(chapter):
             notebook = plain_notebook(chapter, bibliography=book / "references.bib", install=install)
+            if executed and (executed / f"{chapter.stem}.ipynb").exists():
+                bring_figures(notebook, nbformat.read(executed / f"{chapter.stem}.ipynb", 4))
             nbformat.validate(notebook)
             written.append(out / f"{chapter.stem}.ipynb")
             nbformat.write(notebook, written[-1])
@@ -283,7 +357,7 @@ def _write(app, error: Exception | None) -> None:
         return
     url, branch = _repository(app)
     install = f'"diffinfinite_lite[course] @ git+{url}@{branch}"' if url else None
-    write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install)
+    write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install, Path(app.outdir).parent / "jupyter_execute")
 
 
 def setup(app) -> dict[str, object]:
