@@ -107,8 +107,7 @@ def script(*parts: str) -> str:
     encoder = ""
     if LEAN_QR.available() and {"result", "classroom"} & set(parts):
         code = LEAN_QR.find()[0].read_text("utf8")
-        encoder = f"const leanQR = ((exports) => {{ {code}
-return exports; }})({{}});"
+        encoder = f"const leanQR = ((exports) => {{ {code}\nreturn exports; }})({{}});"
     code = "\n".join((_HERE / f"{part}.js").read_text("utf8") for part in parts)
     return f"(() => {{\n{encoder}\n{code}}})();\n"
 
