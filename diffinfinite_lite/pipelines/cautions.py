@@ -37,7 +37,13 @@ UNKNOWN_LABELS = {
     (None, "necrosis"): "looks like others (9 grey levels apart, under squamous 42)",
 }
 # By ω of the guidance: share of pixels in colours that real tiles do not have, and of pixels with a channel at 0.
-BLOTS = {2.0: (0.0032, 0.0053), 3.0: (0.0059, 0.0145), 4.0: (0.0098, 0.027), 6.0: (0.0215, 0.0528)}
+BLOTS = {
+    2.0: (0.0032, 0.0053),
+    3.0: (0.0059, 0.0145),
+    4.0: (0.0098, 0.027),
+    6.0: (0.0215, 0.0528),
+    10.0: (0.0545, 0.0918),
+}
 REAL = (0.0002, 0.0)  # of real tiles
 # How much larger the steps between pixels are at the lines where windows met than elsewhere: `Seams` of the report.
 LATTICES = {

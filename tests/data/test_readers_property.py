@@ -9,6 +9,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -17,7 +18,7 @@ from PIL import Image
 from diffinfinite_lite.data.mask_files import read_keep, read_mask
 from diffinfinite_lite.data.pictures import read_rgb
 from diffinfinite_lite.data.qupath import geojson_mask
-from diffinfinite_lite.labels import LABEL_COLOURS, colour_mask
+from diffinfinite_lite.labels import LABEL_COLOURS, colour_labels, colour_mask
 
 FORMATS = ("png", "tiff", "webp", "jpeg", "bmp", "gif")
 COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
@@ -181,6 +182,46 @@ def test_pictures(place, data):
         assert seen.shape == meant.shape  # viewers differ about opacity in this format
     else:
         assert seen.shape == meant.shape and np.abs(seen - meant).max() <= 1
+
+
+@quick
+@given(data=st.data())
+def test_tiffs_of_another_writer(place, data):
+    """Layouts that Pillow does not write: planes, tiles, predictors, either byte order, 0 as white, BigTIFF."""
+    draw, path = data.draw, place / "t.tif"
+    deep, tag, shape = draw(st.booleans()), draw(st.sampled_from(sorted(UPRIGHT))), draw(SHAPE)
+    kind = draw(st.sampled_from(["colour", "labels", "0 is white"]))
+    if kind == "colour":
+        meant = draw(arrays(np.uint8, (*shape, 3)))
+    else:
+        meant = draw(arrays(np.uint8, shape, elements=st.integers(0, 4)))
+    values = meant.astype(np.uint16) * (257 if kind == "colour" else 1) if deep else meant
+    white = kind == "0 is white"
+    options = {
+        "photometric": "rgb" if kind == "colour" else "miniswhite" if white else "minisblack",
+        "byteorder": draw(st.sampled_from("<>")),
+        "bigtiff": draw(st.booleans()),
+        "compression": draw(st.sampled_from([None, "zlib", "lzw", "packbits"])),
+        "tile": draw(st.sampled_from([None, (16, 16)])),
+        "extratags": [(274, 3, 1, tag, True)],
+    }
+    if options["compression"] in ("zlib", "lzw"):
+        options["predictor"] = draw(st.booleans())
+    if kind == "colour" and draw(st.booleans()):
+        values, options["planarconfig"] = np.moveaxis(values, 2, 0), "separate"
+    tifffile.imwrite(path, values, **options)
+    upright = UPRIGHT[tag](meant)
+    unknown = options["bigtiff"] and options["byteorder"] == ">"  # to Pillow
+    if kind == "colour":
+        seen = read(read_rgb, path)
+        assert seen is None or np.array_equal(seen, upright)
+        assert seen is not None or unknown or deep or (colour_labels(meant) >= 0).all()
+        return
+    seen, known = read(read_mask, path), read(read_keep, path)
+    if white:  # labels show as 255 and less, none of which is a label; black is the highest value
+        assert seen is None and (known is None or known.all())
+    elif not unknown:
+        assert np.array_equal(seen, upright) and np.array_equal(known, upright > 0)
 
 
 @quick

@@ -38,7 +38,7 @@ def test_plans_that_leave_a_lattice(plan):
     assert not find_cautions("squamous", (224, 224), config, [1, 0, 0, 0, 0])
 
 
-@pytest.mark.parametrize(("omega", "at"), [(0, None), (1.99, None), (2, "2"), (3.5, "3"), (4, "4"), (100, "6")])
+@pytest.mark.parametrize(("omega", "at"), [(0, None), (1.99, None), (2, "2"), (3.5, "3"), (4, "4"), (100, "10")])
 def test_guidance_that_paints_blots(omega, at):
     """Said from the weakest guidance on whose worst tile was worse than the worst real one, with the figure for it."""
     config = SamplingConfig(patch=224, omega=omega)
