@@ -6,7 +6,8 @@ the two pictures is known exactly, and no annotator had to look: the truth of a 
 A change is a blob of one label in tissue of others, of the kinds in `KINDS`. Where it lies, how large and how round it
 is follows from the seed. Not every edit can be seen: where the mean difference in the blob is below `VISIBLE`, another
 place is tried, then another kind, and the most visible one is taken. Open spaces are white, which jumps at the eye:
-they are half as wide, and never stand in for another kind.
+they are half as wide, and never stand in for another kind. Necrosis is hidden where the model knows it, under the
+context squamous.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..labels import CELL_PX, CONTEXTS, LABELS
+from ..pipelines.cautions import UNKNOWN_LABELS
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.pair import Pair
@@ -112,14 +114,27 @@ def make_differences(
     for number in progress(range(rounds), rounds):
         rng = np.random.default_rng([seed, number])
         if number % TWICE == 0:
-            pair = generate(CONTEXTS[number // TWICE % len(CONTEXTS)], size=size, seed=seed + number, **how)
+            context = CONTEXTS[number // TWICE % len(CONTEXTS)]
+            pair = generate(context, size=size, seed=seed + number, **how)
             taken = np.zeros(size, bool)
-        wanted = tuple(KINDS)[number % len(KINDS)]
-        other = int(rng.choice([kind for kind in KINDS if kind not in (wanted, OTHERS)]))
+        kinds = known_kinds(context)
+        wanted = kinds[number % len(kinds)]
+        other = int(rng.choice([kind for kind in kinds if kind not in (wanted, OTHERS)]))
         radius = min(LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1), min(size) / 5)
         made.append(_change(pair, (wanted, wanted, other), radius, taken, rng, device))
         taken |= made[-1].blob
     return sorted(made, key=lambda d: -d.visible * d.blob.sum() ** 0.5)
+
+
+def known_kinds(context: str) -> list[int]:
+    """Labels of `KINDS` that the shipped model knows how to paint under a context.
+
+    >>> [LABELS[kind] for kind in known_kinds("normal")]
+    ['carcinoma', 'others', 'stroma']
+    >>> NECROSIS in known_kinds("squamous")
+    True
+    """
+    return [kind for kind in KINDS if (context, LABELS[kind]) not in UNKNOWN_LABELS]
 
 
 def draw_blob(mask: np.ndarray, label: int, radius: float, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -26,13 +26,13 @@ const learning = (root, settings) => {
   };
   document.addEventListener("visibilitychange", () => { if (find("form.ask")) clock(!document.hidden); });
 
-  const show = (html, focus = true) => {
-    root.classList.remove("asking");
+  const show = (html, focus = true, asking = false) => {
+    root.classList.toggle("asking", asking); // before the blur is set, which depends on how large a picture is shown
     stage.innerHTML = html;
     stage.querySelectorAll("img[data-level]").forEach(blurred);
     if (!focus) return;
     find("h2").focus({ preventScroll: true });
-    find("h2").scrollIntoView({ block: "start" });
+    if (!asking || !settings.alone) find("h2").scrollIntoView({ block: "start" });
   };
   // A Gaussian whose full width at half maximum is the finest detail left, in px of the screen; it fades out into the mean
   // colour of the picture.
@@ -89,8 +89,7 @@ const learning = (root, settings) => {
         <div class="row steps"><button class="main">${(at + 1) % settings.block && at + 1 < total ? "Next" : "See the truth"}</button></div>
         <p class="soft keys">A ${what}. Keys: <kbd>R</kbd> real, <kbd>S</kbd> synthetic, <kbd>1</kbd> to <kbd>${settings.cues.length}</kbd> what decides,
           <kbd>Enter</kbd> next, <kbd>+</kbd> <kbd>−</kbd> <kbd>0</kbd> zoom.</p>
-      </div></form>`);
-    root.classList.add("asking");
+      </div></form>`, true, true);
     lens = magnifier(find(".frame"), (scale) => { find("output").textContent = `${+scale.toFixed(1)}×`; });
     const following = items.get(state.order[at + 1]);
     if (following) new Image().src = following.src;
