@@ -73,8 +73,8 @@ class Studio:
         strided = TRAITS[full.plan].stride is not None
         return {
             "patch": str(self.patch),
-            "stride": str(CELL_PX * usual_stride(full.plan, full.window)) if strided else "this plan has none",
-            "eta": "0" if full.solver == "ddim" else "this solver has none",
+            "stride": str(CELL_PX * usual_stride(full.plan, full.window)) if strided else "none",
+            "eta": "0" if full.solver == "ddim" else "none",
             "draft_steps": str(DRAFT_STEPS),
             "appearance": "that of the seed",
         }

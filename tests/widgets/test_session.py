@@ -304,9 +304,9 @@ def test_controls_say_what_their_default_stands_for(person):
         return {control["name"]: control["usual"] for control in person.parts["controls"]["a"]}
 
     assert said()["patch"] == "64" and said()["stride"] == "48"  # three quarters of a window
-    assert said()["eta"] == "this solver has none"
+    assert said()["eta"] == "none"
     person.do("set", name="plan", value="random-patch")
-    assert said()["stride"] == "this plan has none"
+    assert said()["stride"] == "none"
 
 
 def test_the_second_setting_becomes_the_first(person):
