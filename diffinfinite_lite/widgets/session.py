@@ -454,7 +454,7 @@ class Session:
         except ValueError as error:
             link, no_link = replace(state, mask=None).to_query(), explain(error)
         current = self._versions.get(_digest(state))
-        controls = _controls(state.config, self.studio.draft)
+        controls = self._controls(state.config)
         self.show(
             state={
                 "seed": next(shown for shown in controls if shown["name"] == "seed"),
@@ -470,10 +470,18 @@ class Session:
             },
             controls={
                 "a": controls,
-                "b": [c for c in _controls(state.other, self.studio.draft) if c["name"] != "seed"],
+                "b": [c for c in self._controls(state.other) if c["name"] != "seed"],
             },
         )
         self._show_appearance()
+
+    def _controls(self, config: SamplingConfig) -> list[dict]:
+        """The controls of what the model has a use for, with what their defaults stand for."""
+        usual = self.studio.usual(config)
+        return [
+            control(field, getattr(config, field.name)) | {"usual": usual.get(field.name, "")}
+            for field in shown_fields(config, draft=self.studio.draft)
+        ]
 
     def _show_mask(self) -> None:
         drawing = self.drawing
@@ -497,10 +505,6 @@ def fixed() -> dict[str, Any]:
     """What a page shows and never changes: contexts, tabs, labels and their colours."""
     colours = [list(colour) for colour in LABEL_COLOURS]
     return {"contexts": list(CONTEXTS), "labels": list(LABELS), "colours": colours}
-
-
-def _controls(config: SamplingConfig, draft: bool) -> list[dict]:
-    return [control(field, getattr(config, field.name)) for field in shown_fields(config, draft=draft)]
 
 
 def _digest(state: State) -> bytes:

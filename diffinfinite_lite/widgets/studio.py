@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from ..devices import choose_device
-from ..models.pretrained import has_draft, load_models
-from ..pipelines.config import configure
+from ..labels import CELL_PX
+from ..models.pretrained import has_draft, load_models, trained_patch
+from ..pipelines.config import DRAFT_STEPS, SamplingConfig, configure
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
 from ..pipelines.pair import Pair
 from ..pipelines.stages import find_stages
+from ..sampling.plans import TRAITS, usual_stride
 from .controls import control, read, shown_fields
 from .emergence import Box, Emergence, windows_of_levels
 from .jobs import Job, Queue
@@ -54,15 +56,28 @@ class Studio:
     ----------
     queue : of the jobs of all sessions
     draft : whether the model has a draft, and with it an appearance
+    patch : side of the windows that it was trained on, px
     """
 
     def __init__(self, weights: str | Path | None = None, device: str | None = None, workers: int = 1) -> None:
         self.weights = None if weights is None else Path(weights)
         self.device, self.named_device = choose_device(device), device
-        self.draft = has_draft(self.weights)
+        self.draft, self.patch = has_draft(self.weights), trained_patch(self.weights)
         self.queue = Queue(workers)
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
+
+    def usual(self, config: SamplingConfig) -> dict[str, str]:
+        """What the settings that are left to their default stand for, by name; beside the others of a configuration."""
+        full = replace(config, patch=config.patch or self.patch)
+        strided = TRAITS[full.plan].stride is not None
+        return {
+            "patch": str(self.patch),
+            "stride": str(CELL_PX * usual_stride(full.plan, full.window)) if strided else "none",
+            "eta": "0" if full.solver == "ddim" else "none",
+            "draft_steps": str(DRAFT_STEPS),
+            "appearance": "that of the seed",
+        }
 
     def mask_of(self, job: Job, state: State) -> np.ndarray:
         """The mask of a state: what was drawn, or what the model makes of its context and seed."""

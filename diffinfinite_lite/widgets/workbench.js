@@ -25,7 +25,8 @@ function field(spec, change) {
   let control;
   if (spec.kind === "menu") {
     control = h("select", { ...about, onchange: send },
-      spec.options.map((option) => h("option", { value: option, selected: option === spec.value }, option)));
+      spec.options.map((option) => h("option", { value: option, selected: option === spec.value },
+        option === "default" && spec.usual ? `default: ${spec.usual}` : option)));
   } else if (spec.kind === "slider") {
     const said = h("output", { htmlFor: id }, spec.value);
     control = h("input", { ...about, type: "range", min: spec.min, max: spec.max, step: spec.step, onchange: send,

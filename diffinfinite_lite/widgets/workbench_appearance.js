@@ -38,8 +38,8 @@ function appearances(send, change) {
   });
   const morph = button("Morph", () => send({ do: "morph" }));
   const box = h("div", {});
-  const body = h("div", {}, h("p", { className: "help" }, "The axes along which light and stain of this context differ most. "
-    + "Under both ends: what the draft becomes there."), axes,
+  const body = h("div", {}, h("p", { className: "help" }, "The axes along which light and stain of this context differ most, "
+    + "with their share of all variance. The pictures are drafts at both ends."), axes,
     h("h3", {}, "More like this"), h("div", { className: "choices" },
       button("The picture in view", () => send({ do: "like", source: "view" })), button("A file", () => file.click()),
       button("A real tile", () => send({ do: "tiles", seed: drawn++ })), file),

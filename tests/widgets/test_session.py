@@ -299,6 +299,16 @@ def test_a_model_without_a_draft_says_why_there_is_no_appearance(person):
     assert "expected a model with an appearance" in person.parts["fault"]
 
 
+def test_controls_say_what_their_default_stands_for(person):
+    def said():
+        return {control["name"]: control["usual"] for control in person.parts["controls"]["a"]}
+
+    assert said()["patch"] == "64" and said()["stride"] == "48"  # three quarters of a window
+    assert said()["eta"] == "none"
+    person.do("set", name="plan", value="random-patch")
+    assert said()["stride"] == "none"
+
+
 def test_the_second_setting_becomes_the_first(person):
     person.do("set", name="omega", value="0.5")
     assert person.session.state.other.omega != 0.5
@@ -390,7 +400,8 @@ def test_neighbours_without_the_training_tiles_say_so(person, monkeypatch):
     for seed in "12":
         person.do("set", name="seed", value=seed)
     found = person.do("neighbours")["neighbours"]
-    assert found["names"] == ["seed 5, 2 steps", "seed 1, 2 steps", "seed 2, 2 steps"] and "DIFFINFINITE_DATA" in found["note"]
+    assert found["names"] == ["seed 5, 2 steps", "seed 1, 2 steps", "seed 2, 2 steps"]
+    assert "DIFFINFINITE_DATA" in found["note"]
     assert len(found["places"]) == 3 and not found["nearest"]
 
 
