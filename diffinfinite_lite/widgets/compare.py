@@ -12,9 +12,7 @@ from html import escape
 from .pictures import Picture, check_name, data_uris, fill, image_tag
 
 
-def compare(
-    before: Picture, after: Picture, *, name: str, title: str, width: int = 512, budget: int = 500_000
-) -> str:
+def compare(before: Picture, after: Picture, *, name: str, title: str, width: int = 512, budget: int = 500_000) -> str:
     """HTML of a before-after slider.
 
     Parameters

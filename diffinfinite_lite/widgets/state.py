@@ -233,4 +233,3 @@ def _unpack(text: str, size: tuple[int, int]) -> np.ndarray:
         got = f"{len(labels)} px with labels up to {labels.max() if len(labels) else 'none'}"
         raise ValueError(f"expected a mask of {_write_size(size)} px in the link, got {got}")
     return labels.reshape(size).copy()
-
