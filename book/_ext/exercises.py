@@ -25,15 +25,16 @@ def exercise_numbers(book: Path) -> dict[str, tuple[int, int]]:
     return numbers
 
 
-def _number(app: Sphinx, env) -> None:
+def _number(app: Sphinx, env) -> list[str]:
     registry, numbers = getattr(env, "sphinx_exercise_registry", {}), exercise_numbers(Path(app.srcdir))
     for label, entry in registry.items():
         if label in numbers:
             figures = env.toc_fignumbers.setdefault(entry["docname"], {}).setdefault("exercise", {})
             for name in entry["node"]["ids"]:
                 figures[name] = numbers[label]
+    return []  # no page has to be written that would not be anyway
 
 
 def setup(app: Sphinx) -> dict[str, object]:
-    app.connect("env-updated", _number, priority=900)  # after Sphinx has given its own
+    app.connect("env-get-updated", _number, priority=900)  # after Sphinx has given its own
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

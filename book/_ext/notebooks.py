@@ -3,10 +3,11 @@
 Chapters are MyST text; Colab, Binder and most viewers want ``.ipynb`` with plain Markdown. `plain_notebook` makes one:
 directives become headings, quotations and unfolding answers, roles become links, cells that a page hides are
 collapsed, and exercises have the numbers of the pages (`exercises.py`). The build writes them to ``notebooks/`` beside
-the pages, with the figures and tables that it has drawn (`bring_figures`), and each chapter gets a line of links under its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the
-public repository. Only then do the notebooks begin with a cell that installs what they need. Colab reads them from the
-branch that the pages are published on (``notebooks_branch``), Binder from what ``.binder/postBuild``, which installs
-the same, makes with this file:
+the pages, with the figures and tables that it has drawn (`bring_figures`), and each chapter gets a line of links under
+its title: download always, Colab and Binder only if ``repository: url`` of ``_config.yml`` names the public repository.
+Only then do the notebooks begin with a cell that installs what they need. Colab reads them from the branch that the
+pages are published on (``notebooks_branch``), Binder from what ``.binder/postBuild``, which installs the same, makes
+with this file:
 
     python book/_ext/notebooks.py book notebooks
 """

@@ -24,6 +24,7 @@ choices and keeps them in the browser. ``{quiz-answers}`` lists the right answer
 from __future__ import annotations
 
 from html import escape
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -110,7 +111,7 @@ class Quiz(SphinxDirective):
 
     has_content = True
     required_arguments = 1
-    option_spec = {"look": directives.flag}
+    option_spec: ClassVar = {"look": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         known = self.env.__dict__.setdefault("diffinfinite_quizzes", {})

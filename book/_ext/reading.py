@@ -17,8 +17,9 @@ code, of a quiz the question with the option ``:look:``, and of a take-away the 
 
 A folded cell says what it does: the comment in its first line becomes the title of the fold.
 
-*Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order. Every page gets a
-line to go on along it, and ``{look-path}`` lists it with minutes, which are counted: words, pictures, things to move.
+*Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order.
+Every page gets a line to go on along it, and ``{look-path}`` lists it with minutes, which are counted: words, pictures,
+things to move. Boxes *You will learn* promise the whole page, so that *Look* has a line with its minutes instead.
 """
 
 from __future__ import annotations
@@ -90,10 +91,19 @@ class SortViews(SphinxTransform):
                 holder.parent.remove(holder)
             elif holder.get("nb_element") == "cell_code":
                 _sort_cell(holder)
+        for box in self.document.findall(nodes.admonition):
+            title = box.next_node(nodes.title)
+            if title is not None and title.astext() == "You will learn" and self.env.docname in _names(self.config):
+                box["classes"].append("code-view")
         for section in self.document.findall(nodes.section):
             title = section.next_node(nodes.title)
             if title is not None and title.parent is section and title.astext() == "Exercises":
                 section["classes"].append("code-view")
+
+
+def _names(config) -> list[str]:
+    """The documents of the path."""
+    return [name for name, _ in config.look_path]
 
 
 def _sort_cell(cell: nodes.container) -> None:
@@ -175,7 +185,7 @@ class FillPath(SphinxPostTransform):
 
 
 def _check_path(app: Sphinx, env) -> None:
-    for name, _ in app.config.look_path:
+    for name in _names(app.config):
         if name not in env.found_docs:
             raise ValueError(f"expected documents of the book in look_path, got {name!r}")
 
@@ -198,7 +208,7 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
     if not context.get("body") or not app.config.look_path or pagename not in app.env.found_docs:
         return
     context["body"] = context["body"].replace('<summary aria-label="Toggle hidden content">', "<summary>")
-    names = [name for name, _ in app.config.look_path]
+    names = _names(app.config)
     place, before, after = path_links(names, pagename)
 
     def link(name: str, words: str, kind: str) -> str:
@@ -207,6 +217,10 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
                 f"{escape(app.env.titles[name].astext())}</a>")
 
     said = f"Step {place} of {len(names)}" if place else "Not on the path of <em>Look</em>"
+    if place:
+        minutes = _minutes(app.env, pagename)
+        line = f'<p class="look-view look-minutes">{said} · {minutes} minute{"s" if minutes > 1 else ""} to read</p>'
+        context["body"] = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
     parts = [f'<p class="look-place">{said}</p>']
     if before:
         parts.append(link(before, "Back:", "back"))

@@ -49,7 +49,7 @@
       const slider = part("opacity");
       if (slider) slider.oninput = () => viewer.world.getItemAt(1).setOpacity(slider.value / 100);
 
-      // Outlines are vectors in px of the picture, so that they stay thin at any zoom.
+      // Outlines are vectors in px of the picture, thin at any zoom.
       const outlines = part("outlines"), outlined = part("outlined");
       if (outlines) {
         const place = () => {
@@ -58,6 +58,7 @@
           const from = view.pixelFromPoint(picture.imageToViewportCoordinates(0, 0, true), true);
           const zoom = picture.viewportToImageZoom(view.getZoom(true)) * picture.getContentSize().x / outlines.dataset.width;
           outlines.firstElementChild.setAttribute("transform", `translate(${from.x} ${from.y}) scale(${zoom})`);
+          outlines.style.setProperty("--region-scale", Math.min(1, Math.max(0.4, 1.3 * zoom))); // far away they would bury all
         };
         const show = () => outlines.toggleAttribute("hidden", !outlined.checked);
         outlined.onchange = show;

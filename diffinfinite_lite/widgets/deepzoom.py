@@ -151,7 +151,8 @@ _PAGE = """%LIBRARY%
 <style>
 %STYLE%
 .deep-zoom { color: inherit; margin: 1em 0; }
-.deep-zoom-frame { position: relative; max-height: min(78vh, 44rem); border: 1px solid #888; background: #fff; }
+.deep-zoom-frame { position: relative; width: 100%; max-height: min(78vh, 44rem); border: 1px solid #888;
+  background: #fff; }
 .deep-zoom [data-part=view] { height: 100%; }
 .deep-zoom [data-part=outlines] { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .deep-zoom [data-part=outlines] .region-fill { display: none; }

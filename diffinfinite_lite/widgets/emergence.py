@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,11 +17,12 @@ from torch import Tensor
 from ..data.tiles import to_rgb
 from ..labels import CELL_PX
 from ..models.thumbnails import Thumbnails
-from ..pipelines.config import SamplingConfig
-from ..pipelines.generate import border_width, picture
+from ..pipelines.config import SamplingConfig, configure
+from ..pipelines.generate import border_width, generate, picture
 from ..pipelines.stages import Stage, StageLevel
 from ..sampling.noise import level_generator
 from ..sampling.windows import Window
+from .pictures import Picture
 
 SHARE = 0.3  # of a run's time that pictures of estimates may take
 Box = tuple[int, int, int, int]  # top, left, height, width in latent pixels, wrapping like `Window`
@@ -90,3 +92,35 @@ class Emergence:
                 border = border_width(self.config, self.size)
                 self.pictures[level] = picture(stage.autoencoder, clean, self.config, border)
         return self.pictures[level]
+
+
+def emerging(
+    context: str, mask: np.ndarray, *, weights: str | None = None, device: str | None = None, **settings: Any
+) -> tuple[list[np.ndarray], list[Picture]]:
+    """A picture under a mask while it comes about, as `player.player` takes it.
+
+    Parameters
+    ----------
+    context, mask, weights, device, settings : as of `pipelines.generate.generate`
+
+    Returns
+    -------
+    Timestep maps of the run, with one before it and one after it; and what the model takes the picture to be after no
+    step (noise), after one, and so on to the last one.
+    """
+    height, width = mask.shape
+    emergence = Emergence(configure(None, settings, weights), (height, width))
+
+    def watch(items: Iterable, total: int, part: str) -> Iterator:
+        yield from emergence.watch(items) if part == "sampling" else items
+
+    pair = generate(context, mask, weights=weights, device=device, progress=watch, **settings)
+    steps = len(emergence.estimates)
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 1), np.uint8).repeat(3, axis=-1)
+    states = [noise, *(emergence.show(level) for level in range(steps))]
+    done = np.zeros_like(pair.timesteps[0])
+    pictures = [
+        Picture(state, f"What the model takes the tissue to be after {n} of {steps} steps", "")
+        for n, state in enumerate(states)
+    ]
+    return [done + steps, *pair.timesteps, done], pictures

@@ -76,6 +76,6 @@ def deepest(mask: np.ndarray, label: int) -> tuple[int, int] | None:
 STYLE = """
 .region-fill { fill-rule: evenodd; fill-opacity: .55; stroke: none; }
 .region-halo, .region-line { fill: none; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
-.region-halo { stroke: #fff; stroke-opacity: .85; stroke-width: 4.5px; }
-.region-line { stroke-width: 2.2px; }
+.region-halo { stroke: #fff; stroke-opacity: .85; stroke-width: calc(4.5px * var(--region-scale, 1)); }
+.region-line { stroke-width: calc(2.2px * var(--region-scale, 1)); }
 """

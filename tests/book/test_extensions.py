@@ -1,7 +1,9 @@
 """The Sphinx extensions that keep the pages offline and light."""
 
 import ast
+import base64
 import importlib.util
+import io
 import re
 import sys
 import tomllib
@@ -9,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupytext
+import nbformat
 import numpy as np
 import pytest
 import yaml
@@ -16,6 +20,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "book/_ext"))  # extensions import each other
 
 
 def extension(name):
@@ -25,7 +30,7 @@ def extension(name):
     return module
 
 
-offline, notebooks = extension("offline"), extension("notebooks")
+offline, notebooks, reading = extension("offline"), extension("notebooks"), extension("reading")
 CHAPTERS = [path for path in sorted((ROOT / "book").glob("*.md")) if notebooks.is_notebook(path)]
 
 
@@ -193,3 +198,61 @@ def test_without_a_public_copy_notebooks_install_nothing(tmp_path):
     made = notebooks.write_all(ROOT / "book", tmp_path)
     assert len(made) == len(CHAPTERS)
     assert not any("%pip" in path.read_text("utf8") for path in made)
+
+
+def test_notebooks_bring_figures_and_tables_and_no_widgets(tmp_path):
+    png = io.BytesIO()
+    Image.new("RGBA", (2000, 500), (255, 0, 0, 255)).save(png, "PNG")
+    new = nbformat.v4.new_output
+    outputs = [
+        [new("display_data", {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": "<Figure>"})],
+        [new("execute_result", {"text/html": "<script>a widget</script>", "text/plain": "<HTML object>"})],
+        [new("execute_result", {"text/html": "<table></table>", "text/plain": "a table"}), new("stream", text="said")],
+    ]
+    sources = ["draw()", "play()", "count()"]
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, outputs=out)
+                                               for source, out in zip(sources, outputs, strict=True)])  # fmt: skip
+    plain = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in ("install", *sources)])
+    notebooks.bring_figures(plain, executed)
+    nbformat.validate(plain)
+    figure, widget, table = (cell.outputs for cell in plain.cells[1:])
+    with Image.open(io.BytesIO(base64.b64decode(figure[0].data["image/jpeg"]))) as picture:
+        assert picture.size == (notebooks.FIGURE_WIDTH, notebooks.FIGURE_WIDTH // 4)
+        assert np.abs(np.subtract(picture.getpixel((5, 5)), (255, 0, 0))).max() < 5
+    assert widget == []
+    assert table[0].data["text/html"] == "<table></table>" and table[1].text == "said"
+    with pytest.raises(ValueError, match="expected the outputs of"):
+        notebooks.bring_figures(nbformat.v4.new_notebook(cells=plain.cells[1:][::-1]), executed)
+
+
+def test_exercises_are_numbered_by_chapter():
+    """As they stand in the chapters, from 1 in each, and notebooks call them by the same numbers."""
+    numbers = extension("exercises").exercise_numbers(ROOT / "book")
+    assert numbers["tour-seed"] == (1, 1) and numbers["tour-swap"] == (1, 2) and numbers["tissue-single"] == (2, 1)
+    for chapter in (path for path in CHAPTERS if path.stem[0].isdigit()):
+        places = [place for number, place in numbers.values() if number == int(chapter.stem[:2])]
+        assert places == list(range(1, len(places) + 1)) and places
+        text = "".join(cell.source for cell in notebooks.plain_notebook(chapter).cells)
+        assert [f"{int(chapter.stem[:2])}.{place}" for place in places] == re.findall(r"### Exercise (\S+)", text)
+        assert "exercise *" not in text
+
+
+@pytest.mark.parametrize("chapter", [path for path in CHAPTERS if path.stem[0].isdigit()], ids=lambda path: path.stem)
+def test_every_exercise_has_a_cell_for_the_answer_with_its_check(chapter):
+    text = chapter.read_text("utf8")
+    for label in re.findall(r"\{exercise\}\n:label: (\S+)", text):
+        between = text.split(f":label: {label}\n")[1].split(f"{{solution-start}} {label}\n")[0]
+        tags = r":tags: \[answer, remove-output\]"
+        cells = re.findall(rf"```\{{code-cell\}} ipython3\n{tags}\n(.*?)\n```", between, re.DOTALL)
+        assert len(cells) == 1, f"{label} has {len(cells)} cells for an answer, not one"
+        name = label.replace("-", "_")
+        assert f"{name} = Check(" in cells[0] and re.search(rf"^{name}\(.*\);$", cells[0], re.MULTILINE)
+        assert "..." in cells[0], f"{label} leaves nothing to fill in"
+
+
+@pytest.mark.parametrize("chapter", [path for path in CHAPTERS if path.stem[0].isdigit()], ids=lambda path: path.stem)
+def test_every_fold_says_what_it_does(chapter):
+    """The first line of a folded cell is the title of its fold; solutions have a title of their own."""
+    for cell in jupytext.read(chapter).cells:
+        if cell.cell_type == "code" and "hide-input" in cell.metadata.get("tags", []):
+            assert reading.fold_title(cell.source), f"{chapter.name}: a fold without a title: {cell.source[:60]!r}"

@@ -14,12 +14,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "book/_ext"))
 import accessible
 import notebooks
 import quiz
+import reading
 import reference
 
 BOOK = Path(__file__).parents[2] / "book"
 
 
-@pytest.mark.parametrize("module", [accessible, notebooks, reference], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [accessible, notebooks, reading, reference], ids=lambda module: module.__name__)
 def test_doctests(module):
     assert doctest.testmod(module).failed == 0
 

@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from diffinfinite_lite.widgets.pictures import Picture
 from diffinfinite_lite.widgets.player import player, run_lengths
+from tests.check_site import browser, chromium
 
 
 @given(arrays(np.int32, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 3)))
@@ -62,3 +63,28 @@ def test_a_picture_for_each_step_stands_beside_the_map(first, done):
 def test_bad_input_is_one_sentence(frames, name, message):
     with pytest.raises(ValueError, match=message):
         player(frames, name=name, title="t")
+
+
+def greys(count):
+    return [Picture(np.full((8, 8, 3), 20 * n, np.uint8), f"after {n}", "") for n in range(count)]
+
+
+def test_one_picture_more_than_steps():
+    frames = [np.full((2, 2), left) for left in (2, 1, 0)]
+    with pytest.raises(ValueError, match="expected 3 pictures for 2 steps, got 2"):
+        player(frames, greys(2), name="p", title="t")
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
+def test_the_picture_beside_a_frame_is_what_its_windows_read(tmp_path):
+    """While some pixels have 2 steps to go and others 1, no step is complete."""
+    frames = [np.full((2, 2), 2), np.array([[1, 2], [2, 2]]), np.full((2, 2), 1), np.zeros((2, 2), int)]
+    (tmp_path / "page.html").write_text(player(frames, greys(3), name="p", title="t"), "utf8")
+    with browser() as window:
+        window.open(tmp_path / "page.html")
+        seen = []
+        for _ in frames:
+            seen.append(window.page.locator("img:visible").get_attribute("alt"))
+            window.page.get_by_role("button", name="Next frame").click()
+        assert seen == ["after 0", "after 0", "after 1", "after 2"]
+        assert window.errors == []
