@@ -122,6 +122,14 @@ def test_every_answer_is_in_the_instructor_guide(site):
             assert f'{page.name}#{part.split(chr(34))[2]}"' in guide
 
 
+def test_the_path_of_look_takes_about_an_hour(site):
+    intro = (site / "intro.html").read_text("utf8")
+    each = [int(minutes) for minutes in re.findall(r", (\d+) min: ", intro)]
+    (total,) = re.findall(r"(\d+) minutes in all", intro)
+    assert int(total) == sum(each) and len(each) == 7
+    assert 40 <= int(total) <= 70  # the survey itself comes on top
+
+
 def test_quizzes_are_readable_without_javascript(site):
     html = (site / "site_page.html").read_text("utf8")
     answers = html.split('<details class="quiz-answer">')[1:]
