@@ -46,7 +46,7 @@ def staged(folder: str | Path, what: str = "a result") -> Iterator[Path]:
     folder = Path(folder)
     try:
         with ExitStack() as stack:
-            stack.enter_context(_made(folder))
+            stack.enter_context(_new_folder(folder))
             remove_left(folder)
             place = stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=WAITING))
             with suppress(*_CANNOT_LOCK):
@@ -80,7 +80,7 @@ def held(folder: str | Path) -> Iterator[Path]:
     folder = Path(folder)
     check_folder(folder)
     lock, existed = FileLock(folder / _LOCK, timeout=0), folder.exists()
-    with _made(folder):
+    with _new_folder(folder):
         try:
             lock.acquire()
         except Timeout:
@@ -99,7 +99,7 @@ def held(folder: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
+def _new_folder(folder: Path) -> Iterator[None]:
     """Make a folder and those above it; in the end, those that were made and are empty are removed again."""
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
