@@ -167,7 +167,7 @@ def said_by_main(arguments, monkeypatch):
         (["sample", "--colour", "red"], "No such option: --colour"),
         (["sample"], "Missing option '--out'"),
         (["sample", "--out"], "Option '--out' requires an argument"),
-        (["sample", "--out", "a", "--size", "64", "x", "64"], "Got unexpected extra arguments (x 64)"),
+        (["sample", "--out", "a", "--size", "64", "x", "64"], "Got unexpected extra argument(s) (x 64)"),
         (["nonsense"], "No such command 'nonsense'"),
         (["sample", "--steps", "1e3", "--out", "a"], "expected --steps to be a whole number, got '1e3'"),
         (["sample", "--seed", "0x10", "--out", "a"], "expected --seed to be a whole number, got '0x10'"),

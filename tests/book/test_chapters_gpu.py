@@ -20,6 +20,7 @@ FULL = {
     "09_is_it_any_good": {"steps": 50},
     "10_does_it_copy": {"clusters": 520, "steps": 50},
     "11_real_or_synthetic": {"steps": 50},
+    "13_why_did_it_not_convince": {"tiles": 120, "steps": 48},
 }
 
 

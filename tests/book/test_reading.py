@@ -223,7 +223,7 @@ def test_the_switch_by_keyboard_is_kept_and_stands_in_the_address(site, window):
     assert look.get_attribute("aria-pressed") == "true" and window.page.url.endswith("?view=look")
     assert not window.page.get_by_text("Of the method.").is_visible()
     window.page.get_by_role("link", name="Next: Two").click()
-    assert "03_two.html?view=look" in window.page.url
+    window.page.wait_for_url("**/03_two.html?view=look")
     window.page.goto((site / "other.html").as_uri())  # kept, and put into the address
     window.page.wait_for_url("**/other.html?view=look")
     window.page.goto((site / "02_one.html").as_uri() + "?view=code")  # an address says more than what is kept
@@ -235,7 +235,7 @@ def test_the_switch_by_keyboard_is_kept_and_stands_in_the_address(site, window):
 def test_a_link_to_a_hidden_place_shows_it(site, window):
     window.page.goto((site / "other.html").as_uri() + "?view=look")
     window.page.get_by_role("link", name="Method").click()
-    assert window.page.get_by_text("Of the method.").is_visible()
+    window.page.get_by_text("Of the method.").wait_for()
     assert not window.page.get_by_text("Do it.").is_visible()
 
 

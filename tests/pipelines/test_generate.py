@@ -142,7 +142,7 @@ def test_hand_made_mask_of_squares():
         ({"context": "normal", "solver": "magic"}, "'magic'"),
         ({"context": "normal", "conditioning": "vague"}, "got 'vague'"),
         ({"context": "normal", "patch": 100}, "got 100"),
-        ({"context": "normal", "plan": "multidiffusion", "stride": 100}, "a multiple of 8 px from 8, got 100"),
+        ({"context": "normal", "plan": "multidiffusion", "stride": 100}, "a multiple of 8 px from 8 to 8192, got 100"),
         ({"context": "normal", "plan": "multidiffusion", "stride": 232}, "up to the patch of 224 px, got 232"),
         ({"context": "normal", "plan": "multidiffusion", "patch": 64, "stride": 72}, "patch of 64 px, got 72"),
         (

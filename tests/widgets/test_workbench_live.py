@@ -5,6 +5,7 @@ Without an error on the console, without a request to another host, and without 
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -248,10 +249,9 @@ def test_a_box_over_the_scatter_shows_the_pictures_in_it(watch, address):
 
 
 def test_a_second_person_waits_for_a_place(watch, address):
-    page = open_page(watch, address)
-    page.get_by_label("size, px").fill("768x768")
-    page.keyboard.press("Tab")
-    page.get_by_text("sampling 1 of").first.wait_for()
+    page = watch.page
+    page.goto(f"http://{address}/?{State().change('size', '1024x1024').change('steps', '500').to_query()}")
+    page.get_by_text(re.compile(r"sampling \d+ of")).first.wait_for()
     other = page.context.new_page()
     other.goto(f"http://{address}/?{LINK}")
     other.get_by_text("Waiting: 1 before you").wait_for(timeout=60_000)
