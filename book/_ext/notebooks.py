@@ -18,6 +18,7 @@ import base64
 import io
 import re
 import sys
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +26,7 @@ from urllib.parse import quote
 import jupytext
 import nbformat
 from exercises import exercise_numbers
+from jupyter_cache import get_cache
 from PIL import Image
 from pybtex.database import parse_file
 
@@ -358,7 +360,17 @@ def _write(app, error: Exception | None) -> None:
         return
     url, branch = _repository(app)
     install = f'"diffinfinite_lite[course] @ git+{url}@{branch}"' if url else None
-    write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install, Path(app.outdir).parent / "jupyter_execute")
+    executed = Path(app.outdir).parent / "jupyter_execute"
+    if app.config.nb_execution_mode == "cache":
+        _fill(executed, Path(app.config.nb_execution_cache_path or Path(app.outdir).parent / ".jupyter_cache"))
+    write_all(Path(app.srcdir), Path(app.outdir) / "notebooks", install, executed)
+
+
+def _fill(executed: Path, cache: Path) -> None:
+    """Put the outputs into the chapters that came out of a cache: MyST-NB shows them on pages, but writes none here."""
+    for path in executed.glob("*.ipynb"):
+        with suppress(KeyError):  # a page without code is not in the cache
+            nbformat.write(get_cache(cache).merge_match_into_notebook(nbformat.read(path, 4))[1], path)
 
 
 def setup(app) -> dict[str, object]:
