@@ -33,6 +33,8 @@ def build(folder: Path, runs: Path) -> Path:
     for name in ("CHANGELOG.md", "requirements.txt"):
         shutil.copy(ROOT / name, folder)
     shutil.copy(ROOT / "tests/site_page.md", folder / "book/site_page.md")
+    for chapter in reversed(CHAPTERS):  # the chapters' own tests, in another process, begin with the first
+        run(chapter, runs)
     for chapter in CHAPTERS:
         text = with_small_parameters(chapter)
         (folder / "book" / chapter.name).write_text(text, "utf8")
