@@ -20,7 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.book.chapters import ASSETS, CHAPTERS, SMALL, fill_cache, run, with_small_parameters
-from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, pages
+from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, looked_at, pages
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -144,7 +144,7 @@ def test_quizzes_are_readable_without_javascript(site):
 def test_pages_are_accessible_and_quiet(site, window, part):
     """In four parts, which processes share."""
     problems = []
-    for page in pages(site)[part::4]:
+    for page in looked_at(site)[part::4]:
         window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         window.open(page, "light")
         problems += [f"{page.name}: {window.too_wide()} px too wide"] if window.too_wide() > 0 else []
