@@ -2,10 +2,10 @@
 
     python tests/check_site.py _build/html --shots _build/shots
 
-For each page (of those that show the library's code, a few): no error on the console, no request to another host, every link to another page or place of the site
-leads somewhere, no violation of WCAG 2 A and AA that axe finds (light, dark, and at a phone's width), dark where dark
-is asked for, nothing wider than a phone, no more than 3 MB without zoom tiles,
-no more than 60 MB by any choice that loads something on a click (``data-loads``). The site: no more than 150 MB.
+For each page (of those that show the library's code, a few): no error on the console, no request to another host,
+every link to another page or place of the site leads somewhere, no violation of WCAG 2 A and AA that axe finds (light,
+dark, and at a phone's width), dark where dark is asked for, nothing wider than a phone, no more than 3 MB without zoom
+tiles, no more than 60 MB by any choice that loads something on a click (``data-loads``). The site: no more than 150 MB.
 Screenshots (desktop, phone, dark) are for people to look at, long pages in several pictures. Exits with 1 and one line
 per problem. `test_site.py` uses the same functions.
 """
