@@ -1,4 +1,4 @@
-"""Databases for the live service: SQLite everywhere, PostgreSQL where this machine has one to start."""
+"""A browser for the pages of the survey, and databases: SQLite everywhere, PostgreSQL where one can be started."""
 
 import os
 import shutil
@@ -9,12 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.check_site import chromium
+
 USER = "postgres"
 
 
 def postgres_program(name):
     """Path of a program of PostgreSQL, which Debian keeps out of the way, or None."""
     return shutil.which(name) or next(iter(sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)), None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -58,16 +58,6 @@ def addresses(items, differences, tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, addresses):
     """Opens a game in a browser of its own; errors and anything from outside its folder fail the test."""

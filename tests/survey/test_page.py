@@ -54,16 +54,6 @@ def long_address(many, tmp_path_factory):
     return write_page(many, [], "", tmp_path_factory.mktemp("long"), title="Real?").as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, address):
     """Opens pages in a browser of their own each; errors and anything from outside the pages' folder fail the test."""
