@@ -60,6 +60,7 @@ def run(chapter: Path, folder: Path) -> Path:
                     kernel_name="python3",
                     cwd=work,
                     progress_bar=False,
+                    request_save_on_cell_execute=False,  # a whole notebook of pictures, twice a cell
                     execution_timeout=600,
                 )
             os.replace(work / "executed.ipynb", done)

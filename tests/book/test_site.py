@@ -43,6 +43,7 @@ def build(folder: Path, runs: Path) -> Path:
     config["execute"] |= {"execute_notebooks": "cache", "cache": str(folder / "cache")}
     config["repository"] = {"url": "https://github.com/you/copy", "branch": "main", "path_to_book": "book"}
     extensions = config["sphinx"]["local_extensions"]
+    del extensions["side_by_side"]  # the chapters have run
     extensions |= dict.fromkeys(extensions, str(ROOT / "book/_ext"))
     (folder / "_config.yml").write_text(yaml.safe_dump(config))
     contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text("utf8"))
