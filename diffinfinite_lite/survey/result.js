@@ -40,7 +40,7 @@ const resultPage = (settings, state, rows, handed) => {
     ${chart([["You", right.length / total, [low, high]], [`${paper.raters} pathologists`, paper.accuracy, [paper.low, paper.high]]])}
     <p class="soft">Share of right answers with its 95% interval; dashed: guessing. The pathologists' interval takes all their answers as independent.</p>
     <h3>The red pen</h3>
-    <p>Open a picture and tap where it gave itself away, or where it fooled you. Your marks are part of the file you hand in.</p>
+    <p>Open a picture and tap where it gave itself away, or where it fooled you. ${settings.server ? "Your marks are kept with your answers." : "Your marks are part of the file you hand in."}</p>
     <label class="row"><input type="checkbox" data-do="mistakes"> Only those I got wrong</label>
     <ul class="all">${rows.map((row) => `<li data-right="${row.right}"><button type="button" data-item="${row.position}">
       <img src="${esc(row.src)}" loading="lazy" alt="Picture ${row.position}, ${row.size}"><span class="${row.right ? "right" : "wrong"}">

@@ -176,6 +176,7 @@ def test_reveal_shows_the_truth_to_those_who_were_not_done(room):
     right = sum(row["truth"] == row["answer"] for row in room.store.rows())
     text(phone, ".big", f"{right} of 3 right")
     text(phone, "[data-part=stage]", "Of 12 pictures; the others have no answer.")
+    text(phone, "[data-part=stage]", "Your marks are kept with your answers.")  # there is no file to hand in
     accessible(phone)
     phone.locator(".all button").first.click()
     phone.locator(".marked img").click(position={"x": 60, "y": 60})
