@@ -180,7 +180,7 @@ const classResult = (settings, rows) => {
   const all = scored(rows), paper = settings.paper, raters = [...groupBy(rows, (row) => row.rater)].map(([code, own]) => ({ code, own, ...scored(own),
     asked: own[0].asked, years: own[0].experience, sure: mean(own.map((row) => row.confidence)),
     minutes: own.some((row) => row.seconds !== null) ? own.reduce((sum, row) => sum + (row.seconds || 0), 0) / 60 : null }));
-  const range = ({ share, interval: [low, high] }) => `${percent(share)} (${percent(low)} to ${percent(high)})`;
+  const range = ({ share, interval: [low, high] }) => `${percent(share)} (${percent(low)}\u00a0to\u00a0${percent(high)})`;
   const line = (name, some) => [name, ...KINDS.map((kind) => some.filter((row) => row.answer === kind).length), range(scored(some))];
   const groups = [...SIZES.flatMap((size) => KINDS.map((truth) => [`${size}, ${truth}`, rows.filter((row) => row.size === size && row.truth === truth)])),
     ...[...groupBy(rows.filter((row) => row.truth === "synthetic"), (row) => row.origin)].sort().map(([origin, some]) => [`by ${esc(origin)}`, some])];

@@ -247,6 +247,15 @@ def test_whole_survey_on_a_phone_with_the_red_pen(open_page, items, tmp_path):
     assert read_answers(save(page, "CSV", tmp_path)).set_index("position")["taps"].equals(answers["taps"])
 
 
+def test_a_phone_held_sideways_needs_no_scrolling_either(open_page):
+    page = open_page(**PHONE | {"viewport": {"width": 844, "height": 390}})
+    begin(page)
+    heading(page, "Picture 1 of 6")
+    one_screen(page)
+    page.get_by_role("button", name="Next").tap()
+    one_screen(page)  # with the sentence that something is missing
+
+
 def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, many, long_address, tmp_path):
     """Twenty pictures on a phone: three answers, a file and a code; the code goes on elsewhere with the next."""
     first, key = open_page(long_address, **PHONE), make_key(many)
