@@ -435,23 +435,50 @@ def _by_key(rows: Rows, key: Key, remarks: list[Note]) -> Rows:
 
 
 def _newest(rows: Rows, remarks: list[Note]) -> Rows:
-    """One file a rater: of several with the same answers the first by name, else the newest."""
+    """One file a rater: of several with the same answers the first by name, else the newest, or the one with more."""
     files: dict[tuple, dict[str, Rows]] = {}
     for row in rows:
         files.setdefault((row["survey"], row["rater"]), {}).setdefault(str(row["file"]), []).append(row)
     chosen: Rows = []
     for (_, rater), own in files.items():
-        best = max(own, key=lambda name: (max(str(r["saved"]) for r in own[name]), len(own[name]), _reversed(name)))
+        saved = {name: max(moment(str(row["saved"])) for row in own[name]) for name in own}
+        best = max(own, key=lambda name: (saved[name], len(own[name]), _reversed(name)))
+        for name in own:  # an answer code does not say when: it counts where it has more answers
+            if not saved[name] and len(own[name]) > len(own[best]):
+                best = name
         chosen += own[best]
         for name in own:
             if name == best:
                 continue
-            same = _content(own[name]) == _content(own[best])
-            text = f"the same answers of rater {rater} as {best}: counted once" if same else (
-                f"other answers of rater {rater} than {best}, which is newer and counts; "
-                "two people with one code would look like this, too")  # fmt: skip
+            here, there = _content(own[name]), _content(own[best])
+            if here <= there:
+                same, part = f"the same answers of rater {rater} as", f"a part of rater {rater}'s answers in"
+                text = f"{same if here == there else part} {best}: counted once"
+            else:
+                why = "is newer" if "" < saved[name] < saved[best] else "has as many or more"
+                text = (
+                    f"other answers of rater {rater} than {best}, which {why} and counts; "
+                    "two people with one code would look like this, too"
+                )
             remarks.append(Note(name, text))
     return chosen
+
+
+def moment(text: str) -> str:
+    """When a file was saved, in a form that sorts, also where a spreadsheet has rewritten it; "" where unknown.
+
+    >>> moment("2026-11-29T03:00:00Z") == moment("2026-11-29 3:00") == moment("29.11.2026 03:00:00")
+    True
+    >>> moment("11/12/2026 03:00")  # November or December?
+    ''
+    """
+    clock = r"(\d\d?):(\d\d)(?::(\d\d))?"
+    found = re.match(rf"(\d{{4}})-(\d\d?)-(\d\d?)[T ]+{clock}", text)
+    day_first = re.match(rf"(\d\d?)\.(\d\d?)\.(\d{{4}}),? +{clock}", text)
+    if not (found or day_first):
+        return ""
+    parts = found.groups() if found else (*day_first.groups()[2::-1], *day_first.groups()[3:])
+    return "-".join(f"{int(part or 0):02d}" for part in parts)
 
 
 def _reversed(name: str) -> list[int]:
@@ -468,11 +495,13 @@ def _blank(value: object) -> bool:
 
 
 def _field(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
+    """A cell that no spreadsheet takes for a formula, not even one that ends cells at semicolons."""
     if _blank(value):
         return ""
-    return f"'{value}" if isinstance(value, str) and re.match(r"[=+\-@\t\r]", value) else value
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"^(?=[\t\r])", "'", re.sub(r"(^|[;\t\r\n])(?=[=+\-@])", r"\1'", value))
 
 
 def _without_apostrophe(cell: str) -> str:
-    return cell[1:] if re.match(r"'[=+\-@]", cell) else cell
+    return re.sub(r"(^|[;\t\r\n])'(?=[=+\-@])", r"\1", cell)

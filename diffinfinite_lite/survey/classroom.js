@@ -7,6 +7,12 @@ const number = (value) => {
   const text = String(value ?? "").trim().replace(",", ".");
   return text === "" || typeof value === "boolean" || !Number.isFinite(Number(text)) ? null : Number(text);
 };
+const moment = (text) => { // when a file was saved, in a form that sorts; "" where that is not known
+  const clock = "(\\d\\d?):(\\d\\d)(?::(\\d\\d))?", iso = new RegExp(`^(\\d{4})-(\\d\\d?)-(\\d\\d?)[T ]+${clock}`).exec(text);
+  const dayFirst = new RegExp(`^(\\d\\d?)\\.(\\d\\d?)\\.(\\d{4}),? +${clock}`).exec(text);
+  const parts = iso ? iso.slice(1) : dayFirst ? [...dayFirst.slice(1, 4).reverse(), ...dayFirst.slice(4)] : [];
+  return parts.map((part) => String(part ?? 0).padStart(2, "0")).join("-");
+};
 const marks = (value) => (Array.isArray(value) ? value : String(value ?? "").split(/\s+/).map((part) => part.split(":")))
   .filter((pair) => Array.isArray(pair) && pair.length === 2).map((pair) => pair.map(number))
   .filter((pair) => pair.every((x) => x !== null && x >= 0 && x <= 1));
@@ -37,7 +43,7 @@ const readCsv = (text) => {
   const names = (table[0] || []).map((name) => name.trim().replace(/^'|'$/g, "").toLowerCase());
   const missing = ["survey", "rater", "item", "answer", "confidence"].find((name) => !names.includes(name));
   if (missing) throw new Error(`no column ${missing}`);
-  return table.slice(1).map((row) => Object.fromEntries(names.map((name, i) => [name, (row[i] ?? "").trim().replace(/^'(?=[=+\-@])/, "")])));
+  return table.slice(1).map((row) => Object.fromEntries(names.map((name, i) => [name, (row[i] ?? "").trim().replace(/(^|[;\t\r\n])'(?=[=+\-@])/g, "$1")])));
 };
 const readJson = (text) => {
   const whole = JSON.parse(text);
@@ -63,6 +69,10 @@ const readCodes = (settings, text, say) => {
 
 const readHanded = (settings, name, text, say) => { // rows with clean types; `say` takes what was left out
   let rows;
+  if (/\.(xlsx|xls|ods|numbers)$/i.test(name)) {
+    say("left out, it is a spreadsheet's own format: save it as CSV");
+    return [];
+  }
   try {
     const begin = text.trimStart();
     rows = /\.txt$/i.test(name) || /^DS2/i.test(begin) ? readCodes(settings, text, say)
@@ -72,32 +82,43 @@ const readHanded = (settings, name, text, say) => { // rows with clean types; `s
     say(`left out, expected a file exported by the survey page: ${error.message}`);
     return [];
   }
-  const last = new Map(), bad = new Map();
+  const last = new Map(), bad = new Map(), torn = [];
+  let odd = false; // years of experience that are none
   rows.forEach((row, i) => {
     const text = (what) => String(row[what] ?? "").trim(), answer = text("answer").toLowerCase(), confidence = number(row.confidence);
     const reason = ["survey", "rater", "item"].map((what) => text(what) ? "" : `some letters as ${what}, got none`).find(Boolean)
       || (KINDS.includes(answer) ? "" : `answer of real or synthetic, got ${answer.slice(0, 40)}`)
+      || [["size", SIZES], ["truth", KINDS]].map(([what, allowed]) => ["", ...allowed].includes(text(what).toLowerCase()) ? ""
+        : `${what} of ${allowed.join(" or ")}, got ${text(what).toLowerCase().slice(0, 40)}`).find(Boolean)
       || (Number.isInteger(confidence) && confidence >= 1 && confidence <= 7 ? "" : `confidence of 1 to 7, got ${text("confidence").slice(0, 40) || "none"}`);
     if (reason) return bad.set(reason, [...(bad.get(reason) || []), i + 1]);
     const years = number(row.experience), seconds = number(row.seconds), asked = number(row.asked);
-    last.set(`${text("survey")}\n${text("rater")}\n${text("item")}`, { survey: text("survey"), rater: text("rater"), item: text("item"),
+    const who = `${text("survey")}\n${text("rater")}\n${text("item")}`, known = years !== null && years >= 0 && years <= 80;
+    odd ||= !known && text("experience") !== "";
+    if (last.has(who) && last.get(who).answer !== answer) torn.push(`rater ${text("rater")} answered picture ${text("item")} twice: the last answer counts`);
+    last.delete(who);
+    last.set(who, { survey: text("survey"), rater: text("rater"), item: text("item"),
       truth: text("truth").toLowerCase(), answer, confidence, saved: text("saved"), asked: asked >= 1 ? asked : null,
-      experience: years !== null && years >= 0 && years <= 80 ? years : null, seconds: seconds !== null && seconds >= 0 ? seconds : null,
+      experience: known ? years : null, seconds: seconds !== null && seconds >= 0 ? seconds : null,
       position: number(row.position) || 0, taps: marks(row.taps), file: name });
   });
   bad.forEach((numbers, reason) => say(`row ${numbers.slice(0, 5).join(", ")}${numbers.length > 5 ? ", ..." : ""} left out: expected ${reason}`));
+  if (odd) say("years of experience left out: expected a number from 0 to 80, or nothing");
+  torn.slice(0, 3).forEach(say);
   return [...last.values()];
 };
 
 const withTruth = (settings, open, rows, note) => {
-  const items = new Map(settings.items.map((item, place) => [item.name, { ...item, place }])), foreign = new Map();
+  const items = new Map(settings.items.map((item, place) => [item.name, { ...item, place }])), foreign = new Map(), wrong = new Set();
   const good = rows.flatMap((row) => {
     const item = row.survey === settings.survey && items.get(row.item);
     if (!item) { foreign.set(row.file, (foreign.get(row.file) || 0) + 1); return []; }
-    const [real, origin] = open.truth[item.place];
-    return [{ ...row, size: item.size, truth: KINDS[real ? 0 : 1], origin: open.origins[origin] }];
+    const [real, origin] = open.truth[item.place], truth = KINDS[real ? 0 : 1];
+    if (row.truth && row.truth !== truth) wrong.add(row.file);
+    return [{ ...row, size: item.size, truth, origin: open.origins[origin] }];
   });
   foreign.forEach((n, file) => note(file, `${count(n, "answer")} left out: to pictures of another survey or build`));
+  [...wrong].sort().forEach((file) => note(file, "says otherwise what pictures are than the survey's page, which counts"));
   return good;
 };
 const newest = (rows, note) => {
@@ -106,14 +127,19 @@ const newest = (rows, note) => {
     const files = raters.get(row.rater) || raters.set(row.rater, new Map()).get(row.rater);
     files.set(row.file, [...(files.get(row.file) || []), row]);
   }
-  const said = (some) => some.map((row) => [row.item, row.answer, row.confidence].join()).sort().join(";");
-  const latest = (some) => some.map((row) => row.saved).sort().at(-1);
+  const said = (some) => new Set(some.map((row) => [row.item, row.answer, row.confidence].join()));
+  const latest = (some) => some.map((row) => moment(row.saved)).sort().at(-1);
   return [...raters].flatMap(([rater, files]) => {
-    const [best, ...others] = [...files].sort(([a, one], [b, two]) =>
+    const sorted = [...files].sort(([a, one], [b, two]) =>
       latest(two) > latest(one) ? 1 : latest(two) < latest(one) ? -1 : two.length - one.length || (a < b ? -1 : 1));
-    for (const [file, some] of others) {
-      note(file, said(some) === said(best[1]) ? `the same answers of rater ${rater} as ${best[0]}: counted once`
-        : `other answers of rater ${rater} than ${best[0]}, which is newer and counts; two people with one code would look like this, too`);
+    const best = sorted.reduce((one, other) => !latest(other[1]) && other[1].length > one[1].length ? other : one); // a code says no time
+    const there = said(best[1]);
+    for (const [file, some] of sorted.filter((other) => other !== best)) {
+      const here = said(some), time = latest(some);
+      const why = time && time < latest(best[1]) ? "is newer" : "has as many or more";
+      const part = here.size === there.size ? `the same answers of rater ${rater} as` : `a part of rater ${rater}'s answers in`;
+      note(file, [...here].every((one) => there.has(one)) ? `${part} ${best[0]}: counted once`
+        : `other answers of rater ${rater} than ${best[0]}, which ${why} and counts; two people with one code would look like this, too`);
     }
     return best[1];
   });
@@ -154,7 +180,7 @@ const classResult = (settings, rows) => {
   const all = scored(rows), paper = settings.paper, raters = [...groupBy(rows, (row) => row.rater)].map(([code, own]) => ({ code, own, ...scored(own),
     asked: own[0].asked, years: own[0].experience, sure: mean(own.map((row) => row.confidence)),
     minutes: own.some((row) => row.seconds !== null) ? own.reduce((sum, row) => sum + (row.seconds || 0), 0) / 60 : null }));
-  const range = ({ share, interval: [low, high] }) => `${percent(share)} (${percent(low)} to ${percent(high)})`;
+  const range = ({ share, interval: [low, high] }) => `${percent(share)} (${percent(low)}\u00a0to\u00a0${percent(high)})`;
   const line = (name, some) => [name, ...KINDS.map((kind) => some.filter((row) => row.answer === kind).length), range(scored(some))];
   const groups = [...SIZES.flatMap((size) => KINDS.map((truth) => [`${size}, ${truth}`, rows.filter((row) => row.size === size && row.truth === truth)])),
     ...[...groupBy(rows.filter((row) => row.truth === "synthetic"), (row) => row.origin)].sort().map(([origin, some]) => [`by ${esc(origin)}`, some])];

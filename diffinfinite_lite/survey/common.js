@@ -17,6 +17,16 @@ const wilson = (right, n, z = 1.959963984540054) => {
   return [middle - reach, middle + reach];
 };
 
+// In how many of n answers 95 of 100 people who toss a coin are right, as [low, high].
+const byGuessing = (n) => {
+  const reached = (share) => {
+    let k = 0, ways = 1, sum = 2 ** -n;
+    while (sum < share) { ways *= (n - k) / ++k; sum += ways * 2 ** -n; }
+    return k;
+  };
+  return [reached(0.025), reached(0.975)];
+};
+
 // SHA-256 by hand: browsers lend theirs to secure pages only.
 const primes = [];
 for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
@@ -125,7 +135,7 @@ const decodeAnswers = (settings, code) => { // a record without an order of its 
 };
 
 // Files. A field that a spreadsheet would take for a formula gets an apostrophe before it.
-const neutral = (text) => /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+const neutral = (text) => text.replace(/(^|[;\t\r\n])(?=[=+\-@])/g, "$1'").replace(/^(?=[\t\r])/, "'"); // semicolons end cells, too
 const field = (value) => {
   const text = typeof value === "number" ? String(value) : neutral(String(value ?? ""));
   return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..files import check_folder, move, read_json, staged
 from .answers import Key
-from .page import make_key
+from .page import PAGE, make_key, read_key
 from .pictures import SIDES, Item
 
 FORMAT = "diffinfinite-deck-1"
@@ -101,6 +101,24 @@ def read_deck(folder: str | Path) -> Deck:
     if not items or any(item.size not in SIDES for item in items):
         raise ValueError(f"expected {' and '.join(SIDES)} pictures in {folder / INDEX}, got {len(items)} pictures")
     return Deck(items, about, lead)
+
+
+def find_key(folder: str | Path) -> Key:
+    """The key of a survey out of a folder that has its pictures: a deck, or the page that `page.write_page` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither.
+    ValueError
+        As `read_deck` and `page.read_key`.
+    """
+    folder = Path(folder)
+    if (folder / INDEX).is_file():
+        return read_deck(folder).key
+    if not (folder / PAGE).is_file():
+        raise FileNotFoundError(f"expected the pictures of a survey in {folder}, found no {INDEX} and no {PAGE}")
+    return read_key(folder / PAGE)
 
 
 def _item(folder: Path, entry: dict[str, Any]) -> Item:

@@ -76,7 +76,8 @@ class Difference:
         """What was hidden where, in words."""
         labels, counts = np.unique(self.mask[self.blob], return_counts=True)
         old = LABELS[labels[counts.argmax()]]
-        return f"{KINDS[self.label]}, where {'nothing was labelled' if old == LABELS[0] else f'{old} was'}"
+        odd = {LABELS[0]: "nothing was labelled", LABELS[OTHERS]: "the label was others"}
+        return f"{KINDS[self.label]}, where {odd.get(old, f'{old} was')}"
 
 
 def make_differences(

@@ -101,8 +101,9 @@ const drawFigures = ({ figures, paper }) => {
     <div><h2>Right answers</h2>${classChart(figures, paper)}<p>${agreement(figures.agreement)}</p></div>
     <div><h2>Confidence</h2>${calibrationChart(figures.calibration)}<p class="soft">Share of right answers by confidence, 1 guessing to
       7 certain, with 95% intervals; n answers. Mean ${figures.confidence.toFixed(2)}; the pathologists' was ${paper.confidence}.</p></div>
-    <div class="whole"><h2>By size and truth</h2>${table("By size and truth", ["pictures", "said real", "said synthetic", "right"],
-      figures.confusion.map((row) => [`${row.size}, ${row.truth}`, row.real, row.synthetic, percent(row[row.truth] / (row.real + row.synthetic))]))}</div>
+    <div class="whole"><h2>By size and truth, and by model</h2>${table("By size and truth, and by model", ["pictures", "said real", "said synthetic", "right"],
+      figures.confusion.map((row) => [`${row.size}, ${row.truth}`, row.real, row.synthetic, `${percent(row[row.truth] / (row.real + row.synthetic))} of ${row.real + row.synthetic}`])
+      .concat(figures.models.map((row) => [`by ${esc(row.origin)}`, row.n - row.correct, row.correct, `${percent(row.accuracy)} of ${row.n}`])))}</div>
     <div class="whole"><h2>The hardest pictures${marked ? ", and what the red pen marked" : ""}</h2>
       <ul class="hardest">${figures.pictures.map(pictureCard).join("")}</ul></div>`;
   all("canvas[data-taps]", place).forEach(heat);

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -24,6 +25,7 @@ from scipy.stats import mannwhitneyu
 
 from ..data.tiles import to_tensor
 from ..extras import extra
+from ..files import read_json
 from ..metrics.features import FeatureExtractor, efficientnet_features
 from .pictures import FEATURES, SIDES, Item, low_level_features
 
@@ -41,6 +43,7 @@ PERIODS = (2, 4, 8)  # px
 SPECTRUM = (*(f"ring {i + 1}" for i in range(RINGS)), *(f"period {p} px" for p in PERIODS))
 LOOKS = ("numbers", "spectrum", "learned")
 FOLDS = 5
+REPORTS = Path(__file__).parents[2] / "reports"  # of a checkout
 
 
 def ring_power(grey: np.ndarray) -> np.ndarray:
@@ -157,13 +160,25 @@ def shares(classified: pd.DataFrame, by: Sequence[str] = ("look",)) -> pd.DataFr
     return table
 
 
-def sentence(found: pd.DataFrame, chapter_9: float | None = None) -> str:
+def chapter_9(reports: str | Path = REPORTS) -> float | None:
+    """Chapter 9's *told apart*: balanced accuracy on many tiles, made one by one, of a classifier of learned features.
+
+    Parameters
+    ----------
+    reports : folder of ``quality.json``. Where it has no such figure, as in an installation, None is returned.
+    """
+    file, wanted = Path(reports, "quality.json"), ("EfficientNetLite0", "generated", "told apart")
+    rows = read_json(file)["fidelity"] if file.is_file() else []
+    return next((row["generated"] for row in rows if (row["features"], row["tiles"], row["number"]) == wanted), None)
+
+
+def sentence(found: pd.DataFrame, on_many: float | None = None) -> str:
     """What `shares` by look means for whoever takes the survey, in words that follow from the numbers.
 
     Parameters
     ----------
     found : as of `shares`, by look.
-    chapter_9 : its balanced accuracy on many tiles, if it is known.
+    on_many : the balanced accuracy on many tiles, as of `chapter_9`, if it is known.
 
     >>> rows = {"numbers": (60, 0.5, 0.38, 0.62), "spectrum": (60, 0.6, 0.47, 0.71), "learned": (60, 0.95, 0.86, 0.98)}
     >>> table = pd.DataFrame.from_dict(rows, orient="index", columns=["n", "accuracy", "low", "high"])
@@ -181,7 +196,7 @@ def sentence(found: pd.DataFrame, chapter_9: float | None = None) -> str:
         of = f" of these {row['n']:.0f} pictures" if first else ""
         interval = f"{'95% interval ' if first else ''}{row['low']:.0%} to {row['high']:.0%}"
         said.append(f"{row['accuracy']:.0%}{of} {words[look]} ({interval})")
-    apart = f" Chapter 9 tells {chapter_9:.0%} of many tiles apart." if chapter_9 is not None else ""
+    apart = f" Chapter 9 tells {on_many:.0%} of many tiles apart." if on_many is not None else ""
     without = [look for look in ("spectrum", "numbers") if found.loc[look, "low"] > 0.5]
     if without:
         verdict = "Part of what gives these pictures away has nothing to do with tissue, and eyes may use it, too."

@@ -28,8 +28,6 @@ from dataclasses import asdict
 from html import escape
 from pathlib import Path
 
-from scipy.stats import binom
-
 from ..browser_scripts import LEAN_QR
 from ..data.encoding import data_uri
 from ..extras import extra
@@ -50,6 +48,7 @@ LEARNING = ("common", "magnifier", "games", "staircase", "learning")
 SPOT = ("common", "games", "spot")
 PARTS = tuple(dict.fromkeys([*PLAYER, *CLASSROOM, *LEARNING, *SPOT]))
 MPP = 0.5  # micrometres per pixel of every source used, about
+PAGE = "index.html"
 _HERE = Path(__file__).parent
 # The page around the survey in the colours of the book: its theme switch keeps "light" or "dark" in the browser, and
 # "auto" as the mode where the system decides.
@@ -142,7 +141,6 @@ def settings(items: Sequence[Item], addresses: Sequence[str], *, server: str = "
         "versions": versions,
         "widths": {size: f"about {side * MPP / 1000:.1f} mm wide" for size, side in SIDES.items()},
         "paper": {k: v for k, v in asdict(PAPER).items() if k != "correlations"} | {"low": low, "high": high},
-        "chance": {n: [int(k) for k in binom.interval(0.95, n, 0.5)] for n in versions},
         "qr": LEAN_QR.available(),
     }  # fmt: skip
     return shown | ({"server": server} if server else {"sealed": seal_truth(items), "rounds": ROUNDS})
@@ -246,11 +244,11 @@ def write_page(
         f'JavaScript.</p></noscript></div><script type="application/json" data-part="settings">{data}</script></div>\n'
     )
     texts = {
-        "index.html": document(title, markup(values, about, lead, alone=True), script(*PLAYER), home),
-        "class.html": document(f"{title} The class", board, script(*CLASSROOM), "index.html", "Back to the survey"),
+        PAGE: document(title, markup(values, about, lead, alone=True), script(*PLAYER), home),
+        "class.html": document(f"{title} The class", board, script(*CLASSROOM), PAGE, "Back to the survey"),
     }
     write_files(folder, texts, {name: item.data for name, item in zip(pictures, items, strict=True)}, "a survey")
-    return Path(folder, "index.html")
+    return Path(folder, PAGE)
 
 
 def write_files(folder: str | Path, texts: dict[str, str], pictures: dict[str, bytes], what: str) -> None:

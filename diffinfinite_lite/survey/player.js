@@ -135,7 +135,8 @@ const survey = (root, settings) => {
     button.disabled = true;
     try { await transport.answer(state, name); } catch (error) {
       button.disabled = false;
-      button.textContent = "Try again";
+      if (error.status === 409) Object.assign(button, { type: "button", textContent: "See the truth" }).dataset.do = "stop"; // the class is over
+      else button.textContent = "Try again";
       find(".alert").textContent = error.message;
       if (error.again) setTimeout(() => { if (button.isConnected) next(); }, AGAIN);
       return clock(true);
@@ -153,7 +154,8 @@ const survey = (root, settings) => {
     show(`<h2 tabindex="-1">Pause</h2>
       <p>${done()} of ${state.order.length} pictures are answered. ${where()} ${transport.place === "server" ? "You can go on later." : "You can hand in what there is now, and go on later."}</p>
       <div class="row"><button type="button" class="main" data-do="go">Go on with picture ${state.at + 1}</button></div>
-      ${handIn(settings, state, transport)}<div class="row">${eraser}</div>`);
+      ${handIn(settings, state, transport)}<div class="row">
+      ${transport.place === "browser" && done() ? '<button type="button" data-do="stop">Stop here and see the truth</button>' : ""}${eraser}</div>`);
     showCode();
   };
   const showCode = () => { const canvas = find("canvas.qr"); if (canvas) drawQr(canvas, canvas.dataset.text); };
@@ -174,6 +176,18 @@ const survey = (root, settings) => {
       transport.taps(state, row.item).then(showAgain, (error) => { find("dialog .alert").textContent = error.message; });
     });
   };
+  const stop = async () => { // the end, though pictures are left: when the time of a class is up
+    try { state = await transport.stop(state); } catch (error) { find(".alert").textContent = error.message; return; }
+    shown = null;
+    if (done()) return result();
+    show(`<h2 tabindex="-1">The class is over</h2><p>None of your answers has arrived, so there is nothing to look at.</p><div class="row">${eraser}</div>`);
+  };
+  const sure = (button, question) => { // the second click counts
+    if (button.dataset.sure) return true;
+    button.dataset.sure = "yes";
+    button.textContent = question;
+    return false;
+  };
   const showAgain = () => { // the marks are part of what is handed in; the code has no marks
     find("dialog .alert").textContent = "";
   };
@@ -186,12 +200,9 @@ const survey = (root, settings) => {
     in: () => lens.by(1.5), out: () => lens.by(1 / 1.5),
     back: () => { if (!state.at) return; clock(false); state.at--; ask(); },
     pause: () => pause(),
+    stop: (button) => { if (transport.place === "server" || sure(button, "End the survey here?")) stop(); },
     erase: async (button) => {
-      if (!button.dataset.sure) {
-        button.dataset.sure = "yes";
-        button.textContent = "Really erase all answers?";
-        return;
-      }
+      if (!sure(button, "Really erase all answers?")) return;
       shown = null;
       try { await transport.forget(state); } catch (error) { button.textContent = error.message; return; }
       state = null;

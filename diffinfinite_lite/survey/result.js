@@ -19,7 +19,7 @@ const handIn = (settings, record, transport) => {
 };
 
 const resultPage = (settings, state, rows, handed) => {
-  const total = rows.length, right = rows.filter((row) => row.right), paper = settings.paper, chance = settings.chance[total];
+  const total = rows.length, right = rows.filter((row) => row.right), paper = settings.paper, chance = byGuessing(total);
   const [low, high] = wilson(right.length, total), minutes = rows.reduce((sum, row) => sum + row.seconds, 0) / 60;
   const sure = (some) => some.length ? mean(some.map((row) => row.confidence)).toFixed(1) : "none";
   const line = (name, some) => {
@@ -32,14 +32,15 @@ const resultPage = (settings, state, rows, handed) => {
   const verdict = right.length > chance[1] ? "more than guessing gives" : right.length < chance[0]
     ? "fewer than guessing gives: you can tell them apart, and call them by the wrong names" : "as many as guessing gives";
   const heads = ["pictures", "you said real", "you said synthetic", "right", "sure"];
-  return `<h2 tabindex="-1">Your result</h2>
+  const short = total < state.asked ? `<p class="soft">Of ${state.asked} pictures; the others have no answer.</p>` : "";
+  return `<h2 tabindex="-1">Your result</h2>${short}
     <p class="big"><strong>${right.length} of ${total} right, ${percent(right.length / total)}</strong>
       (95% interval ${percent(low)} to ${percent(high)}).</p>
     <p>That is ${verdict}: ${chance[0]} to ${chance[1]} of ${total}, in 95 of 100 people who toss a coin.</p>
     ${chart([["You", right.length / total, [low, high]], [`${paper.raters} pathologists`, paper.accuracy, [paper.low, paper.high]]])}
     <p class="soft">Share of right answers with its 95% interval; dashed: guessing. The pathologists' interval takes all their answers as independent.</p>
     <h3>The red pen</h3>
-    <p>Open a picture and tap where it gave itself away, or where it fooled you. Your marks are part of the file you hand in.</p>
+    <p>Open a picture and tap where it gave itself away, or where it fooled you. ${settings.server ? "Your marks are kept with your answers." : "Your marks are part of the file you hand in."}</p>
     <label class="row"><input type="checkbox" data-do="mistakes"> Only those I got wrong</label>
     <ul class="all">${rows.map((row) => `<li data-right="${row.right}"><button type="button" data-item="${row.position}">
       <img src="${esc(row.src)}" loading="lazy" alt="Picture ${row.position}, ${row.size}"><span class="${row.right ? "right" : "wrong"}">

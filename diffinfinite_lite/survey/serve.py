@@ -6,6 +6,7 @@ the same class, under the same codes; the instructor's token is a new one each t
 
 from __future__ import annotations
 
+import asyncio
 import io
 import socket
 import sys
@@ -28,6 +29,7 @@ HERE = "127.0.0.1"
 ALL = ("0.0.0.0", "::")  # hosts that stand for every network of this machine
 DATABASE = "answers.sqlite"
 SWITCH = 0.0005  # s until a thread lets another on: that which writes has many short steps
+LARGEST_HEAD = 65_536  # bytes of a request line and its headers, from its second packet on
 MOST = 1_000  # requests and connections at once; the next one is told to come back
 
 
@@ -71,6 +73,7 @@ def serve(
         sys.setswitchinterval(SWITCH)
         config = uvicorn.Config(
             service.app,
+            http=protocol(),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -116,6 +119,35 @@ def listen(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise OSError(f"expected a free port of this machine, got {host} port {port}: {reason}") from error
     return listening
+
+
+def protocol() -> type[asyncio.Protocol] | str:
+    """What reads requests for uvicorn: its fast parser, with the bound on the head of a request that it lacks."""
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        return "h11"  # slower, and knows a bound of its own
+
+    class Bounded(HttpToolsProtocol):
+        head = -1  # bytes of the head that is being read; below 0 between heads
+
+        def on_message_begin(self) -> None:
+            self.head = 0
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self.head = -1
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            if self.head >= 0:
+                self.head += len(data)
+            if self.head > LARGEST_HEAD:
+                self.transport.close()
+            else:
+                super().data_received(data)
+
+    return Bounded
 
 
 def reachable(host: str) -> str:

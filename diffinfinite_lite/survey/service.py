@@ -5,7 +5,7 @@ player's side of this is ``transport.js``; `instructor` is the other half. All t
 
 - ``POST begin`` makes a rater by the room's code, or finds one by their own, and returns their record;
 - ``POST answer`` stores one answer; it is on the disk when the request is answered. Sent twice it counts once;
-- ``POST truth`` tells a rater who has answered all that they were asked;
+- ``POST truth`` tells a rater who has answered all that they were asked, and everybody after *reveal*;
 - ``POST taps`` stores marks of the red pen, afterwards; ``POST forget`` deletes a rater.
 
 A refusal is a status and ``{"message": one sentence}``. Files are served from memory by name, so no path of a request
@@ -204,7 +204,7 @@ class Service:
             raise Refused(400, f"At most {MAX_TAPS} marks a picture, each as two shares of its side.")
         if not self.rates.answers.allows(rater.rater):
             raise Refused(429, "Marks come faster than anybody can tap; wait a few seconds.")
-        if not rater.finished:
+        if not await self._may_know(rater):
             raise Refused(409, "The red pen is for afterwards, when every picture has its answer.")
         await run_in_threadpool(self.store.mark, rater.rater, item, points)
         return {"stored": True}
@@ -212,7 +212,7 @@ class Service:
     async def _truth(self, request: Request, body: dict[str, Any]) -> dict[str, Any]:
         """Of the pictures that this rater was asked about, in the order of the page; null of the others."""
         rater = await self._rater(request, _text(body, "code"))
-        if not rater.finished:
+        if not await self._may_know(rater):
             await run_in_threadpool(self.store.finish, rater)
         asked, items = set(self.store.order(rater)), self.store.deck.items
         origins = sorted({item.origin for item in items})
@@ -234,6 +234,10 @@ class Service:
             wrong.spend(key)
             raise Refused(403, "Nobody here has this code: it was mistyped, or all answers were deleted.")
         return rater
+
+    async def _may_know(self, rater: Rater) -> bool:
+        """Whether the truth may be told to a rater: nothing that they answer after it would be stored."""
+        return rater.finished or await run_in_threadpool(lambda: self.store.closed)
 
     def _item(self, body: dict[str, Any]) -> str:
         name = self._names.get(_text(body, "item"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..extras import extra
 from . import statistics
+from .answers import SYNTHETIC
 from .statistics import PAPER
 from .store import Store
 
@@ -26,7 +27,8 @@ def summary(store: Store) -> dict[str, Any]:
     Returns
     -------
     dict of survey, total (pictures), closed, progress (one entry a rater), paper, and of ``figures``, which is None as
-    long as there is no answer: accuracy, raters, confusion, calibration, agreement, pictures (hardest first).
+    long as there is no answer: accuracy, raters, confusion, models (of the synthetic pictures), calibration, agreement,
+    pictures (hardest first).
     """
     raters, rows = store.raters(), store.rows()
     answered = pd.Series([row["rater"] for row in rows], dtype=object).value_counts()
@@ -68,10 +70,16 @@ def _figures(answers: pd.DataFrame, store: Store) -> dict[str, Any]:
             for (size, truth), row in counts.iterrows()
             if row.sum()
         ],
+        "models": [{"origin": origin} | _shares(row) for origin, row in _by_model(answers).iterrows()],
         "calibration": [{"confidence": int(level), **_shares(row)} for level, row in by_confidence.iterrows()],
         "agreement": _agreement(answers),
         "pictures": _pictures(answers, store),
     }
+
+
+def _by_model(answers: pd.DataFrame) -> pd.DataFrame:
+    """Two models in one survey are counted apart: which one is easier to catch?"""
+    return statistics.accuracy(answers[answers["truth"] == SYNTHETIC], "origin")
 
 
 def _agreement(answers: pd.DataFrame) -> dict[str, Any]:

@@ -15,6 +15,7 @@
 //   answer(record, name)   keeps the answer to one picture; the next one is shown only after it is kept
 //   note(record)    keeps what may be lost: half an answer, the place, seconds. Never waits, never refuses
 //   taps(record, name)     keeps the marks of the red pen on one picture
+//   stop(record)    the record without the pictures that have no answer: finished, by the rater or the end of the class
 //   truth(record)   of a finished record: { origins: [...], truth: [[real 0 | 1, place of origin], ...] } in page order
 //   forget(record)  erases the record
 //   watch(changed)  calls changed(record or null) when another tab of this browser has kept or erased it
@@ -46,6 +47,11 @@ const inBrowser = (settings) => {
     note: async (record) => {
       record.saved = now();
       try { localStorage.setItem(key, JSON.stringify(record)); } catch { transport.kept = false; }
+    },
+    stop: async (record) => {
+      const answered = { ...record, at: 0, order: record.order.filter((name) => complete(record.answers[name])) };
+      await transport.note(answered);
+      return answered;
     },
     truth: async () => unseal(settings),
     forget: async () => {
@@ -102,6 +108,7 @@ const onServer = (settings) => {
       await local.note(record);
       await post("taps", { code: record.code, item: name, taps: record.taps[name] || [] });
     },
+    stop: async (record) => local.stop(await post("begin", { rater: record.code })), // what is stored there counts, and no more
     truth: async (record) => {
       await flush(record);
       return post("truth", { code: record.code });

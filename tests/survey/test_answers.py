@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import string
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_what_a_spreadsheet_makes_of_a_file_says_the_same(
     st.lists(
         st.fixed_dictionaries({
             "rater": st.text(string.printable, min_size=1, max_size=8).filter(
-                lambda t: t.strip() == t and not t.startswith("'")
+                lambda t: t.strip() == t and "'" not in t
             ),
             "answer": st.sampled_from(["real", "synthetic"]),
             "confidence": st.integers(1, 7),
@@ -223,6 +224,29 @@ def test_the_same_answers_count_once_and_of_others_the_newest(tmp_path):
     found, notes = read(tmp_path)
     same(found, later)
     assert len(notes) == 3 and all("newer and counts" in text and "s01 (2).csv" in text for _, text in notes)
+
+
+def test_a_code_of_more_answers_goes_before_a_dated_part(tmp_path):
+    """Handed in half way as a file, and at the end as a code, which does not say when it was made."""
+    part = one("r0").iloc[:3].assign(truth="", origin="")
+    (tmp_path / "part.csv").write_text(as_csv(part))
+    said = {f"p{i}": 3 + 8 * (i % 2) for i in range(12)}
+    (tmp_path / "codes.txt").write_text(encode("r0", said=said))
+    found, notes = read(tmp_path, KEY)
+    assert len(found) == 12 and (found["confidence"] == 3).all()
+    assert notes[0][0] == "part.csv" and "codes.txt, which has as many or more and counts" in notes[0][1]
+    (tmp_path / "codes.txt").write_text(encode("r0", said={"p1": 3}))
+    found, notes = read(tmp_path, KEY)
+    assert len(found) == 3 and notes[0][0] == "codes.txt"
+
+
+def test_a_cell_that_ends_at_a_semicolon_begins_no_formula(tmp_path):
+    """A spreadsheet that takes semicolons for separators opens our commas as text, and this would have its own cell."""
+    codes = ["a;=1+1", "b\n@x", "c;'quoted'", "=d;-e"]
+    (tmp_path / "a.csv").write_text(as_csv(pd.concat([one(code) for code in codes])), newline="")
+    for cell in re.split(r"[;,\n\t]", (tmp_path / "a.csv").read_text()):
+        assert not cell.startswith(tuple("=+-@")), cell
+    assert sorted(read_answers(tmp_path / "a.csv")["rater"].unique()) == sorted(codes)
 
 
 @given(st.permutations(range(4)))

@@ -91,6 +91,8 @@ def test_words_describe_a_change():
     edited[2:4] = 2
     image = np.zeros((8, 8, 3), np.uint8)
     assert d.Difference(image, image, mask, edited, 2, 0.1).describe() == "necrosis, where carcinoma was"
+    opened = d.Difference(image, image, np.where(mask == 1, 4, mask), edited, 2, 0.1)
+    assert opened.describe() == "necrosis, where the label was others"  # where others was, says nothing
     assert "where nothing was labelled" in d.Difference(image, image, mask * 0, edited, 2, 0.1).describe()
 
 

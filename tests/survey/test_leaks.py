@@ -1,5 +1,7 @@
 """The leak check: finds what was planted, nothing in twins, and says what follows from the numbers."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from diffinfinite_lite.survey.leaks import (
     LOOKS,
     RINGS,
     SPECTRUM,
+    chapter_9,
     classify,
     lattice,
     ring_power,
@@ -104,6 +107,15 @@ def test_rings_are_shares_of_all_power_up_to_nyquist():
     for ring in (2, 7):
         wave = np.sin(2 * np.pi * (ring + 0.5) / (2 * RINGS) * np.arange(208))[None].repeat(208, 0)
         assert int(ring_power(wave).argmax()) == ring
+
+
+def test_chapter_9_is_quoted_where_its_report_lies(tmp_path):
+    assert chapter_9(tmp_path) is None
+    row = {"features": "EfficientNetLite0", "tiles": "generated", "number": "told apart", "generated": 0.9}
+    rows = [row | {"tiles": "reconstructed", "generated": 0.6}, row]
+    (tmp_path / "quality.json").write_text(json.dumps({"fidelity": rows}))
+    assert chapter_9(tmp_path) == 0.9
+    assert 0.5 < chapter_9() < 1  # of this checkout
 
 
 def test_the_sentence_follows_from_the_numbers():

@@ -158,6 +158,36 @@ def test_the_instructor_sees_them_come_and_reveals(room):
     assert board.get_by_role("button", name="Room").is_visible()
 
 
+def test_reveal_shows_the_truth_to_those_who_were_not_done(room):
+    phone, nobody = (room.open(f"#code={room.store.room}", quiet=False, **PHONE) for _ in range(2))  # they log a 409
+    for each in (phone, nobody):
+        each.get_by_role("button", name="Start").click()
+        at(each, 1)
+    for place in range(1, 4):
+        answer(phone)
+        at(phone, place + 1)
+    room.store.close()
+    for each in (phone, nobody):
+        answer(each)
+        text(each, ".alert", "This class is over: the truth has been shown.")
+        on_one_screen(each)
+        each.get_by_role("button", name="See the truth").click()
+    text(phone, "h2:visible", "Your result")
+    right = sum(row["truth"] == row["answer"] for row in room.store.rows())
+    text(phone, ".big", f"{right} of 3 right")
+    text(phone, "[data-part=stage]", "Of 12 pictures; the others have no answer.")
+    text(phone, "[data-part=stage]", "Your marks are kept with your answers.")  # there is no file to hand in
+    accessible(phone)
+    phone.locator(".all button").first.click()
+    phone.locator(".marked img").click(position={"x": 60, "y": 60})
+    phone.get_by_role("button", name="Close").click()
+    phone.reload()
+    text(phone, "h2:visible", "Your result")
+    assert [len(row["taps"]) for row in room.store.rows()].count(1) == 1
+    text(nobody, "h2:visible", "The class is over")
+    accessible(nobody)
+
+
 def test_the_instructor_exports_and_deletes(room, tmp_path):
     fill(room)
     board = room.open(f"instructor#{room.service.door.token()}", accept_downloads=True, **DESKTOP)

@@ -2,13 +2,17 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from diffinfinite_lite.browser_scripts import LEAN_QR
 from diffinfinite_lite.survey import statistics
 from diffinfinite_lite.survey.answers import decode_answers, order_of, read_answers
+from diffinfinite_lite.survey.deck import find_key, write_deck
 from diffinfinite_lite.survey.page import (
     CLASSROOM,
     PLAYER,
@@ -243,6 +247,15 @@ def test_whole_survey_on_a_phone_with_the_red_pen(open_page, items, tmp_path):
     assert read_answers(save(page, "CSV", tmp_path)).set_index("position")["taps"].equals(answers["taps"])
 
 
+def test_a_phone_held_sideways_needs_no_scrolling_either(open_page):
+    page = open_page(**PHONE | {"viewport": {"width": 844, "height": 390}})
+    begin(page)
+    heading(page, "Picture 1 of 6")
+    one_screen(page)
+    page.get_by_role("button", name="Next").tap()
+    one_screen(page)  # with the sentence that something is missing
+
+
 def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, many, long_address, tmp_path):
     """Twenty pictures on a phone: three answers, a file and a code; the code goes on elsewhere with the next."""
     first, key = open_page(long_address, **PHONE), make_key(many)
@@ -283,7 +296,48 @@ def test_a_part_is_handed_in_and_gone_on_with_in_a_second_browser(open_page, man
     whole = read_answers(save(second, "JSON", tmp_path))
     assert len(whole) == 20 and set(whole["item"]) == short_version(many)
     both = read_answers(tmp_path, key, notes := [])
-    assert len(both) == 20 and "newer and counts" in notes[0].text  # the part was handed in, too
+    assert len(both) == 20 and "a part of rater half-way's answers" in notes[0].text  # it was handed in, too
+
+
+def test_the_time_is_up_and_the_red_pen_comes_for_what_was_answered(open_page, many, long_address, tmp_path):
+    """As the lesson of 90 minutes needs it: whoever is not done stops, and sees the truth about their part."""
+    page, key = open_page(long_address, **PHONE), make_key(many)
+    page.get_by_label("20", exact=True).check()
+    begin(page, code="slow")
+    page.get_by_role("button", name="Pause").tap()
+    assert not page.get_by_role("button", name="Stop here").count()  # nothing to look at yet
+    page.get_by_role("button", name="Go on").tap()
+    for said, confidence in SAID[:4]:
+        answer(page, said, confidence)
+    page.get_by_role("button", name="Pause").tap()
+    page.get_by_role("button", name="Stop here and see the truth").tap()
+    heading(page, "Pause")  # asked once more
+    accessible(page)
+    fits(page)
+    page.get_by_role("button", name="End the survey here?").tap()
+    heading(page, "Your result")
+    truths = {item.name: "real" if item.real else "synthetic" for item in key.items}
+    right = sum(truths[name] == said for name, (said, _) in zip(order_of(key, "slow", 20), SAID, strict=False))
+    text = page.locator("main").inner_text()
+    assert f"{right} of 4 right" in text and "Of 20 pictures; the others have no answer." in text
+    accessible(page)
+    fits(page)
+    page.locator(".all button").first.tap()
+    page.locator(".marked img").tap(position={"x": 40, "y": 40})
+    page.get_by_role("button", name="Close").tap()
+    page.reload()
+    heading(page, "Your result")
+    answers = read_answers(save(page, "CSV", tmp_path), key)
+    assert list(answers["item"]) == order_of(key, "slow", 20)[:4] and set(answers["asked"]) == {20}
+    assert [truths[item] for item in answers["item"]] == list(answers["truth"]) and len(answers["taps"][0]) == 1
+
+
+def test_what_guessing_gives_is_the_binomial_interval(open_page):
+    """The page counts it for any number of answers, since a rater may stop anywhere."""
+    page = open_page()
+    code = script("common").removeprefix("(() => {").removesuffix("})();\n")
+    counted = page.evaluate(f"(() => {{ {code} return [1, 2, 5, 20, 47, 60, 112].map(byGuessing); }})()")
+    assert counted == [[int(k) for k in stats.binom.interval(0.95, n, 0.5)] for n in (1, 2, 5, 20, 47, 60, 112)]
 
 
 def test_the_short_version_is_balanced_and_the_same_for_all(many):
@@ -391,19 +445,37 @@ def test_the_class_page_and_python_read_the_same_files_alike(open_page, items, a
     (tmp_path / "evil.csv").write_text(as_text(evil))
     (tmp_path / "other.csv").write_text(as_text(rater("o").assign(survey="s9999999999")))
     (tmp_path / "torn.csv").write_text("rater,item\nx,y\n")
+    years = rater("years").assign(experience="many")
+    (tmp_path / "years.csv").write_text(
+        as_text(pd.concat([years, years.iloc[:1].assign(answer="real"), years.iloc[:1].assign(answer="synthetic")]))
+    )
+    (tmp_path / "other truth.csv").write_text(as_text(rater("t").assign(truth="real")))
+    (tmp_path / "sizes.csv").write_text(as_text(rater("sizes").assign(size=["huge", *["small"] * 5])))
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK")
+    first, later = rater("d", saved="29.11.2026 03:00"), rater("d", saved="2026-11-30 02:00:00")
+    (tmp_path / "d.csv").write_text(as_text(later))  # a spreadsheet has turned the older one's date around
+    (tmp_path / "d (older).csv").write_text(as_text(first, ";", ","))
+    (tmp_path / "f.csv").write_text(as_text(rater("f").iloc[:2]))
+    (tmp_path / "f later.csv").write_text(as_text(rater("f", saved="11/30/2026 3 PM")))
     (tmp_path / "odd.csv").write_text(
         as_text(rater("odd").astype({"confidence": object}).assign(confidence=["9", *"345", "x", "2"]))
     )
     ours = read_answers(tmp_path, key, notes := [])
     files = sorted(tmp_path.iterdir())
+    assert ours[ours["rater"] == "d"]["answer"].tolist() == later["answer"].tolist()
+    assert (ours["rater"] == "f").sum() == 6  # of a time that nobody can read the file with more answers counts
     page.set_input_files("input[type=file]", files)
     page.wait_for_selector("ul.all")
     accessible(page)
     text = page.locator("[data-part=notes]").inner_text()
-    assert f"9 files, 5 raters, {len(ours)} answers" in text
-    assert ours["rater"].nunique() == 5
+    assert f"17 files, 10 raters, {len(ours)} answers" in text
+    assert ours["rater"].nunique() == 10
     for note in notes:
         assert note.file in text, note
+    # word for word, but for what is wrong with a file that cannot be read at all, and for how many answers are
+    for note in notes:
+        if "expected a file" not in note.text and "answers left out" not in note.text:
+            assert f"{note.file}: {note.text}." in text, note
     assert {line.split(":")[0] for line in text.splitlines() if ": " in line} == {note.file for note in notes}
     row = statistics.accuracy(ours).loc["all"]
     result = page.locator("[data-part=result]").inner_text()
@@ -452,6 +524,17 @@ def test_the_key_is_read_out_of_the_page(address, items):
     assert read_key(page) == make_key(items)
     with pytest.raises(ValueError, match=r"the page of a survey, got test_page\.py"):
         read_key(__file__)
+
+
+def test_the_key_of_a_class_lies_beside_what_it_saw(address, items, tmp_path):
+    """Chapter 11 reads files of a class that saw other pictures than the chapter has painted this time."""
+    from urllib.parse import urlsplit
+
+    assert find_key(Path(urlsplit(address).path).parent) == make_key(items)
+    with pytest.raises(FileNotFoundError, match=r"found no survey\.json and no index\.html"):
+        find_key(tmp_path)
+    write_deck(items, [], "", tmp_path)
+    assert find_key(tmp_path) == make_key(items)
 
 
 @pytest.mark.skipif(not LEAN_QR.available(), reason="needs the QR encoder: python -m diffinfinite_lite.browser_scripts")

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -96,6 +97,33 @@ def test_only_this_machine_unless_asked(folder):
     expected = rf"diffinfinite: expected a free port of this machine, got 127.0.0.1 port {server.port}: .* in use\n"
     assert re.fullmatch(expected, taken.stderr)
     assert reachable("0.0.0.0") != "0.0.0.0" and reachable("10.1.2.3") == "10.1.2.3"
+
+
+def test_endless_headers_are_cut_off_and_long_bodies_refused(folder):
+    server = Server(folder)
+    server.start()
+    memory = psutil.Process(server.process.pid).memory_info
+    try:
+        before = memory().rss
+        for piece in (b"a" * 1_000_000, b"a: b\r\n" * 200_000):
+            with (
+                socket.create_connection(("127.0.0.1", server.port), timeout=30) as client,
+                pytest.raises((ConnectionResetError, BrokenPipeError)),
+            ):
+                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\na: ")
+                for _ in range(100):
+                    client.sendall(piece)
+        assert memory().rss - before < 30_000_000
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            client.sendall(b"POST /api/answer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+            client.sendall(b"content-length: 1000000\r\n\r\n" + b"x" * 500_000)
+            assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:  # in many small packets
+            for byte in b"GET /favicon.ico HTTP/1.1\r\nhost: x\r\n\r\n":
+                client.sendall(bytes([byte]))
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize(

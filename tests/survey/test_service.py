@@ -328,6 +328,11 @@ def test_the_summary_is_that_of_the_statistics(room):
     figures = found["figures"]
     assert figures["accuracy"]["n"] == 42 and figures["accuracy"]["correct"] == 24  # half of 36, and 6
     assert sum(row["real"] + row["synthetic"] for row in figures["confusion"]) == 42
+    synthetic = sum(said != "real" for said in right.values())
+    (model,) = figures["models"]  # two models would be counted apart
+    said = [right[item] for item in half["order"][:6]].count("synthetic")
+    assert model["origin"] == "our-network" and model["n"] == 3 * synthetic + said
+    assert model["correct"] == synthetic + said  # of the three who said one thing throughout, one said synthetic
     assert {row["confidence"]: row["accuracy"] for row in figures["calibration"]} == {4: 0.5, 7: 1.0}
     assert len(figures["raters"]) == 4 and -1 <= figures["agreement"]["kappa"] <= 1
     marked = [row for row in figures["pictures"] if row["taps"]]
@@ -366,6 +371,11 @@ def test_reveal_ends_the_class_and_delete_begins_a_new_one(room):
         room.answer(record, record["order"][1], status=409)["message"]
         == "This class is over: the truth has been shown."
     )
+    known = room.post("truth", {"code": record["code"]})["truth"]  # also of those who had not finished
+    assert [bool(real) for real, _ in known] == [item.real for item in room.store.deck.items]
+    mark = {"code": record["code"], "item": record["order"][0], "taps": [[0.25, 0.5]]}
+    assert room.post("taps", mark) == {"stored": True}
+    assert [len(row["taps"]) for row in room.store.rows()] == [1]
     before = room.post("instructor/invitation", **head)
     assert before["url"] == "http://10.0.0.1:8000/" and before["qr"].startswith("data:image/svg+xml")
     assert before["link"] == f"http://10.0.0.1:8000/#code={before['room']}"
