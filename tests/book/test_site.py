@@ -181,6 +181,68 @@ def test_figures_stand_on_white_in_the_dark(site, window):
     assert style == ["rgb(255, 255, 255)", "none"]
 
 
+# What *Look* may not show, block by block: code, names of parameters, and symbols without the word for them.
+PLAIN = """() => {
+    const found = [], article = document.querySelector(".bd-article");
+    const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest("script, style");
+    for (const code of article.querySelectorAll("code, .highlight-ipython3, .highlight-python")) {
+        if (shown(code)) found.push(`code: ${code.textContent.trim().slice(0, 60)}`);
+    }
+    const blocks = "p, li, h1, h2, h3, h4, td, th, caption, figcaption, legend, label, summary, option, button, pre, a";
+    const name = /\\b[a-z]+_[a-z_0-9]+\\b|\\b[a-z]\\w*=\\S|\\b\\w+\\(\\)|\\b(None|True|False|nan)\\b/;
+    const symbols = [[/[ω𝜔]|\\bomega\\b/, /guidance|strength|dial/i], [/[η𝜂]/, /fresh noise/i]];
+    for (const block of article.querySelectorAll(blocks)) {
+        if (!shown(block)) continue;
+        const text = block.textContent.replace(/\\s+/g, " ").trim();
+        const said = text.match(name);
+        if (said) found.push(`name ${said[0]}: ${text.slice(0, 80)}`);
+        for (const [symbol, word] of symbols) {
+            if (symbol.test(text) && !word.test(text)) found.push(`symbol without its word: ${text.slice(0, 80)}`);
+        }
+    }
+    return [...new Set(found)];
+}"""
+LOOK_PATH = [name for name, _ in yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["sphinx"]["config"]["look_path"]]
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["intro", *LOOK_PATH])
+def test_look_speaks_in_plain_words(site, window, name):
+    window.open_view(site / f"{name}.html", "look")
+    assert window.page.evaluate(PLAIN) == []
+
+
+@needs_chromium
+def test_bare_names_are_found(tmp_path, window):
+    (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title><article class="bd-article">
+        <p>More guidance, ω = 2, and eight steps.</p><p>The dial turns.</p><p hidden>seed=3</p>
+        <p>Painted with <code>plan</code>.</p><p>steps=8</p><p>at ω = 2</p><pre>network_evaluations 3</pre></article>""")
+    window.open(tmp_path / "page.html")
+    found = window.page.evaluate(PLAIN)
+    assert [line.split(":")[0] for line in found] == [
+        "code", "name steps=8", "symbol without its word", "name network_evaluations",
+    ]  # fmt: skip
+
+
+# Code that is broken or cut off, though it is wide enough for all of its lines on a screen of this width.
+BROKEN_CODE = """() => {
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    document.querySelectorAll(".toggle-hidden").forEach((part) => part.classList.remove("toggle-hidden"));
+    return [...document.querySelectorAll(".cell_input pre, .cell_output .highlight-python pre")].filter((code) => {
+        const style = getComputedStyle(code), lines = code.textContent.trimEnd().split("\\n").length;
+        return code.checkVisibility() && (code.scrollWidth > code.clientWidth
+            || code.clientHeight > (lines + 1) * parseFloat(style.lineHeight) + 2 * parseFloat(style.paddingTop));
+    }).map((code) => code.textContent.slice(0, 60));
+}"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", [chapter.stem for chapter in CHAPTERS])
+def test_no_line_of_code_is_broken(site, window, name):
+    window.open_view(site / f"{name}.html", "code")
+    assert window.page.evaluate(BROKEN_CODE) == []
+
+
 @needs_chromium
 def test_player_by_keyboard(site, window):
     window.open(site / "site_page.html")
