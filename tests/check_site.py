@@ -178,7 +178,7 @@ class Watch:
     def open_view(self, path: Path, view: str) -> None:
         """Show a page of the book in one of its views, look or code."""
         self.page.goto(f"{path.resolve().as_uri()}?view={view}", wait_until="load")
-        self.page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.document.state() > 9")
+        self.page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
 
     def axe(self) -> list[str]:
         """What axe finds against WCAG 2 A and AA: the rule and the first element. Contrast: see `contrast`."""

@@ -38,7 +38,7 @@ from sphinx.util.docutils import SphinxDirective
 
 VIEWS = ("look", "code")
 CODE_ONLY = "tag_code-only"  # myst-nb makes a class of every tag
-COLUMN = 86  # characters of code that fit into the column of text (`_static/site.css` has the size of the letters)
+COLUMN = 80  # characters of code that fit into the column of text (`_static/site.css` has the size of the letters)
 WORDS_A_MINUTE = 200  # of a text that is not read for pleasure
 SECONDS_A_PICTURE, SECONDS_A_WIDGET = 12, 45
 
