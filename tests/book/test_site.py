@@ -301,6 +301,21 @@ def test_deep_zoom_by_keyboard(site, window):
 
 
 @needs_chromium
+def test_the_first_page_loads_the_large_field_on_a_click(site, window):
+    asked = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    window.open(site / "intro.html")
+    assert not any("tour-zoom-image_files" in url or url.endswith(("tour-zoom.js", "tour-steps.js")) for url in asked)
+    window.page.get_by_role("button", name="Zoom into it").click()
+    window.page.wait_for_function(
+        "document.getElementById('tour-zoom')?.viewer?.world.getItemAt(0)?.getFullyLoaded()")  # fmt: skip
+    window.page.get_by_role("button", name="Watch it step by step").click()
+    window.page.locator("#tour-steps").get_by_role("button", name="Next frame").click()
+    assert window.page.locator("#tour-steps p").inner_text().startswith("Frame 2 of")
+    assert window.axe() == [] and window.errors == [] and window.outside == []
+
+
+@needs_chromium
 def test_a_long_page_is_shot_in_several_pictures(tmp_path, window):
     (tmp_path / "page.html").write_text("<!doctype html><body style='margin: 0'>" + "".join(
         f"<div style='height: 500px; background: rgb({grey}, {grey}, {grey})'></div>" for grey in range(0, 250, 50)))
