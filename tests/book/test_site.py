@@ -181,7 +181,8 @@ def test_figures_stand_on_white_in_the_dark(site, window):
     assert style == ["rgb(255, 255, 255)", "none"]
 
 
-# What *Look* may not show, block by block: code, names of parameters, and symbols without the word for them.
+# What *Look* may not show, block by block: code, names of parameters, symbols without the word for them, and sentences
+# that announce what only the other view has.
 PLAIN = """() => {
     const found = [], article = document.querySelector(".bd-article");
     const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest("script, style");
@@ -208,6 +209,15 @@ PLAIN = """() => {
             if (symbol.test(text) && !word.test(text)) found.push(`symbol without its word: ${text.slice(0, 80)}`);
         }
     }
+    const things = "ul, ol, dl, table, pre, img, canvas, fieldset, .verdicts, mjx-container[display=true]";
+    const parts = [...article.querySelectorAll(`:is(p, h1, h2, h3, h4, ${things})`)].filter(
+        (e) => shown(e) && !e.closest(".look-path"));
+    parts.forEach((part, n) => {
+        const ends = !parts[n + 1] || parts[n + 1].matches("p, h1, h2, h3, h4");
+        if (part.matches("p") && /:$/.test(part.textContent.trim()) && ends) {
+            found.push(`announces what is not there: ${part.textContent.trim().slice(-80)}`);
+        }
+    });
     return [...new Set(found)];
 }"""
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["sphinx"]["config"]
@@ -225,12 +235,13 @@ def test_look_speaks_in_plain_words(site, window, name):
 def test_bare_names_are_found(tmp_path, window):
     (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title><article class="bd-article">
         <p>More guidance, ω = 2, and eight steps.</p><p>The dial turns.</p><p hidden>seed=3</p>
-        <p>Painted with <code>plan</code>.</p><p>steps=8</p><p>at ω = 2</p><pre>network_evaluations 3</pre>
+        <p>So it runs:</p><p>Painted with <code>plan</code>.</p><p>steps=8</p><p>at ω = 2</p>
+        <pre>network_evaluations 3</pre>
         </article>""")
     window.open(tmp_path / "page.html")
     found = window.page.evaluate(PLAIN)
     assert [line.split(":")[0] for line in found] == [
-        "code", "name steps=8", "symbol without its word", "name network_evaluations",
+        "code", "name steps=8", "symbol without its word", "name network_evaluations", "announces what is not there",
     ]  # fmt: skip
 
 
