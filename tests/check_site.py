@@ -179,6 +179,11 @@ class Watch:
         self.page.add_style_tag(content="*, *::before, *::after { animation: none !important; "
                                         "transition: none !important; }")  # axe would measure colours half-way
 
+    def open_view(self, path: Path, view: str) -> None:
+        """Show a page of the book in one of its views, look or code."""
+        self.page.goto(f"{path.resolve().as_uri()}?view={view}", wait_until="load")
+        self.page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
+
     def axe(self) -> list[str]:
         """What axe finds against WCAG 2 A and AA: the rule and the first element. Contrast: see `contrast`."""
         contrast = self.contrast()

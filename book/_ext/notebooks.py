@@ -153,6 +153,8 @@ def _directive(name: str, title: str, body: str, numbers: Numbers | None) -> lis
         return [_quiz(body)]
     if name == "view" and title == "look":
         return []  # a notebook is read with its code
+    if name == "raw":
+        return []  # it loads what lies beside the pages
     inner = "\n\n".join(plain_blocks(body, numbers))
     if name == "exercise":
         return [f"### Exercise {title}".rstrip() + f"\n\n{inner}"]

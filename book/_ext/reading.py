@@ -17,6 +17,9 @@ code, of a quiz the question with the option ``:look:``, and of a take-away the 
 
 A folded cell says what it does: the comment in its first line becomes the title of the fold.
 
+Code with lines longer than `COLUMN` reaches across the margin (the theme's ``full-width``), so that no line of it is
+broken on a screen of 1,280 px.
+
 *Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order.
 Every page gets a line to go on along it, and ``{look-path}`` lists it with minutes, which are counted: words, pictures,
 things to move. Boxes *You will learn* promise the whole page, so that *Look* has a line with its minutes instead.
@@ -35,6 +38,7 @@ from sphinx.util.docutils import SphinxDirective
 
 VIEWS = ("look", "code")
 CODE_ONLY = "tag_code-only"  # myst-nb makes a class of every tag
+COLUMN = 80  # characters of code that fit into the column of text (`_static/site.css` has the size of the letters)
 WORDS_A_MINUTE = 200  # of a text that is not read for pleasure
 SECONDS_A_PICTURE, SECONDS_A_WIDGET = 12, 45
 
@@ -91,6 +95,9 @@ class SortViews(SphinxTransform):
                 holder.parent.remove(holder)
             elif holder.get("nb_element") == "cell_code":
                 _sort_cell(holder)
+        for block in self.document.findall(nodes.literal_block):
+            if "python" in block.get("language", "") and max(map(len, block.astext().split("\n"))) > COLUMN:
+                block["classes"].append("full-width")
         for box in self.document.findall(nodes.admonition):
             title = box.next_node(nodes.title)
             if title is not None and title.astext() == "You will learn" and self.env.docname in _names(self.config):

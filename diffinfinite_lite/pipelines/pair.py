@@ -4,28 +4,71 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from ..data.encoding import indexed
+from ..data.encoding import data_uri, encode, indexed
 from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..data.qupath import write_geojson
-from ..extras import extra
 from ..files import check_folder, check_space, move, read_json, staged
-from ..labels import LABEL_COLOURS, LABELS
+from ..labels import LABEL_COLOURS, LABELS, colour_mask
 from .config import rename_keys
 from .passport import TEXT, make_passport, png_info, xmp
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
+LONGEST_SHOWN = 2048  # px
+NARROW = "16rem"  # of a picture and its mask: where both do not fit side by side, one stands below the other
 WEBP_SIDE = 16_383  # px, the longest side that the format can hold
 RESULTS = ("image.png", "mask.png", "mask.geojson", "timesteps.webp", "latents.npy", "draft.npy", "run.json")
+
+
+@dataclass(frozen=True, repr=False)
+class Shown:
+    """A picture and its mask as a notebook displays them.
+
+    Attributes
+    ----------
+    image, mask : of a `Pair`, or reduced
+    context : that it was painted for
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    context: str
+
+    def __repr__(self) -> str:
+        return "picture and mask, {} x {} px".format(*self.mask.shape)
+
+    def _repr_html_(self) -> str:
+        present = np.unique(self.mask).tolist()
+        named = ", ".join(LABELS[n] for n in present)
+        height, width = self.mask.shape
+        images = "".join(
+            f'<img src="{data_uri(data, kind)}" alt="{escape(alt)}" width="{width}" height="{height}" '
+            f'style="flex: 1 1 {NARROW}; min-width: 0; max-width: 100%; height: auto">'
+            for data, kind, alt in (
+                (encode(self.image, "webp", quality=90), "webp", f"Tissue generated as {self.context}"),
+                (encode(self.mask, "png"), "png", f"The mask it was painted under: {named}"),
+            )
+        )
+        square = "display: inline-block; width: 1em; height: 1em; margin-right: .35em; border: 1px solid #888"
+        legend = "".join(
+            f'<span><i style="{square}; background: rgb{LABEL_COLOURS[n]}"></i>{LABELS[n]}</span>' for n in present
+        )
+        row = "display: flex; flex-wrap: wrap; align-items: flex-start"
+        return (
+            f'<div class="pair"><div style="{row}; gap: .5rem">{images}</div>'
+            f'<p style="{row}; gap: .3rem .9rem; margin: .4rem 0 0">{legend}</p></div>'
+        )
+
+    def _repr_png_(self) -> bytes:
+        """Both side by side, for viewers that show no HTML."""
+        gap = np.full((len(self.image), 8, 3), 255, np.uint8)
+        return encode(np.hstack([self.image, gap, colour_mask(self.mask)]), "png")
 
 
 @dataclass(frozen=True)
@@ -49,28 +92,14 @@ class Pair:
     latents: np.ndarray | None = None
     draft: np.ndarray | None = None
 
-    def show(self) -> Figure:
-        """Picture and mask side by side with the legend, as a matplotlib figure."""
-        with extra("course"):
-            import matplotlib.pyplot as plt
-            from matplotlib.colors import ListedColormap
-            from matplotlib.patches import Patch
+    def show(self) -> Shown:
+        """Picture and mask with its legend, for a notebook: side by side, on a narrow screen under each other.
 
-        colours = np.array(LABEL_COLOURS) / 255
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4.5), layout="constrained")
-        left.imshow(self.image)
-        right.imshow(self.mask, cmap=ListedColormap(colours), vmin=0, vmax=len(LABELS) - 1, interpolation="nearest")
-        present = np.unique(self.mask)
-        figure.legend(
-            handles=[Patch(color=colours[n], label=LABELS[n]) for n in present],
-            loc="outside lower center",
-            ncols=len(present),
-            frameon=False,
-        )
-        for axis in (left, right):
-            axis.set_axis_off()
-        plt.close(figure)
-        return figure
+        Of pictures longer than `LONGEST_SHOWN` px a reduced copy is shown.
+        """
+        step = -(-max(self.mask.shape) // LONGEST_SHOWN)
+        picture = np.asarray(Image.fromarray(self.image).reduce(step))
+        return Shown(picture, self.mask[::step, ::step], self.run["context"])
 
     def save(self, folder: str | Path, *, force: bool = False) -> None:
         """Write image.png, mask.png, mask.geojson, timesteps.webp, latents.npy, draft.npy and run.json, all or nothing.

@@ -182,6 +182,89 @@ def test_figures_stand_on_white_in_the_dark(site, window):
     assert style == ["rgb(255, 255, 255)", "none"]
 
 
+# What *Look* may not show, block by block: code, names of parameters, symbols without the word for them, and sentences
+# that announce what only the other view has.
+PLAIN = """() => {
+    const found = [], article = document.querySelector(".bd-article");
+    const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest("script, style");
+    const plain = (e) => { // formulas speak in symbols, and say what these are beside them
+        const copy = e.cloneNode(true);
+        copy.querySelectorAll("script, style").forEach((part) => part.remove());
+        for (const formula of copy.querySelectorAll("mjx-container")) {
+            formula.replaceWith((formula.textContent.match(/[ω𝜔η𝜂]/u) ?? ["x"])[0]);
+        }
+        return copy.textContent.replace(/\\s+/g, " ").trim();
+    };
+    for (const code of article.querySelectorAll("code, .highlight-ipython3, .highlight-python")) {
+        if (shown(code)) found.push(`code: ${code.textContent.trim().slice(0, 60)}`);
+    }
+    const blocks = "p, li, h1, h2, h3, h4, td, th, caption, figcaption, legend, label, summary, option, button, pre, a";
+    const name = /\\b[a-z]+_[a-z_0-9]+\\b|\\b[a-z]\\w*=\\S|\\{['"]|\\b\\w+\\(\\)|\\b(True|False|nan|NaN)\\b|^None$/;
+    const symbols = [[/[ω𝜔]|\\bomega\\b/u, /guidance|strength|dial/i], [/[η𝜂]/u, /fresh noise/i]];
+    for (const block of article.querySelectorAll(blocks)) {
+        if (!shown(block)) continue;
+        const text = plain(block);
+        const said = text.match(name);
+        if (said) found.push(`name ${said[0]}: ${text.slice(0, 80)}`);
+        for (const [symbol, word] of symbols) {
+            if (symbol.test(text) && !word.test(text)) found.push(`symbol without its word: ${text.slice(0, 80)}`);
+        }
+    }
+    const things = "ul, ol, dl, table, pre, img, canvas, fieldset, .verdicts, mjx-container[display=true]";
+    const parts = [...article.querySelectorAll(`:is(p, h1, h2, h3, h4, ${things})`)].filter(
+        (e) => shown(e) && !e.closest(".look-path"));
+    parts.forEach((part, n) => {
+        const ends = !parts[n + 1] || parts[n + 1].matches("p, h1, h2, h3, h4");
+        if (part.matches("p") && /:$/.test(part.textContent.trim()) && ends) {
+            found.push(`announces what is not there: ${part.textContent.trim().slice(-80)}`);
+        }
+    });
+    return [...new Set(found)];
+}"""
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["sphinx"]["config"]
+LOOK_PATH = [name for name, _ in CONFIG["look_path"]]
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["intro", *LOOK_PATH])
+def test_look_speaks_in_plain_words(site, window, name):
+    window.open_view(site / f"{name}.html", "look")
+    assert window.page.evaluate(PLAIN) == []
+
+
+@needs_chromium
+def test_bare_names_are_found(tmp_path, window):
+    (tmp_path / "page.html").write_text("""<!doctype html><html lang="en"><title>t</title><article class="bd-article">
+        <p>More guidance, ω = 2, and eight steps.</p><p>The dial turns.</p><p hidden>seed=3</p>
+        <p>So it runs:</p><p>Painted with <code>plan</code>.</p><p>steps=8</p><p>at ω = 2</p>
+        <pre>network_evaluations 3</pre>
+        </article>""")
+    window.open(tmp_path / "page.html")
+    found = window.page.evaluate(PLAIN)
+    assert [line.split(":")[0] for line in found] == [
+        "code", "name steps=8", "symbol without its word", "name network_evaluations", "announces what is not there",
+    ]  # fmt: skip
+
+
+# Code that is broken or cut off, though it is wide enough for all of its lines on a screen of this width.
+BROKEN_CODE = """() => {
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    document.querySelectorAll(".toggle-hidden").forEach((part) => part.classList.remove("toggle-hidden"));
+    return [...document.querySelectorAll(".cell_input pre, .cell_output .highlight-python pre")].filter((code) => {
+        const style = getComputedStyle(code), lines = code.textContent.trimEnd().split("\\n").length;
+        return code.checkVisibility() && (code.scrollWidth > code.clientWidth
+            || code.clientHeight > (lines + 1) * parseFloat(style.lineHeight) + 2 * parseFloat(style.paddingTop));
+    }).map((code) => code.textContent.slice(0, 60));
+}"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", [chapter.stem for chapter in CHAPTERS])
+def test_no_line_of_code_is_broken(site, window, name):
+    window.open_view(site / f"{name}.html", "code")
+    assert window.page.evaluate(BROKEN_CODE) == []
+
+
 @needs_chromium
 def test_player_by_keyboard(site, window):
     window.open(site / "site_page.html")
@@ -227,6 +310,21 @@ def test_deep_zoom_by_keyboard(site, window):
     assert shown == int(opacity.input_value()) / 100 == 0.35
     assert window.errors == []
     assert window.outside == []
+
+
+@needs_chromium
+def test_the_first_page_loads_the_large_field_on_a_click(site, window):
+    asked = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    window.open(site / "intro.html")
+    assert not any("tour-zoom-image_files" in url or url.endswith(("tour-zoom.js", "tour-steps.js")) for url in asked)
+    window.page.get_by_role("button", name="Zoom into it").click()
+    window.page.wait_for_function(
+        "document.getElementById('tour-zoom')?.viewer?.world.getItemAt(0)?.getFullyLoaded()")  # fmt: skip
+    window.page.get_by_role("button", name="Watch it step by step").click()
+    window.page.locator("#tour-steps").get_by_role("button", name="Next frame").click()
+    assert window.page.locator("#tour-steps p").inner_text().startswith("Frame 2 of")
+    assert window.axe() == [] and window.errors == [] and window.outside == []
 
 
 @needs_chromium
