@@ -560,11 +560,11 @@ def export(
 
 @train_app.command()
 def adopt(
-    network: Annotated[str, typer.Argument(help="autoencoder or mask.")],
+    network: Annotated[str, typer.Argument(help="autoencoder, image or mask.")],
     out: Runs = _RUNS,
     weights: Weights = None,
 ) -> None:
-    """Take a network over from the shipped model (or --weights) instead of training one."""
+    """Take a network over from the shipped model (or --weights); `train image` goes on from an image model."""
     from .training.recipes import adopt as take
 
     check_folder(out)

@@ -62,6 +62,7 @@ class Training:
     steps, minutes : of the whole run.
     first, last : mean loss over 100 steps when a tenth was done, and in the end; None where there is no log.
     adopted : SHA-256 of the file that it was taken over from, or "".
+    begun_from : SHA-256 of the file whose weights training went on from, or "" for random weights.
     """
 
     recipe: str
@@ -70,6 +71,7 @@ class Training:
     first: float | None = None
     last: float | None = None
     adopted: str = ""
+    begun_from: str = ""
 
     def sentence(self) -> str:
         """In words.
@@ -82,6 +84,8 @@ class Training:
         if not self.steps:
             return f"`train {self.recipe}`, of which no record is left"
         done = f"`train {self.recipe}`, {self.steps:,} steps in {self.minutes:.1f} minutes"
+        if self.begun_from:
+            done += f", begun from a file with SHA-256 `{self.begun_from[:12]}`"
         if self.first is None:
             return done
         return f"{done}, loss {self.first:.3f} after a tenth of them and {self.last:.3f} in the end"
@@ -160,17 +164,18 @@ def training_of(runs: Path, file: str) -> Training:
     folder = runs / recipe
     if not (folder / "ema.safetensors").is_file():
         return Training(recipe)
-    adopted = (checkpoint.read_origin(folder / "ema.safetensors") or {}).get("adopted")
-    if adopted:
-        return Training("", adopted=adopted)
+    origin = checkpoint.read_origin(folder / "ema.safetensors") or {}
+    if origin.get("adopted"):
+        return Training("", adopted=origin["adopted"])
+    begun_from = origin.get("begun from", "")
     if not (folder / "state.safetensors").is_file():
         return Training(recipe)
     state = checkpoint.read_config(folder / "state.safetensors") or {}
     steps, minutes = state.get("step", 0), state.get("minutes", 0.0)
     if not (folder / "log.csv").is_file():
-        return Training(recipe, steps, minutes)
+        return Training(recipe, steps, minutes, begun_from=begun_from)
     log = read_log(folder / "log.csv")
-    return Training(recipe, steps, minutes, log.level(0.1), log.level(1))
+    return Training(recipe, steps, minutes, log.level(0.1), log.level(1), begun_from=begun_from)
 
 
 def _recipe(runs: Path, file: str) -> str:

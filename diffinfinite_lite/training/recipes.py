@@ -64,7 +64,11 @@ Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
-ADOPTED = {"autoencoder": ("autoencoder", "decoder"), "mask": ("mask",)}  # what `adopt` takes, by name
+ADOPTED = {
+    "autoencoder": ("autoencoder", "decoder"),
+    "image": ("image", "image_update"),
+    "mask": ("mask",),
+}  # the files that `adopt` takes, by network
 LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
@@ -221,18 +225,47 @@ def _image_loss(
 
 @recipe(usual=20_000)
 def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
-    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
+    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5.
+
+    One that was taken over (`adopt`) goes on from its weights, on the larger patches alone and in smaller steps.
+    """
+    begun, digest = _adopted_image(setting)
+    setting = setting if begun is None else replace(setting, vae=begun.config.get("vae"))
     data, origin = _latents(setting, folder / "latents.safetensors")
-    model = setting.place(MaskUNet(data["q0"].shape[1], setting.size.image))
-    model.config |= {"patch": PATCH_PX, "vae": setting.vae}
+    if begun is None:
+        model = setting.place(MaskUNet(data["q0"].shape[1], setting.size.image))
+        model.config |= {"patch": PATCH_PX, "vae": setting.vae}
+        origin, rate, first = _begun(setting, origin), 6e-4, SMALL_SHARE * steps
+    else:
+        model = setting.place(begun).train()
+        origin, rate, first = origin | {"begun from": digest}, 2e-4, 0.0
 
     small = _image_loss(model, data, setting, SMALL_PX // CELL_PX, 32)
     large = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 12)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        return (small if step < SMALL_SHARE * steps else large)(step, generator)
+        return (small if step < first else large)(step, generator)
 
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=_begun(setting, origin))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=rate), out=folder, origin=origin)
+
+
+def _adopted_image(setting: Setting) -> tuple[MaskUNet | None, str]:
+    """The image model that was taken over, trained on or not, and its SHA-256; None where it is to begin at random."""
+    place = _place_of(setting.runs, "image")
+    if not place.exists():
+        return None, ""
+    origin = checkpoint.read_origin(place) or {}
+    digest = origin.get("begun from", origin.get("adopted", ""))
+    if not digest:
+        return None, ""
+    wanted, autoencoder = origin.get("latents of"), _place_of(setting.runs, "autoencoder")
+    found = (checkpoint.read_origin(autoencoder) or {}).get("adopted") if autoencoder.exists() else None
+    if wanted and wanted != found:
+        raise ValueError(
+            f"expected the autoencoder in {setting.runs} whose latents the image model there has learnt "
+            "(diffinfinite train adopt autoencoder), got another or none"
+        )
+    return _image_model(setting.runs, "image"), digest
 
 
 @recipe(usual=5500)
@@ -387,13 +420,15 @@ def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
 
 
 def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str, str]:
-    """Take a network over from an exported model, in place of training one: the autoencoder, or the model of masks.
+    """Take a network over from an exported model: the autoencoder, the image model, or the model of masks.
 
-    What tissue it was trained on is another question: measure on your own pictures whether it will do.
+    `image` goes on from an image model that was taken over; the others are used as they are. What tissue they were
+    trained on is another question: measure on your own pictures whether they will do.
 
     Parameters
     ----------
-    name : "autoencoder", with the decoder that was trained after it where there is one, or "mask".
+    name : "autoencoder", with the decoder that was trained after it where there is one; "image", with what later
+        training changed in it; or "mask".
     runs : folder of the model in the making.
     weights : folder of the other model; the shipped one by default.
 
@@ -418,6 +453,12 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str,
     for part in ADOPTED[name]:
         if _place_of(runs, part).exists():
             raise FileExistsError(f"expected no {part} in {runs}, found one: take another folder, or train it on")
+    if name == "image":  # one network out of two files
+        network = pretrained.load_models(weights).image
+        origin = {"adopted": list(taken.values())[-1], "latents of": hashes.get("autoencoder")}
+        with held(runs / name):
+            checkpoint.save(_place_of(runs, name), _halved(network.state_dict()), network.config, origin)
+        return taken
     for part, digest in taken.items():
         tensors, config = checkpoint.load(pretrained.model_folder(weights) / f"{part}.safetensors")
         with held(runs / part):
