@@ -65,8 +65,8 @@ def test_what_was_taken_over_is_the_other_models(model):
 
 def test_only_what_can_be_taken_over_is(model, tmp_path):
     setting, _ = model
-    with pytest.raises(ValueError, match="expected a network out of autoencoder, mask, got 'image'"):
-        recipes.adopt("image", tmp_path)
+    with pytest.raises(ValueError, match="expected a network out of autoencoder, image, mask, got 'draft'"):
+        recipes.adopt("draft", tmp_path)
     with pytest.raises(FileExistsError, match=r"expected no mask in .*runs, found one"):
         recipes.adopt("mask", setting.runs)
     shutil.copytree(WEIGHTS, tmp_path / "changed")
@@ -74,6 +74,33 @@ def test_only_what_can_be_taken_over_is(model, tmp_path):
     with pytest.raises(ValueError, match="the file was changed or cut short"):
         recipes.adopt("mask", tmp_path / "runs", tmp_path / "changed")
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_image_model_that_was_taken_over_is_gone_on_from(model, tmp_path):
+    first, weights = model
+    setting = Setting(tmp_path / "runs", data=first.data, class_map=first.class_map, device="cpu")
+    recipes.adopt("image", setting.runs, weights)
+    assert training_of(setting.runs, "image").adopted == expected_hashes(weights)["image"]
+    with pytest.raises(ValueError, match=r"expected the autoencoder in .* whose latents the image model"):
+        next(recipes.image(setting, 1))
+    recipes.adopt("autoencoder", setting.runs, weights)
+    before = load_models(weights).image.state_dict()
+    for steps in (1, 3):  # the second call goes on from the first one's checkpoint
+        made = [progress.step for progress, _ in recipes.image(setting, steps)]
+        assert made == ([1] if steps == 1 else [2, 3])
+    after = checkpoint.load(setting.runs / "image/ema.safetensors")[0]
+    assert 0 < max(float((after[key].float() - before[key]).abs().max()) for key in before) < 3 * 2e-4 * 1.1
+    record = training_of(setting.runs, "image")
+    assert record.begun_from == expected_hashes(weights)["image"] and "begun from a file" in record.sentence()
+
+
+def test_the_shipped_image_model_is_taken_over_with_its_update(tmp_path):
+    taken = recipes.adopt("image", tmp_path / "runs")
+    assert taken == {name: value for name, value in expected_hashes().items() if name.startswith("image")}
+    tensors, config = checkpoint.load(tmp_path / "runs/image/ema.safetensors")
+    shipped = load_models().image
+    assert config["patch"] == 224
+    assert all(torch.equal(value, shipped.state_dict()[key].half()) for key, value in tensors.items())
 
 
 def test_networks_of_another_width_are_not_gone_on_with(model):
