@@ -495,21 +495,24 @@ RECIPES = {
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
+OWN_OPTIONS = {"vae": ("image",), "networks": ("autoencoder", "image", "draft", "mask")}  # of some recipes alone
+Data = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]
+Mpp = Annotated[float, typer.Option(help="Micrometres per pixel of your own pictures.")]
+ClassMap = Annotated[Path | None, typer.Option(help="JSON: QuPath class to label, for *.geojson beside pictures.")]
 
 
 def _training_command(name: str) -> Callable:
-    """The command that runs one recipe of `training.recipes`; only that of the image model can take another VAE."""
+    """The command that runs one recipe of `training.recipes`, with the options of `OWN_OPTIONS` that are its."""
 
     def train(
         out: Runs = _RUNS,
         steps: Annotated[int | None, typer.Option(help="Total steps; the recipe's own number by default.")] = None,
-        data: Annotated[
-            Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")
-        ] = None,
-        mpp: Annotated[float, typer.Option(help="Micrometres per pixel of the pictures in --data.")] = 0.5,
-        class_map: Annotated[
-            Path | None, typer.Option(help="JSON: QuPath class to label, for *.geojson beside pictures.")
-        ] = None,
+        data: Data = None,
+        mpp: Mpp = 0.5,
+        class_map: ClassMap = None,
+        networks: Annotated[
+            str, typer.Option(help="full (as shipped), small (to try on a CPU) or tiny (to see that it runs).")
+        ] = "full",
         vae: Annotated[
             str | None,
             typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub."),
@@ -522,7 +525,8 @@ def _training_command(name: str) -> Callable:
 
         recipes.total_steps(steps, 1)  # refused before anything is read
         here, first = launched(choose_device(device))
-        setting = Setting(out, data=data, mpp=mpp, class_map=read_class_map(class_map), vae=vae, device=here)
+        own = {"data": data, "mpp": mpp, "class_map": read_class_map(class_map)}
+        setting = Setting(out, **own, networks=networks, vae=vae, device=here)
         bar = None
         for progress, total in getattr(recipes, name)(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
@@ -530,10 +534,9 @@ def _training_command(name: str) -> Callable:
             shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all
             bar.set_postfix(shown, refresh=False)
 
-    if name != "image":
-        signature = inspect.signature(train, eval_str=True)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != "vae"]
-        train.__signature__ = signature.replace(parameters=own)
+    signature = inspect.signature(train, eval_str=True)
+    options = [each for each in signature.parameters.values() if name in OWN_OPTIONS.get(each.name, RECIPES)]
+    train.__signature__ = signature.replace(parameters=options)
     return train
 
 
@@ -553,6 +556,51 @@ def export(
     check_folder(model_folder(weights))
     for name, digest in copy(out, model_folder(weights)).items():
         typer.echo(f"{name}: {digest}")
+
+
+@train_app.command()
+def adopt(
+    network: Annotated[str, typer.Argument(help="autoencoder, image or mask.")],
+    out: Runs = _RUNS,
+    weights: Weights = None,
+) -> None:
+    """Take a network over from the shipped model (or --weights); `train image` goes on from an image model."""
+    from .training.recipes import adopt as take
+
+    check_folder(out)
+    for name, digest in take(network, out, weights).items():
+        typer.echo(f"{name}: {digest}")
+
+
+@train_app.command()
+def card(
+    weights: Annotated[Path, typer.Option(help="Folder that `diffinfinite train export` wrote; the card goes there.")],
+    out: Runs = _RUNS,
+    report: Annotated[Path | None, typer.Option(help="report.json of `diffinfinite evaluate`.")] = None,
+    about: Annotated[
+        Path | None, typer.Option(help="Text file: whose pictures, what their owners allow, who answers for it.")
+    ] = None,
+) -> None:
+    """Write the model card of an own model: networks, data, training, figures, hashes."""
+    from .training.card import CARD, read_about, read_report, write_card
+
+    check_folder(weights, [CARD])
+    written = write_card(weights, out, report=read_report(report), about=read_about(about))
+    typer.echo(f"{written.path}\nSHA-256 of hashes.json, to be said elsewhere, too: {written.digest}")
+
+
+@data_app.command("check")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Folder of your own pictures, as train --data takes it.")],
+    mpp: Mpp = 0.5,
+    class_map: ClassMap = None,
+) -> None:
+    """Say what a model would learn from a folder of pictures, and what is wrong with files in it."""
+    from .data.inventory import take_inventory
+    from .training.data import MPP, PATCH_PX
+
+    found = take_inventory(folder, PATCH_PX, MPP, class_map=read_class_map(class_map), mpp=mpp)
+    typer.echo("\n".join(found.sentences()))
 
 
 @data_app.command("list")

@@ -208,14 +208,15 @@ def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):
 
 
 def test_training_commands_have_the_same_options():
-    """Only the image model can be trained on another autoencoder."""
+    """Only the image model can be trained on another autoencoder, only what begins at random has a width to choose."""
     options = {}
     for name in cli.RECIPES:
         result = CliRunner().invoke(cli.app, ["train", name, "--help"], env={"COLUMNS": "200"})
         assert result.exit_code == 0 and cli.RECIPES[name] in result.output
         options[name] = set(re.findall(r"--[a-z-]+", result.output)) - {"--help"}
     assert options["image"] - options["mask"] == {"--vae"}
-    assert len({frozenset(found - {"--vae", "--data"}) for found in options.values()}) == 1
+    assert {name for name, found in options.items() if "--networks" in found} == set(cli.OWN_OPTIONS["networks"])
+    assert len({frozenset(found - {"--vae", "--networks", "--data"}) for found in options.values()}) == 1
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -82,11 +82,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 def read_origin(path: Path) -> dict | None:
     """What `save` was told that the tensors of a file follow from; None if it was told nothing. Errors as in `load`."""
+    return _header(path, "origin")
+
+
+def read_config(path: Path) -> dict | None:
+    """The configuration of a file, without its tensors; None if it has none. Errors as in `load`."""
+    return _header(path, "config")
+
+
+def _header(path: Path, key: str) -> dict | None:
     path = Path(path)
     check_readable(path, "a checkpoint")
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("origin", "null"))
+            return json.loads((file.metadata() or {}).get(key, "null"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(
             f"expected a complete checkpoint of this library, got {path.name}: {error}"

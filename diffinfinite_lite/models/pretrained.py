@@ -185,7 +185,7 @@ def _load_draft(folder: Path, _: tuple, device: torch.device) -> Drafting:
     files = expected_hashes(folder)
     if "appearance" not in files:
         raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them appearance, got none: {EXPORT_AGAIN}")
-    _check_hashes(folder, {name: files[name] for name in ("draft", "appearance")})
+    check_hashes(folder, {name: files[name] for name in ("draft", "appearance")})
     if not checkpoint.load(folder / "image.safetensors")[1].get("reads_draft"):
         raise ValueError(f"expected an image model that reads drafts in {folder}, got one without: {EXPORT_AGAIN}")
     network = load_unet(folder / "draft.safetensors")
@@ -197,7 +197,7 @@ def _load_draft(folder: Path, _: tuple, device: torch.device) -> Drafting:
 @lru_cache(maxsize=LOADED)
 def _load_models(folder: Path, _: tuple, device: torch.device) -> Models:
     files = expected_hashes(folder)
-    _check_hashes(folder, files)
+    check_hashes(folder, files)
     image = load_unet(folder / "image.safetensors")
     if "image_update" in files:
         lowbit.load_update(image, folder / "image_update.safetensors")
@@ -209,7 +209,7 @@ def _load_models(folder: Path, _: tuple, device: torch.device) -> Models:
     return Models(autoencoder.to(device), image.to(device), mask.to(device))
 
 
-def _check_hashes(folder: Path, files: dict[str, str]) -> None:
+def check_hashes(folder: Path, files: dict[str, str]) -> None:
     """Refuse files that are missing or other ones than were exported."""
     for name, expected in files.items():
         path = folder / f"{name}.safetensors"

@@ -7,7 +7,7 @@ simulated layouts. With one, its pictures and masks take their place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,8 @@ from ..data import catalog, stain
 from ..data.annotate import annotate
 from ..data.folders import read_folder
 from ..data.layouts import layout
-from ..data.tiles import cut, readable, to_rgb
+from ..data.stain import StainProfile
+from ..data.tiles import Tile, cut, readable, to_rgb, to_tensor
 from ..devices import Compute
 from ..extras import extra
 from ..files import check_folder
@@ -38,10 +39,28 @@ with extra("train"):
 
 
 Network = TypeVar("Network", bound=nn.Module)
+Widths = tuple[int, ...]
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
 SHARES = {"lc25000-lung": 0.7, "lung-scc-atlas": 0.25, "diffinfinite-lung": 0.05}  # of real pictures that are drawn
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
+
+
+@dataclass(frozen=True)
+class Size:
+    """How wide networks are that begin from random weights: channels by level, see their classes."""
+
+    autoencoder: Widths
+    image: Widths
+    mask: Widths
+    draft: Widths
+
+
+SIZES = {
+    "full": Size(autoencoder=(48, 96, 160), image=(128, 192, 256), mask=(64, 96, 128), draft=(128, 192, 256)),
+    "small": Size(autoencoder=(24, 48, 80), image=(48, 72, 96), mask=(32, 48, 64), draft=(48, 72, 96)),
+    "tiny": Size(autoencoder=(8, 12, 16), image=(16, 24, 32), mask=(16, 24, 32), draft=(16, 24, 32)),
+}  # as shipped; to try one's own pictures on a CPU; to see that everything runs
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,7 @@ class Setting:
     mpp : micrometres per pixel of the pictures in ``data``.
     class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
     vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
+    networks : how wide the networks are that begin from random weights, a name out of `SIZES`.
     device : "cpu", "cuda"; the GPU of this process where there is one by default.
     """
 
@@ -64,11 +84,19 @@ class Setting:
     mpp: float = MPP
     class_map: dict[str, int | str] | None = None
     vae: str | None = None
+    networks: str = "full"
     device: str = field(default_factory=lambda: str(PartialState().device))
 
     def __post_init__(self) -> None:
         check_mpp(self.mpp)
         check_folder(self.runs)
+        if self.networks not in SIZES:
+            raise ValueError(f"expected networks out of {', '.join(SIZES)}, got {self.networks!r}")
+
+    @property
+    def size(self) -> Size:
+        """The widths that ``networks`` names."""
+        return SIZES[self.networks]
 
     @property
     def compute(self) -> Compute:
@@ -114,13 +142,17 @@ def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
     if cache.exists():
         fingerprint.check(cache, origin)
     else:
-        images, masks, contexts = [], [], []
-        for rgb, mask, context in _own_tiles(setting) if setting.data else _public_tiles():
-            images.append(torch.from_numpy(rgb))
-            masks.append(torch.from_numpy(mask))
-            contexts.append(context)
-        tensors = {"images": torch.stack(images), "masks": torch.stack(masks)}
-        checkpoint.save(cache, tensors, {"contexts": contexts}, origin)
+        config: dict[str, object] = {}
+        if setting.data is None:
+            found = list(_public_tiles())
+        else:
+            cuts = _cut_tiles(setting, setting.data)
+            profile = stain.fit_profile([to_rgb(tile.image) for tile in cuts])
+            found = [(*_processed(tile, profile), tile.context or PROMPTS[0]) for tile in cuts]
+            config["stain"] = asdict(profile)
+        images, masks, contexts = zip(*found, strict=True)
+        tensors = {name: torch.from_numpy(np.stack(parts)) for name, parts in (("images", images), ("masks", masks))}
+        checkpoint.save(cache, tensors, config | {"contexts": contexts}, origin)
     tensors, config = checkpoint.load(cache)
     return tensors["images"], tensors["masks"], config["contexts"]
 
@@ -141,14 +173,59 @@ def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
                 yield rgb, annotate(rgb, tile.context), tile.context
 
 
-def _own_tiles(setting: Setting) -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
-    whole = read_folder(setting.data, class_map=setting.class_map, mpp=setting.mpp)
+def _cut_tiles(setting: Setting, folder: Path) -> list[Tile]:
+    """The pictures of a folder at `MPP`, cut to training tiles."""
+    whole = read_folder(folder, class_map=setting.class_map, mpp=setting.mpp)
     cuts = readable(whole, lambda tile: list(cut(tile, PATCH_PX, MPP)), attrgetter("name"))
-    tiles = [patch for patches in cuts for patch in patches]
-    pictures = [to_rgb(tile.image) for tile in tiles]
-    profile = stain.fit_profile(pictures)
-    for tile, rgb in zip(tiles, pictures, strict=True):
-        yield stain.normalise(rgb, profile), tile.mask.numpy(), tile.context or PROMPTS[0]
+    return [patch for patches in cuts for patch in patches]
+
+
+def _processed(tile: Tile, profile: StainProfile) -> tuple[np.ndarray, np.ndarray]:
+    """Picture in the common stain, and mask."""
+    return stain.normalise(to_rgb(tile.image), profile), tile.mask.numpy()
+
+
+def stain_profile(setting: Setting) -> StainProfile:
+    """The stain of one's own training pictures, as `training_tiles` read it off all of them.
+
+    Raises
+    ------
+    ValueError
+        If the tiles are those of the public sets, which have a profile for each source.
+    FileNotFoundError
+        If there are no tiles yet.
+    """
+    found = (checkpoint.read_config(setting.runs / "tiles.safetensors") or {}).get("stain")
+    if found is None:
+        raise ValueError(f"expected tiles of one's own pictures in {setting.runs}, got those of the public sets")
+    return StainProfile(tuple(map(tuple, found["stains"])), tuple(found["strength"]))
+
+
+def held_out_tiles(setting: Setting, folder: Path) -> list[Tile]:
+    """Pictures that the models did not see, processed exactly as those that they learnt from.
+
+    Real tiles that came another way (another scale, their own stain) are told from generated ones by that alone, and a
+    comparison would measure it.
+
+    Parameters
+    ----------
+    setting : of the training, whose tiles lie in ``runs``; what it says of one's own pictures holds for these, too.
+    folder : as ``setting.data``, with other pictures: of other patients, in the best case.
+
+    Raises
+    ------
+    ValueError
+        If a file in it is one that was learnt from, or as `stain_profile` and `folders.read_folder`.
+    """
+    profile = stain_profile(setting)
+    learnt = checkpoint.read_origin(setting.runs / "tiles.safetensors") or {}
+    names = {content: name for name, content in dict(learnt.get("files", {})).items()}
+    for name, content in fingerprint.of_folder(folder, pictures_alone=True).items():
+        if content in names:
+            seen = names[content]
+            raise ValueError(f"expected pictures that no model learnt from, got {name}, which it learnt from as {seen}")
+    tiles = _cut_tiles(setting, folder)
+    return [replace(tile, image=to_tensor(_processed(tile, profile)[0])) for tile in tiles]
 
 
 @dataclass(frozen=True)

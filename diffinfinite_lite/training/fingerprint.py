@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from ..data import catalog
-from ..data.folders import files_read
+from ..data.folders import files_read, find
 from ..models import checkpoint
 
 SHOWN = 5  # differences that a sentence names
@@ -27,10 +27,16 @@ _LIBRARY = Path(__file__).parents[1]
 _ROOMS = ("labels.py", "data/*.py", "models/*.py", "training/*.py")  # whose code decides what is learnt, and from what
 
 
-def of_folder(folder: Path) -> dict[str, str]:
-    """Content of the files of a data folder that are used, by name: the first half of their SHA-256."""
+def of_folder(folder: Path, *, pictures_alone: bool = False) -> dict[str, str]:
+    """Content of the files of a data folder that are used, by name: the first half of their SHA-256.
+
+    Parameters
+    ----------
+    pictures_alone : leave out masks and annotations, of which two pictures may have the same.
+    """
     root = Path(folder)
-    return {path.relative_to(root).as_posix(): checkpoint.sha256(path)[:32] for path in files_read(root)}
+    used = [path for path, _ in find(root).pictures] if pictures_alone else files_read(root)
+    return {path.relative_to(root).as_posix(): checkpoint.sha256(path)[:32] for path in used}
 
 
 def of_sets(kind: str) -> dict[str, str]:

@@ -62,10 +62,13 @@ with extra("train"):
 
 Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
-MASK_WIDTHS = (64, 96, 128)
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
 CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
-DRAFT_WIDTHS = (128, 192, 256)
+ADOPTED = {
+    "autoencoder": ("autoencoder", "decoder"),
+    "image": ("image", "image_update"),
+    "mask": ("mask",),
+}  # the files that `adopt` takes, by network
 LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
@@ -121,9 +124,11 @@ def recipe(usual: int) -> Callable[[Callable[[Setting, Path, int], Iterator[Prog
 @recipe(usual=3000)
 def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """L1 on pixels and edges, 16 crops of 128 px a step."""
-    model = setting.place(LiteAutoencoder(upsampling="nearest", borders="reflected")).train()
+    network = LiteAutoencoder(widths=setting.size.autoencoder, upsampling="nearest", borders="reflected")
+    model = setting.place(network).train()
     loss = autoencoder_loss(model, _pictures(setting), Crops(size=128, batch=16), setting.compute)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, origin=_origin_of_sets(setting))
+    origin = _begun(setting, _origin_of_sets(setting))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=7e-4), out=folder, origin=origin)
 
 
 @recipe(usual=30_000)
@@ -156,6 +161,11 @@ def _origin_of_sets(setting: Setting) -> dict[str, object]:
     """The fingerprint of `_pictures`, and of all that is learnt from tiles and pairs."""
     origin = {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
     return origin if setting.data else origin | {"pairs": fingerprint.of_sets("pairs")}
+
+
+def _begun(setting: Setting, origin: dict[str, object]) -> dict[str, object]:
+    """The fingerprint of a model that begins from random weights: what it learns from, and how wide it is."""
+    return origin | {"networks": setting.networks}
 
 
 def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict[str, Tensor], dict[str, object]]:
@@ -215,18 +225,47 @@ def _image_loss(
 
 @recipe(usual=20_000)
 def image(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
-    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5."""
+    """Alg. 1: v-prediction on patches of 16 x 16 (32 a step), then 28 x 28 latents (12 a step), p_unc = 0.5.
+
+    One that was taken over (`adopt`) goes on from its weights, on the larger patches alone and in smaller steps.
+    """
+    begun, digest = _adopted_image(setting)
+    setting = setting if begun is None else replace(setting, vae=begun.config.get("vae"))
     data, origin = _latents(setting, folder / "latents.safetensors")
-    model = setting.place(MaskUNet(data["q0"].shape[1]))
-    model.config |= {"patch": PATCH_PX, "vae": setting.vae}
+    if begun is None:
+        model = setting.place(MaskUNet(data["q0"].shape[1], setting.size.image))
+        model.config |= {"patch": PATCH_PX, "vae": setting.vae}
+        origin, rate, first = _begun(setting, origin), 6e-4, SMALL_SHARE * steps
+    else:
+        model = setting.place(begun).train()
+        origin, rate, first = origin | {"begun from": digest}, 2e-4, 0.0
 
     small = _image_loss(model, data, setting, SMALL_PX // CELL_PX, 32)
     large = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 12)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        return (small if step < SMALL_SHARE * steps else large)(step, generator)
+        return (small if step < first else large)(step, generator)
 
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=rate), out=folder, origin=origin)
+
+
+def _adopted_image(setting: Setting) -> tuple[MaskUNet | None, str]:
+    """The image model that was taken over, trained on or not, and its SHA-256; None where it is to begin at random."""
+    place = _place_of(setting.runs, "image")
+    if not place.exists():
+        return None, ""
+    origin = checkpoint.read_origin(place) or {}
+    digest = origin.get("begun from", origin.get("adopted", ""))
+    if not digest:
+        return None, ""
+    wanted, autoencoder = origin.get("latents of"), _place_of(setting.runs, "autoencoder")
+    found = (checkpoint.read_origin(autoencoder) or {}).get("adopted") if autoencoder.exists() else None
+    if wanted and wanted != found:
+        raise ValueError(
+            f"expected the autoencoder in {setting.runs} whose latents the image model there has learnt "
+            "(diffinfinite train adopt autoencoder), got another or none"
+        )
+    return _image_model(setting.runs, "image"), digest
 
 
 @recipe(usual=5500)
@@ -254,12 +293,13 @@ def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     small = [(thumbnails(images), conditions) for images, conditions in sets_seen]
     mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
     spread = [max(round(v, 5), LEAST_STD) for v in std.tolist()]
-    network = Draft(DRAFT_WIDTHS, [round(v, 5) for v in mean.tolist()], spread)
+    network = Draft(setting.size.draft, [round(v, 5) for v in mean.tolist()], spread)
     sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=_origin_of_sets(setting))
+    origin = _begun(setting, _origin_of_sets(setting))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
 
 
 @recipe(usual=40_000)
@@ -372,11 +412,58 @@ def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
     labels, conditions = own_masks(setting) if setting.data else simulated_masks()
     cells = SCALE * one_hot(labels)
-    model = setting.place(MaskUNet(cells.shape[1], MASK_WIDTHS))
+    model = setting.place(MaskUNet(cells.shape[1], setting.size.mask))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
     origin = origin_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
-    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=origin)
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=_begun(setting, origin))
+
+
+def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str, str]:
+    """Take a network over from an exported model: the autoencoder, the image model, or the model of masks.
+
+    `image` goes on from an image model that was taken over; the others are used as they are. What tissue they were
+    trained on is another question: measure on your own pictures whether they will do.
+
+    Parameters
+    ----------
+    name : "autoencoder", with the decoder that was trained after it where there is one; "image", with what later
+        training changed in it; or "mask".
+    runs : folder of the model in the making.
+    weights : folder of the other model; the shipped one by default.
+
+    Returns
+    -------
+    dict of file name (without suffix) to its SHA-256 in the other model
+
+    Raises
+    ------
+    ValueError
+        If the name is another one, a file was changed, or the model has none of that name.
+    FileExistsError
+        If there is such a network in ``runs``.
+    """
+    if name not in ADOPTED:
+        raise ValueError(f"expected a network out of {', '.join(ADOPTED)}, got {name!r}")
+    hashes = pretrained.expected_hashes(weights)
+    if name not in hashes:
+        raise ValueError(f"expected a model with a network {name} in {pretrained.model_folder(weights)}, got none")
+    taken = {part: hashes[part] for part in ADOPTED[name] if part in hashes}
+    pretrained.check_hashes(pretrained.model_folder(weights), taken)
+    for part in ADOPTED[name]:
+        if _place_of(runs, part).exists():
+            raise FileExistsError(f"expected no {part} in {runs}, found one: take another folder, or train it on")
+    if name == "image":  # one network out of two files
+        network = pretrained.load_models(weights).image
+        origin = {"adopted": list(taken.values())[-1], "latents of": hashes.get("autoencoder")}
+        with held(runs / name):
+            checkpoint.save(_place_of(runs, name), _halved(network.state_dict()), network.config, origin)
+        return taken
+    for part, digest in taken.items():
+        tensors, config = checkpoint.load(pretrained.model_folder(weights) / f"{part}.safetensors")
+        with held(runs / part):
+            checkpoint.save(_place_of(runs, part), tensors, config, {"adopted": digest})
+    return taken
 
 
 def export(runs: Path, weights: Path) -> dict[str, str]:
@@ -509,9 +596,13 @@ def _image_model(runs: Path, name: str) -> MaskUNet:
     return pretrained.load_unet(_ema(runs, name))
 
 
+def _place_of(runs: Path, name: str) -> Path:
+    return runs / name / "ema.safetensors"
+
+
 def _ema(runs: Path, name: str) -> Path:
     """The averaged weights that a recipe made."""
-    path = runs / name / "ema.safetensors"
+    path = _place_of(runs, name)
     if not path.exists():
         kind = "autoencoder" if name == "autoencoder" else f"{name} model"
         article = "an" if kind[0] in "aeiou" else "a"

@@ -30,6 +30,7 @@ SMALL = {
     "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6},
     "12_bug_lab": {"steps": 2, "few": 2, "seeds": 1, "masks": 2, "levels": 5},
     "13_why_did_it_not_convince": {"tiles": 9, "steps": 2},
+    "14_bring_your_own": {"tiles": 5, "steps": 4, "networks": "tiny", "samples": 12, "timed": 1, "repeats": 2},
 }
 
 

@@ -11,8 +11,6 @@ from PIL import Image
 
 from diffinfinite_lite.files import held
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.autoencoder import LiteAutoencoder
-from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.training import fingerprint, recipes
 from diffinfinite_lite.training.data import Setting
 
@@ -26,12 +24,8 @@ def draw(path, seed, side=224):
 
 @pytest.fixture
 def small(monkeypatch):
-    """The recipes with tiny networks."""
-    tiny = {"widths": (8, 8, 8), "noise": 0.0}
-    monkeypatch.setattr(recipes, "LiteAutoencoder", lambda **config: LiteAutoencoder(**(config or tiny)))
-    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32): MaskUNet(channels, (32, 32)))
+    """The recipes with small batches."""
     monkeypatch.setattr(recipes, "UPDATE_BATCH", 2)
-    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def data(tmp_path):
 
 
 def setting(tmp_path, data, **changed):
-    options = {"data": data, "class_map": {"Tumor": 1}, "device": "cpu"} | changed
+    options = {"data": data, "class_map": {"Tumor": 1}, "networks": "tiny", "device": "cpu"} | changed
     return Setting(tmp_path / "runs", **options)
 
 

@@ -15,7 +15,6 @@ from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.stain import TARGET
 from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models
-from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.training import data as training_data
 from diffinfinite_lite.training import recipes
@@ -52,22 +51,21 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
 def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
     monkeypatch.setattr(recipes, "UPDATE_BATCH", 4)
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--class-map", pictures / "classes.json")
-    run("train", "autoencoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    tiny = ("--networks", "tiny")
+    run("train", "autoencoder", *data, *tiny, "--out", runs, "--steps", 1, "--device", "cpu")
     setting = training_data.Setting(runs, data=pictures, class_map={"Desmoplasia": "stroma"})
     images, masks, contexts = training_data.training_tiles(setting)
     assert images.shape == (12, 224, 224, 3), "300 x 260 px is four overlapping tiles of 224 px"
     assert contexts.count("squamous") == 4
     assert sorted(masks.unique().tolist()) == [0, 1, 3], "of the mask file and of the GeoJSON file"
     run("train", "decoder", *data, "--out", runs, "--steps", 1, "--device", "cpu")
-    run("train", "image", *data, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "image", *data, *tiny, "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "update", *data, "--out", runs, "--steps", 2, "--device", "cpu")
     assert len(checkpoint.load(runs / "update/latents.safetensors")[0]["q0"]) == 8 * 12, "in all orientations"
-    (runs / "mask").mkdir()
-    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "adopt", "mask", "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     out = tmp_path / "out"
     run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--weights", weights, "--out", out)
@@ -89,25 +87,23 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
-def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "MaskUNet", lambda channels, widths=(32, 32, 64): MaskUNet(channels, widths))
-    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
+def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
-    run("train", "autoencoder", *data)
+    tiny = ("--networks", "tiny")
+    run("train", "autoencoder", *data, *tiny)
     with pytest.raises(FileNotFoundError, match=r"expected a draft model in .*: run diffinfinite train draft"):
         run("train", "detail", *data)
-    run("train", "draft", *data)
+    run("train", "draft", *data, *tiny)
     with pytest.raises(FileNotFoundError, match=r"expected an image model in .*: run diffinfinite train image"):
         run("train", "detail", *data)  # not the shipped one, whose latents are others
-    run("train", "image", *data)
+    run("train", "image", *data, *tiny)
     run("train", "detail", *data)
     tensors = checkpoint.load(runs / "detail/latents.safetensors")[0]
     assert tensors["z0"].shape == (8 * 12, 8, 28, 28) and tensors["h0"].shape == (8 * 12, 3, 28, 28)
     first, turned = tensors["h0"][0], tensors["h0"][5 * 12]
     assert torch.equal(turned, torch.rot90(first, 1, (1, 2)).flip(2)) and not torch.equal(turned, first)
-    (runs / "mask").mkdir()
-    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    run("train", "adopt", "mask", "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     found = {path.stem for path in weights.glob("*.safetensors")}
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
@@ -116,7 +112,6 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path, monke
 
 
 def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "DRAFT_WIDTHS", (32, 32))
     monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
     monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
     images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
@@ -126,8 +121,8 @@ def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path
         monkeypatch.setattr(recipes, name, lambda setting: None)
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     checkpoint.save(runs / "tiles.safetensors", {"images": images}, {"contexts": ["normal"] * 4})
-    for name in ("draft", "detail"):
-        run("train", name, "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "draft", "--networks", "tiny", "--out", runs, "--steps", 1, "--device", "cpu")
+    run("train", "detail", "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "export", "--out", runs, "--weights", weights)
     hashes = json.loads((weights / "hashes.json").read_text())
     assert hashes.keys() == {"appearance", "autoencoder", "decoder", "draft", "image", "mask"}
@@ -147,9 +142,9 @@ def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
         tmp_path / "sd/vae"
     )
     runs, weights = tmp_path / "runs", tmp_path / "weights"
-    run("train", "image", "--data", pictures, "--vae", tmp_path / "sd", "--out", runs, "--steps", 1)
-    (runs / "mask").mkdir()
-    shutil.copy(WEIGHTS / "mask.safetensors", runs / "mask/ema.safetensors")
+    brought = ("--data", pictures, "--vae", tmp_path / "sd")
+    run("train", "image", *brought, "--networks", "tiny", "--out", runs, "--steps", 1)
+    run("train", "adopt", "mask", "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     assert not (weights / "autoencoder.safetensors").exists()
     assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)
