@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import partial
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -97,7 +98,26 @@ def _own_signature(app: Sphinx, obj: object, bound_method: bool) -> None:
         vars(obj).pop("__signature__", None)
 
 
+def _contents(made: dict, app: Sphinx, pagename: str, templatename: str, context: dict, doctree: object) -> None:
+    """Make the table of contents beside pages of code once for all in one depth of folders: none of them is in it.
+
+    For each of some 150 pages Sphinx would copy the headings of the whole book.
+    """
+    if not pagename.startswith("_modules/") or "toctree" not in context:
+        return
+    make, depth = context["toctree"], pagename.count("/")
+
+    def toctree(**options: object) -> str:
+        key = (depth, *sorted(options.items()))
+        if key not in made:
+            made[key] = make(**options)
+        return made[key]
+
+    context["toctree"] = toctree
+
+
 def setup(app: Sphinx) -> dict[str, object]:
+    app.connect("html-page-context", partial(_contents, {}), priority=100)  # before the theme asks for it
     app.connect("autodoc-process-docstring", _docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-before-process-signature", _own_signature, priority=400)  # before defaults are looked up
