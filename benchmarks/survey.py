@@ -28,13 +28,22 @@ REPORT = Path(__file__).parents[1] / "reports/survey.json"
 NUMBERS = ["n", "accuracy", "low", "high"]
 
 
-def measure(items: Sequence[Item], name: str, made: str, exports: Path | None = None, note: str = "") -> dict:
+def measure(
+    items: Sequence[Item],
+    name: str,
+    made: str,
+    *,
+    weights: Path | None = None,
+    exports: Path | None = None,
+    note: str = "",
+) -> dict:
     """A version of the survey as an entry of the report.
 
     Parameters
     ----------
     items : the pictures.
     name, made, note : what the version is called, how its pictures were processed, and anything a reader has to know.
+    weights : folder of the model that painted them, None for the shipped one.
     exports : folder of files that people handed in.
     """
     calls = classify(items)
@@ -45,7 +54,7 @@ def measure(items: Sequence[Item], name: str, made: str, exports: Path | None = 
         people = _rounded(statistics.accuracy(answers)).iloc[0].to_dict() | {"raters": int(answers["rater"].nunique())}
     return {
         "name": name,
-        "weights": expected_hashes(),
+        "weights": expected_hashes(weights),
         "processing": made,
         "pictures": len(items),
         "looks": _rounded(shares(calls)).to_dict("index"),
@@ -73,6 +82,7 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=36, help="real small fields")
     parser.add_argument("--large", type=int, default=20, help="real large fields")
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--weights", type=Path, help="folder of an earlier model, such as git archive gives it")
     parser.add_argument("--exports", type=Path, help="folder of files that people handed in")
     parser.add_argument("--note", default="")
     options = parser.parse_args()
@@ -80,9 +90,10 @@ def main() -> None:
     def bar(jobs, total):
         return tqdm(jobs, total=total, desc="pictures")
 
-    fields = lung_fields(options.small, options.large, steps=options.steps, progress=bar)
+    fields = lung_fields(options.small, options.large, steps=options.steps, weights=options.weights, progress=bar)
     made = f"{PROCESSING.describe()}, both sides alike"
-    entry = measure(make_items(fields), options.name, made, options.exports, options.note)
+    entry = measure(make_items(fields), options.name, made, weights=options.weights, exports=options.exports,
+                    note=options.note)  # fmt: skip
     add(entry)
     print(pd.DataFrame(entry["looks"]).T, pd.DataFrame(entry["sources"]).T, sep="\n")
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -56,6 +57,7 @@ def lung_fields(
     steps: int = 15,
     seed: int = 0,
     device: str | None = None,
+    weights: str | Path | None = None,
     progress: Progress = lambda jobs, _: jobs,
 ) -> list[Field]:
     """Real lung fields of the catalog, and as many synthetic ones: half of them painted here, half of them published.
@@ -65,6 +67,7 @@ def lung_fields(
     small, large : real fields of each size: LC25000 test tiles, one a cluster; the real DiffInfinite patches and fields
         of the slide HE2, half and half.
     steps : of DPM-Solver++.
+    weights : folder of another checkpoint of this course's model than the shipped one.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def lung_fields(
         jobs.append(("small", context, annotate(tiles[context].pop(), context)))
     pool = [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
             for context, left in tiles.items() for rgb in left]  # fmt: skip
-    painted = list(_painted(jobs, rng, steps, device, progress))
+    painted = list(_painted(jobs, rng, steps, device, progress, weights))
     patches = _published_patches(rng)
     fields = equalise_stain([*(field for field, _ in reals), *pool, *painted, *patches])
     return _three_arms(fields, published, rng)
@@ -295,7 +298,12 @@ def _test_tiles(rng: np.random.Generator, per_context: int) -> dict[str, list[np
 
 
 def _painted(
-    jobs: list[Job], rng: np.random.Generator, steps: int, device: str | None, progress: Progress
+    jobs: list[Job],
+    rng: np.random.Generator,
+    steps: int,
+    device: str | None,
+    progress: Progress,
+    weights: str | Path | None = None,
 ) -> Iterator[Field]:
     """Synthetic fields for (size, context, mask of a real field or None: then the mask is generated, too)."""
     for size, context, mask in progress(jobs, len(jobs)):
@@ -305,7 +313,7 @@ def _painted(
             mask = np.pad(mask, missing, mode="symmetric")[:side, :side]
             mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
         pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
-                        solver="dpm-solver++")  # fmt: skip
+                        weights=weights, solver="dpm-solver++")  # fmt: skip
         inner = pair.image[EDGE:-EDGE, EDGE:-EDGE]
         yield Field(_cut(inner, size, rng), False, MODEL, context or "")
 
