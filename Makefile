@@ -30,8 +30,8 @@ lint: $(READY) ## ruff, import contracts, types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-test: lint ## linters, then every test, chapters included, and the 30 slowest; four at a time, as many wait for browsers
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist worksteal --durations 30
+test: lint ## linters, then every test, chapters included, and the 30 slowest; three at a time, as some wait for browsers
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --durations 30
 
 test-fast: $(READY) ## the tests that take less than two seconds each
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"

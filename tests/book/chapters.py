@@ -27,7 +27,7 @@ SMALL = {
     "08_inpainting": {"field": 128, "steps": 2, "omegas": [0, 1], "rounds": 2, "game": [128, 192]},
     "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2},
     "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4},
-    "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 2},
+    "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6},
     "12_bug_lab": {"steps": 2, "few": 2, "seeds": 1, "masks": 2, "levels": 5},
     "13_why_did_it_not_convince": {"tiles": 6, "steps": 2},
     "14_bring_your_own": {"tiles": 5, "steps": 4, "networks": "tiny", "samples": 12, "timed": 1, "repeats": 2},
@@ -44,14 +44,15 @@ def parameters(chapter: Path) -> str:
 def run(chapter: Path, folder: Path) -> Path:
     """The chapter's notebook in ``folder``, executed from top to bottom with small parameters, if it is not there yet.
 
-    Several processes may ask for the same one: the first runs it, the others wait.
+    Several processes may ask for the same one: the first runs it, the others wait. One that failed is not tried again.
     """
     folder.mkdir(exist_ok=True)
     done = folder / f"{chapter.stem}.ipynb"
+    work = folder / chapter.stem
     with FileLock(f"{done}.lock"):
+        assert done.exists() or not work.exists(), f"{chapter.name} has failed before"
         if not done.exists():
-            work = folder / chapter.stem
-            work.mkdir(exist_ok=True)  # a chapter that failed is tried again, and fails again
+            work.mkdir()
             jupytext.write(jupytext.read(chapter), work / done.name)
             with mock.patch.dict(os.environ, DIFFINFINITE_PAGES=str(folder / ASSETS)):
                 papermill.execute_notebook(
