@@ -95,9 +95,9 @@ class SortViews(SphinxTransform):
                 holder.parent.remove(holder)
             elif holder.get("nb_element") == "cell_code":
                 _sort_cell(holder)
-        for block in self.document.findall(nodes.literal_block):
-            if len(list(self.document.findall(nodes.section))) < 2:
-                break  # a page without contents in its margin: the theme's script looks for them there, and fails
+        # On a page without contents in its margin the theme's script would look for them there, and fail.
+        margin = len(list(self.document.findall(nodes.section))) > 1
+        for block in self.document.findall(nodes.literal_block) if margin else ():
             if "python" in block.get("language", "") and max(map(len, block.astext().split("\n"))) > COLUMN:
                 block["classes"].append("full-width")
         for box in self.document.findall(nodes.admonition):

@@ -23,10 +23,11 @@ def test_what_fit_writes_is_read(tmp_path):
     assert log.losses["l1"] == pytest.approx([each["l1"] for each in losses], abs=1e-5)
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("[a-z]*[a-z].csv")), ids=lambda path: path.stem)
+LOGS = sorted(set(DOCS.glob("[a-z]*[a-z].csv")) - {DOCS / "checkpoints.csv"})  # which is a table and no log
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
 def test_logs_of_the_shipped_model_are_read(path):
-    if path.stem == "checkpoints":
-        pytest.skip("a table and no log")
     log = read_log(path)
     assert log.steps[0] == 1 and (log.steps[1:] > log.steps[:-1]).all()
     name = next(iter(log.losses))
