@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from diffinfinite_lite.data.layouts import AIR, CARCINOMA, NECROSIS, OTHERS, PATTERNS, STROMA, field, layout
+from diffinfinite_lite.data.layouts import AIR, CARCINOMA, NECROSIS, OTHERS, PATTERNS, field, layout
 
 # Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others, air.
 MEASURED = {"adenocarcinoma": (0.68, 0.0, 0.12, 0.0, 0.20), "normal": (0.0, 0.0, 0.0, 0.40, 0.60)}
