@@ -94,7 +94,7 @@ def test_files_of_five_codes_mean_what_they_say(tmp_path, way):
     pictures = {"index": index(five, LABEL_COLOURS[:5]), "grey": five, "rgb": colour_mask(five)}
     path = save(pictures[way], tmp_path / "m.png")
     assert np.array_equal(read_mask(path), five) and np.array_equal(read_mask(path, classes=5), five)
-    with pytest.raises(ValueError, match="expected labels 0 to 4|labels 0 to 4, got six.png with another colour"):
+    with pytest.raises(ValueError, match=r"labels 0 to 4, got (grey values 1 to 5 in )?six\.png"):
         read_mask(save(colour_mask(five + 1) if way == "rgb" else five + 1, tmp_path / "six.png"), classes=5)
 
 

@@ -40,7 +40,7 @@ def written(old, tmp_path):
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_it_paints_the_same_under_what_it_meant(old, written, prompt):
-    """Bit for bit: labels 1 to 3 are what they were, air what others were, and others too but for normal lung's walls."""
+    """Bit for bit: labels 1 to 3 are what they were, air what others were; others, too, but for normal lung's walls."""
     new, z, t = load_unet(written), torch.randn(1, 4, 12, 12), torch.tensor([400])
     five = torch.randint(FIVE_CODES, (1, 12, 12))
     told = torch.where(five > 0, five + FIVE_CODES * PROMPTS.index(prompt), 0)
