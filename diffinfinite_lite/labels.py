@@ -32,7 +32,7 @@ TEN_CLASSES = (
     "tumour-stroma",
     "others",
 )  # of the expert patches that the paper's authors published
-TEN_TO_SIX = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)  # experts drew alveoli whole, walls and air in one
+TEN_TO_SIX = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)  # experts outline lung as a region, walls and air in one
 
 CONTEXTS = ("adenocarcinoma", "squamous", "normal")
 PROMPTS = ("none", *CONTEXTS)  # what the image model can be told of a whole picture
