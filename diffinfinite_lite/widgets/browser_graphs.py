@@ -158,8 +158,8 @@ def shipped_graphs() -> tuple[Path, Facts]:
     OSError
         If the environment's folder cannot be written to.
     """
-    made_by = [CONDITIONS, Path(__file__).read_text("utf8"), *(version(name) for name in ("torch", "onnx", "onnxscript"))]
-    key = hashlib.sha256(json.dumps([expected_hashes(), made_by], sort_keys=True).encode()).hexdigest()
+    made_by = [Path(__file__).read_text("utf8"), *(version(name) for name in ("torch", "onnx", "onnxscript"))]
+    key = hashlib.sha256(json.dumps([expected_hashes(), CONDITIONS, made_by], sort_keys=True).encode()).hexdigest()
     folder = Path(sys.prefix, "share/diffinfinite_lite", f"graphs-{key[:16]}")
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
