@@ -90,8 +90,8 @@ def lower_precision(device: torch.device, precision: str) -> torch.autocast:
 
 
 def bf16_helps() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32 (AVX512-BF16 or AMX)."""
-    return torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+    """Whether this processor trains faster in bfloat16: with AMX three times, with AVX512-BF16 alone 1.6 times slower."""
+    return torch.cpu._is_amx_tile_supported() if hasattr(torch.cpu, "_is_amx_tile_supported") else False
 
 
 @dataclass(frozen=True)
