@@ -697,7 +697,7 @@ def survey_spot(
 
 
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:
-    """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
+    """Labels (0 to 5, or their names) by QuPath class name, from a JSON file."""
     if path is None:
         return None
     try:

@@ -303,7 +303,7 @@ def load(
 
 
 def load_masks(name: str, split: str | None = None, kind: str = "mask") -> Iterator[np.ndarray]:
-    """Masks of a set, without their pictures: uint8 arrays (H, W) of labels 0 to 4; errors as in `load`."""
+    """Masks of a set, without their pictures: uint8 arrays (H, W) of labels 0 to 5; errors as in `load`."""
     rows, root = select(name, split, kind=kind), locate(name)
     _complete(root, rows)
     for entry in rows:

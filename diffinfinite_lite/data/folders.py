@@ -50,7 +50,7 @@ class Found:
 def read_folder(
     folder: str | Path,
     *,
-    classes: int = 5,
+    classes: int = len(LABELS),
     class_map: Mapping[str, int | str] | None = None,
     notes: list[Note] | None = None,
     **provenance,
@@ -60,8 +60,8 @@ def read_folder(
     Parameters
     ----------
     folder : searched with its subfolders, in the order of the paths.
-    classes : code of the mask files, 5 or 10.
-    class_map : QuPath class name to label (0 to 4, or a name out of `LABELS`); without one, annotations are not used.
+    classes : code of the mask files, 6 (ours), 5 or 10, see `mask_files.read_mask`.
+    class_map : QuPath class name to label (0 to 5, or a name out of `LABELS`); without one, annotations are not used.
     notes : takes what was left out and what was done to files; None: one `PictureWarning` says all of it at the end.
     provenance : fields of `Tile`, such as ``mpp=0.25, source="our clinic", licence="not to be passed on"``. What a
         result of this library says of itself (context, pixel size) counts more.
@@ -77,7 +77,7 @@ def read_folder(
     """
     for name, label in (class_map or {}).items():
         if label not in LABELS and (label not in range(len(LABELS)) or isinstance(label, bool)):
-            raise ValueError(f"expected a class map to labels 0 to 4 or their names, got {label!r} for {name}")
+            raise ValueError(f"expected a class map to labels 0 to 5 or their names, got {label!r} for {name}")
     codes = {n: LABELS.index(label) if label in LABELS else label for n, label in (class_map or {}).items()}
     root, found = Path(folder), find(folder)
     if not found.pictures:

@@ -32,7 +32,7 @@ class TileSet:
     Attributes
     ----------
     images : (3, H, W) in [-1, 1], all of one size; a tensor (N, 3, H, W) will do
-    masks : integer masks (H, W) of labels 0 to 4 of the tiles that have one
+    masks : integer masks (H, W) of labels 0 to 5 of the tiles that have one
     clusters : cluster or patient of each tile, or None where they are not known
     notes : sentences on files that were left out
     names : file of each tile, from its folder; None for tiles from memory

@@ -25,6 +25,7 @@ from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
+from .five_codes import with_air
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -242,8 +243,9 @@ def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) 
 def load_unet(path: Path) -> MaskUNet:
     """The network of a weights file, a `Draft`, a `Detail` or the image model of a single stage.
 
-    All that is written there is in its ``config``.
+    All that is written there is in its ``config``. One that knew five labels is brought to six (`five_codes`).
     """
+    tensors, config = checkpoint.load(path)
 
     def build(widths: list[int], latent_channels: int | None = None, **more: Any) -> MaskUNet:
         network: MaskUNet
@@ -255,7 +257,7 @@ def load_unet(path: Path) -> MaskUNet:
         network.config |= more
         return network
 
-    return load_weights(path, build)
+    return checkpoint.fill(build(**config), with_air(tensors), path)
 
 
 def load_lite(weights: Path) -> LiteAutoencoder:

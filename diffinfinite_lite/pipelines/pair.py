@@ -78,7 +78,7 @@ class Pair:
     Attributes
     ----------
     image : uint8 (H, W, 3)
-    mask : uint8 (H, W), labels 0..4
+    mask : uint8 (H, W), labels 0..5
     timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
     run : what `run.json` holds: settings, versions, weight hashes, cost
     latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them

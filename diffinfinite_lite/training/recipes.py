@@ -32,6 +32,7 @@ from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from ..models.detail import Detail
 from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
+from ..models.five_codes import with_air
 from ..models.pretrained import load_lite
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
@@ -401,10 +402,12 @@ def _detail_sets(
 
 def _trained_draft(runs: Path) -> Drafter:
     """Draft model and encoder of appearances of a folder."""
+
     def build(draft: dict, appearance: dict) -> Drafter:
         return Drafter(Draft(**draft), Appearance(**appearance))
 
-    return checkpoint.load_weights(_ema(runs, "draft"), build)
+    tensors, config = checkpoint.load(_ema(runs, "draft"))
+    return checkpoint.fill(build(**config), with_air(tensors), _ema(runs, "draft"))
 
 
 @recipe(usual=2500)
@@ -503,7 +506,7 @@ def _single_stage_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]
         if (runs / "decoder" / "ema.safetensors").exists():
             files["decoder"] = _decoder(runs)
     if (runs / "update" / "ema.safetensors").exists():
-        files["image_update"] = _difference(runs, image)
+        files["image_update"] = _difference(runs, with_air(image))
     return files
 
 
