@@ -46,7 +46,8 @@ class Voronoi:
     rng : the only source of randomness.
     warp : how far fields bend it, as a share of the spacing.
     merge : share of the neighbours whose wall is taken away.
-    stretch : how many times as long as wide places are, squared; their direction is random.
+    stretch : by how much places are longer one way, and narrower the other; their direction is random.
+    rough : by how many cells walls stray.
 
     Attributes
     ----------
@@ -65,9 +66,10 @@ class Voronoi:
         warp: float = 0.2,
         merge: float = 0.0,
         stretch: float = 1.0,
+        rough: float = 0.4,
     ) -> None:
         grid = np.indices(shape, dtype=np.float64)
-        bent = [g + warp * spacing * field(shape, spacing / 3, rng) + 0.8 * field(shape, 2, rng) for g in grid]
+        bent = [g + warp * spacing * field(shape, spacing / 3, rng) + rough * field(shape, 2, rng) for g in grid]
         angle = rng.uniform(0, np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         points = np.stack(bent, axis=-1) @ (turn * [[stretch], [1 / stretch]]).T

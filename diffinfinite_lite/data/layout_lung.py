@@ -2,9 +2,9 @@ r"""Lung without tumour: alveoli that open into ducts, vessels, an airway with i
 
 Sizes are of lung as a pathologist cuts it, in um; a cell of a layout is `UM` um wide.
 
-    alveolus          90 to 170   200 where lung is fixed inflated (Ochs et al. 2004, 4.2e6 um^3); a piece that was
-                                  resected collapses by about a third, and a plane meets few in their middle
-    its wall          9 to 20     5 to 8 of capillaries and fibres, more where the plane is oblique or lung is congested
+    alveolus          65 to 140   200 where lung is fixed inflated (Ochs et al. 2004, 4.2e6 um^3); a piece that was
+                                  resected collapses by about a half, and a plane meets few in their middle
+    its wall          11 to 28    5 to 8 of capillaries and fibres, more where the plane is oblique or lung is congested
     vessel in it      24 to 80 across, its wall an eighth of that
     bronchiole        160 to 500 across (terminal ones have 500 in inflated lung), wall 30 to 60, folded as it contracts
     its artery        as wide as the bronchiole or somewhat less, in one sheath with it
@@ -23,9 +23,9 @@ from .layout_fields import Shape, Voronoi, field
 
 UM = CELL_PX * 0.5  # side of a cell, at 0.5 um/px
 OTHERS, AIR = 4, 5
-ALVEOLUS, WALL, VESSEL = (90, 170), (9, 20), (24, 80)
+ALVEOLUS, WALL, VESSEL = (65, 140), (11, 28), (24, 80)
 BRONCHIOLE, BRONCHIOLE_WALL, SEPTUM = (160, 500), (30, 60), (60, 140)
-PER_MM2 = {"vessel": 8, "bronchiole": 0.6}
+PER_MM2 = {"vessel": 8, "bronchiole": 0.3}
 SEPTUM_WITHIN = 1500  # um: the next septum is not farther from the middle of a layout than that
 
 
@@ -43,11 +43,16 @@ class Alveoli:
     places: Voronoi
 
 
-def alveoli(shape: Shape, rng: np.random.Generator) -> Alveoli:
-    """Closed airspaces between thin walls that go on; where alveoli share a duct, walls end in it."""
-    spacing = rng.uniform(*ALVEOLUS) / UM
-    places = Voronoi(shape, spacing, rng, warp=0.22, merge=rng.uniform(0.1, 0.25), stretch=rng.uniform(1, 1.3))
-    half = rng.uniform(*WALL) / UM / 2 + 0.35 * field(shape, 5, rng) + 0.3 * field(shape, 20, rng)
+def alveoli(shape: Shape, rng: np.random.Generator, least: float = ALVEOLUS[0]) -> Alveoli:
+    """Closed airspaces between thin walls that go on; where alveoli share a duct, walls end in it.
+
+    Parameters
+    ----------
+    least : how wide an alveolus is at least, um.
+    """
+    spacing, merge, stretch = rng.uniform(least, ALVEOLUS[1]) / UM, rng.uniform(0.1, 0.25), rng.uniform(1, 1.3)
+    places = Voronoi(shape, spacing, rng, warp=0.22, merge=merge, stretch=stretch, rough=0.8)
+    half = rng.uniform(*WALL) / UM / 2 + 0.5 * field(shape, 1.5, rng) + 0.4 * field(shape, 20, rng)
     half = np.maximum(half, 0.85)  # less, and a wall has gaps on a grid of cells
     half += 1.6 * np.maximum(field(shape, 7, rng) - 1.1, 0)  # cut obliquely
     walls = places.wall < half
@@ -68,17 +73,23 @@ def furnish(lung: Alveoli, rng: np.random.Generator) -> np.ndarray:
     _septum(labels, rng)
     reach = int((BRONCHIOLE[1] + BRONCHIOLE_WALL[1]) / UM)  # one whose middle is not in the picture may be seen
     area = (shape[0] + 2 * reach) * (shape[1] + 2 * reach) * (UM / 1000) ** 2
+    taken = np.zeros(shape, bool)
     for _ in range(rng.poisson(PER_MM2["bronchiole"] * area)):
-        _bronchiole(labels, (rng.uniform(-reach, shape[0] + reach), rng.uniform(-reach, shape[1] + reach)), rng)
+        own = _bronchiole(shape, (rng.uniform(-reach, shape[0] + reach), rng.uniform(-reach, shape[1] + reach)), rng)
+        if not taken[own > 0].any():
+            labels[own > 0], taken = own[own > 0], taken | (own > 0)
     return labels
 
 
 def add_vessels(labels: np.ndarray, where: np.ndarray, per_mm2: float, rng: np.random.Generator) -> None:
     """Draw vessels into labels, with their middle at cells of `where`: bent ellipses of a wall (4) and a lumen (5)."""
-    places = np.argwhere(where)
+    places, drawn = np.argwhere(where), np.empty((0, 2))
     for _ in range(rng.poisson(per_mm2 * labels.size * (UM / 1000) ** 2) if len(places) else 0):
         row, column = places[rng.integers(len(places))]
         radius = rng.uniform(*VESSEL) / UM / 2
+        if (np.hypot(*(drawn - [row, column]).T) < VESSEL[1] / UM).any():  # not into another one
+            continue
+        drawn = np.vstack([drawn, [row, column]])
         tube(labels, (row, column), radius, max(radius / 4, 1.5), rng)
 
 
@@ -113,19 +124,20 @@ def tube(
     view[inside < radius] = AIR
 
 
-def _bronchiole(labels: np.ndarray, middle: tuple[float, float], rng: np.random.Generator) -> None:
-    """An airway with folds, and beside it its artery, in one sheath."""
-    radius, thick = rng.uniform(*BRONCHIOLE) / UM / 2, rng.uniform(*BRONCHIOLE_WALL) / UM
+def _bronchiole(shape: Shape, middle: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """An airway with folds, and beside it its artery, in one sheath: labels uint8 of `shape`, 0 elsewhere."""
+    radius = np.exp(rng.uniform(*np.log(BRONCHIOLE))) / UM / 2  # small ones are more
+    thick = rng.uniform(*BRONCHIOLE_WALL) / UM
     artery = radius * rng.uniform(0.5, 0.95)
     wall, angle = max(0.2 * artery, 3), rng.uniform(0, 2 * np.pi)
     apart = radius + thick + artery + wall
     beside = middle[0] + apart * np.sin(angle), middle[1] + apart * np.cos(angle)
-    own = np.zeros_like(labels)
+    own = np.zeros(shape, np.uint8)
     tube(own, middle, radius, thick, rng, folds=rng.uniform(0.03, 0.12))
     tube(own, beside, artery, wall, rng)
-    sheath = ndi.distance_transform_edt(own == 0) < rng.uniform(2, 5) if own.any() else np.zeros(own.shape, bool)
-    labels[sheath] = OTHERS
-    labels[own > 0] = own[own > 0]
+    if own.any():
+        own[(own == 0) & (ndi.distance_transform_edt(own == 0) < rng.uniform(2, 5))] = OTHERS
+    return own
 
 
 def _septum(labels: np.ndarray, rng: np.random.Generator) -> None:

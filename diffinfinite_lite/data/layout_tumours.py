@@ -5,12 +5,12 @@ of alveoli); a gland is what it leaves; as far as an epithelium is high, a gland
 lumen. So every lumen has a ring, whatever shape its gland has, and none is open to stroma. Sizes in um:
 
     acinus             80 to 190    glands of adenocarcinoma, with 4 to 40 of stroma between them
-    epithelium         14 to 26     columnar cells, one row, two where it is cut obliquely; 10 to 18 in lepidic growth
+    epithelium         18 to 38     columnar cells, one row, two where it is cut obliquely; 12 to 22 in lepidic growth
     core of a papilla  8 to 20      a capillary in some collagen, lined on both sides
     lepidic            along the walls of alveoli, which fibrosis thickens by some um: the alveoli stay
     solid              glands without a lumen, thin septa; cribriform where round holes are punched into it
-    squamous nest      90 to 320    smooth, often longer than wide; septa of 14 to 30 in sheets, up to 150 where a tumour
-                                    is fibrous; a cleft at its border where tissue has shrunk
+    squamous nest      120 to 320   smooth, often longer than wide; septa of 14 to 30 in sheets, up to 150 where a
+                                    tumour is fibrous; a cleft at its border where tissue has shrunk
     necrosis           from 70 to 130 off the stroma, whose vessels feed a nest no farther (150 to 180 in Thomlinson and
                                     Gray 1955; less here, since few nests of a section are met in their middle)
     vessel             24 to 80 across, in stroma; aggregates of lymphocytes as wide
@@ -28,30 +28,32 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from .layout_fields import Shape, Voronoi, depth, field, tidy
-from .layout_lung import AIR, OTHERS, UM, VESSEL, Alveoli, add_vessels, alveoli, furnish, tube
+from .layout_lung import AIR, OTHERS, UM, VESSEL, Alveoli, add_vessels, alveoli, furnish
 
 CARCINOMA, NECROSIS, STROMA = 1, 2, 3
-ACINUS, EPITHELIUM, LEPIDIC_CELLS, CORE = (80, 190), (14, 26), (10, 18), (8, 20)
-NEST, SHEET_SEPTUM, FIBROUS_SEPTUM, VIABLE = (90, 320), (14, 30), (40, 150), (70, 130)
+ACINUS, EPITHELIUM, LEPIDIC_CELLS, CORE = (80, 190), (18, 38), (12, 22), (8, 20)
+HOLES = (48, 76)  # from one to the next, in cribriform glands
+LINED = 95  # alveoli that tumour lines: they are not collapsed
+NEST, SHEET_SEPTUM, FIBROUS_SEPTUM, VIABLE = (120, 320), (14, 30), (40, 150), (70, 130)
 ROUND = 1.5  # cells: standard deviation of the smoothing that takes corners off glands and nests
 PLAN = 240  # um: standard deviation of the fields that say which pattern is where
 FRONT_WITHIN = 2000  # um: a front is not farther from the middle of a layout than that
 GLASS = 0.3  # share of the fronts at which the tissue ends
 GROWTHS = ("acinar", "papillary", "lepidic", "solid", "cribriform")
-COMMON = (0.7, 0.35, 0.3, 0.2, -0.3)  # of the growths: added to their fields, of which the largest wins
+COMMON = (0.7, 0.2, 0.1, 0.4, -0.2)  # of the growths: added to their fields, of which the largest wins
 VESSELS_PER_MM2, FOLLICLES_PER_MM2 = 10, 3  # of all area, where stroma has the room
 
 
 def adenocarcinoma(shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Glands, papillae, lepidic and solid growth (uint8 array of `shape`), some with a front to lung."""
-    lung = alveoli(shape, rng)
+    lung = alveoli(shape, rng, least=LINED)
     front = _front(shape, rng)
     glass = rng.random() < GLASS
     outside = np.zeros(shape, bool) if front is None else front > 0 if glass else _snapped(front, lung)
     glands = Voronoi(shape, rng.uniform(*ACINUS) / UM, rng, warp=0.16, merge=0.08, stretch=rng.uniform(1, 1.3))
     growth = _growths(glands, front, rng)
     stroma = _glandular_stroma(glands, growth, lung, rng)
-    scar = field(shape, 100 / UM, rng) > rng.uniform(1.3, 2.6)
+    scar = field(shape, 100 / UM, rng) > rng.uniform(1.5, 2.8)
     stroma |= scar | outside
     stroma |= ndi.binary_dilation(outside, iterations=1)
     labels = np.where(stroma, STROMA, CARCINOMA).astype(np.uint8)
@@ -63,13 +65,13 @@ def adenocarcinoma(shape: Shape, rng: np.random.Generator) -> np.ndarray:
 
 def squamous(shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Nests and sheets of carcinoma with smooth septa, some dead inside (uint8 array of `shape`)."""
-    lung = alveoli(shape, rng)
+    lung = alveoli(shape, rng, least=LINED)
     front = _front(shape, rng)
     glass = rng.random() < GLASS
     outside = np.zeros(shape, bool) if front is None else front > 0 if glass else _snapped(front, lung)
     size = rng.uniform(*NEST) / UM
-    nests = Voronoi(shape, size, rng, warp=0.28, merge=rng.uniform(0.05, 0.2), stretch=rng.uniform(1, 1.5))
-    fibrous = 1 / (1 + np.exp(-2.5 * (field(shape, PLAN / UM, rng) + rng.uniform(-1.8, 0.8))))  # 0 in sheets
+    nests = Voronoi(shape, size, rng, warp=0.25, merge=rng.uniform(0.05, 0.2), stretch=rng.uniform(1, 1.5), rough=0.2)
+    fibrous = 1 / (1 + np.exp(-2.5 * (field(shape, PLAN / UM, rng) + rng.uniform(-2.6, 0.6))))  # 0 in sheets
     thin, wide = rng.uniform(*SHEET_SEPTUM) / UM / 2, rng.uniform(*FIBROUS_SEPTUM) / UM / 2
     wide = min(wide, 0.28 * size)  # or no nest would be left
     septum = thin + (wide - thin) * fibrous + (0.4 + 1.5 * fibrous) * field(shape, 7, rng)
@@ -113,7 +115,7 @@ def _growths(glands: Voronoi, front: np.ndarray | None, rng: np.random.Generator
 def _glandular_stroma(glands: Voronoi, growth: np.ndarray, lung: Alveoli, rng: np.random.Generator) -> np.ndarray:
     """Septa between glands, cores of papillae, walls of alveoli, bool (h, w)."""
     shape = growth.shape
-    half = np.maximum(rng.uniform(0.6, 3) + 1.2 * field(shape, 12, rng), 0.75)
+    half = np.maximum(rng.uniform(0.5, 2.4) + 0.9 * field(shape, 12, rng), 0.75)
     septa = ndi.gaussian_filter(glands.wall, ROUND) < half + 0.4  # glands are round where walls meet
     thin = (glands.wall < 0.9) & (field(shape, 10, rng) > rng.uniform(-0.5, 0.5))  # sheets are hardly divided
     return np.select(
@@ -131,21 +133,22 @@ def _between(glands: Voronoi, growth: np.ndarray, half: np.ndarray) -> np.ndarra
 
 def _cores(shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Cores of papillae: bent strands that end in the open, bool (h, w)."""
-    spacing = rng.uniform(24, 40) / UM
+    spacing = rng.uniform(20, 32) / UM
     strands = np.abs(field(shape, spacing, rng)) * spacing  # about the distance to the line where the field is 0
-    ends = field(shape, 1.6 * spacing, rng) < rng.uniform(0.3, 0.9)
+    ends = field(shape, 1.6 * spacing, rng) < rng.uniform(0.8, 1.6)
     return (strands < rng.uniform(*CORE) / UM / 2 + 0.4) & ends
 
 
 def _fibrous_walls(lung: Alveoli, rng: np.random.Generator) -> np.ndarray:
     """Walls of alveoli, thicker than lung has them, bool (h, w)."""
-    return ndi.distance_transform_edt(~lung.walls) < rng.uniform(0.5, 2.5)
+    return ndi.distance_transform_edt(~lung.walls) < rng.uniform(0.3, 1.3)
 
 
 def _lumens(glands: Voronoi, growth: np.ndarray, stroma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Where glands are open, bool (h, w)."""
     shape = growth.shape
-    ring = rng.uniform(*EPITHELIUM) / UM + rng.uniform(-0.8, 1.2, glands.count)[glands.owner] + 0.5 * field(shape, 3, rng)
+    ring = rng.uniform(*EPITHELIUM) / UM + 0.5 * field(shape, 3, rng)
+    ring += rng.uniform(-0.8, 1.2, glands.count)[glands.owner]
     low = rng.uniform(*LEPIDIC_CELLS) / UM + 0.4 * field(shape, 3, rng)
     ring = np.maximum(np.where(growth == GROWTHS.index("lepidic"), low, ring), 2)
     inner = ndi.gaussian_filter(depth(~stroma), ROUND)
@@ -153,9 +156,10 @@ def _lumens(glands: Voronoi, growth: np.ndarray, stroma: np.ndarray, rng: np.ran
     solid = growth >= GROWTHS.index("solid")
     lumens = (inner > ring) & ~solid & ~closed
     if (growth == GROWTHS.index("cribriform")).any():
-        holes = Voronoi(shape, rng.uniform(34, 52) / UM, rng, warp=0.1)
-        open_ = (rng.random(holes.count) < 0.8)[holes.owner]
-        lumens |= (growth == GROWTHS.index("cribriform")) & open_ & (holes.wall > 2.2) & (inner > 3)
+        holes = Voronoi(shape, rng.uniform(*HOLES) / UM, rng, warp=0.05)
+        chosen = (rng.random(holes.count) < rng.uniform(0.4, 0.8))[holes.owner]
+        round_ = ndi.gaussian_filter(holes.wall, ROUND) > rng.uniform(0.2, 0.3) * HOLES[0] / UM
+        lumens |= (growth == GROWTHS.index("cribriform")) & chosen & round_ & (inner > 3)
     return lumens
 
 

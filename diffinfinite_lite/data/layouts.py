@@ -3,8 +3,8 @@ r"""Simulated tissue layouts: label maps drawn by a recipe, one recipe for each 
 Nobody publishes large lung masks with every region drawn. What this module makes is *simulated* and always to be
 called so: it teaches a mask model what glands, nests and alveoli look like as regions. One cell is 8 px, about 4 um.
 Recipes, with their sizes in um and the reasons for these, are in `layout_lung` and `layout_tumours`; all of them are
-drawn with the fields and places of `layout_fields`. How near they are to pseudo-annotations of real tissue is measured by
-``benchmarks/masks.py``.
+drawn with the fields and places of `layout_fields`. How near they are to pseudo-annotations of real tissue is what
+``benchmarks/masks.py`` measures.
 """
 
 from __future__ import annotations
