@@ -135,3 +135,20 @@ def lumens(masks: Iterable[np.ndarray], smallest: int = 8) -> Lumens:
         closed / glands if glands else nothing,
         float(np.median(areas)) if areas else nothing,
     )
+
+
+def continuity(masks: Iterable[np.ndarray], label: int) -> float:
+    """Share of a label's cells that its largest region holds, mean of the masks that have it; nan where none has.
+
+    Of walls that go on it is nearly 1, of pieces of walls one over their number.
+
+    >>> continuity([np.array([[3, 1, 3], [3, 1, 1]])], 3)
+    0.6666666666666666
+    """
+    shares = []
+    for mask in masks:
+        parts = connected(mask == label, connectivity=2)
+        if parts.any():
+            sizes = np.bincount(parts.ravel())[1:]
+            shares.append(sizes.max() / sizes.sum())
+    return float(np.mean(shares)) if shares else float("nan")
