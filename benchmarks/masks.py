@@ -4,8 +4,8 @@
 
 The columns are pseudo-annotations of LC25000's training tiles (*real*), of fields of the slides HE1 and HE3 of
 lung-scc-atlas (*slides*, squamous alone), the authors' experts' sparse masks (*experts*, all contexts), simulated
-*layouts*, the *mask model*, and any other model of masks that is given (``--other``). Pseudo-annotations see no necrosis
-of adenocarcinoma and no lymphocytes, leave a quarter unknown and take lymphocytes for tumour on the slides: they are a
+*layouts*, the *mask model*, and any other mask model that is given (``--other``). Pseudo-annotations see no necrosis of
+adenocarcinoma and no lymphocytes, leave a quarter unknown and take lymphocytes for tumour on the slides: they are a
 ruler of sizes, not the truth.
 
 What is small is compared in windows of a tile, 28 cells of 4 um; what goes on, in fields of 1 mm. Unknown borders are
@@ -138,7 +138,7 @@ def large_numbers(masks: Masks) -> dict:
 
 
 def distance(real: dict, other: dict) -> dict:
-    """How far a column is from the real one: half the sum of differences of shares and of neighbours, ratios of sizes."""
+    """How far a column is from the real one: half the differences of shares and of neighbours, ratios of sizes."""
 
     def spread(key: str) -> float:
         names = real[key].keys() | other[key].keys()
@@ -164,9 +164,8 @@ def sheet(rows: Sequence[Masks], side: int, zoom: int) -> np.ndarray:
     lines = []
     for masks in rows:
         shown = [_middle(mask, side) for mask in masks[:SHOWN]] + [np.zeros((side, side), np.uint8)] * SHOWN
-        tiles = [np.pad(colour_mask(mask).repeat(zoom, 0).repeat(zoom, 1), ((0, 6), (0, 6), (0, 0)), constant_values=255)
-                 for mask in shown[:SHOWN]]  # fmt: skip
-        lines.append(np.hstack(tiles))
+        wide = [colour_mask(mask).repeat(zoom, 0).repeat(zoom, 1) for mask in shown[:SHOWN]]
+        lines.append(np.hstack([np.pad(one, ((0, 6), (0, 6), (0, 0)), constant_values=255) for one in wide]))
     return np.vstack(lines)
 
 

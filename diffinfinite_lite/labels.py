@@ -4,10 +4,9 @@ A label says what a pixel of a mask is, 0 that nobody said. A *context* says wha
 The image model is told both as one integer a latent pixel: 0 where nothing is known, else 6 k + l for label l under the
 k-th of `PROMPTS`. A latent pixel, which is also the cell of a mask, is `CELL_PX` px wide.
 
-*Others* is the paper's word for all tissue that is none of the three before it: alveolar septa, bronchus, vessel with its
-blood, lymphoid tissue. *Air* is what holds no tissue: alveolar air, the lumen of a gland, glass. Both
-were one code once, 4; networks of that time are read by `FIVE_CODE_ROWS`, what they drew by `from_five_codes`
-(docs/adr/0023).
+*Others* is the paper's word for all tissue that is none of the three before it: alveolar septa, bronchus, vessel with
+its blood, lymphoid tissue. *Air* is what holds no tissue: alveolar air, the lumen of a gland, glass. Both were one code
+once, 4; networks of that time are read by `FIVE_CODE_ROWS`, what they drew by `from_five_codes` (docs/adr/0023).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ TEN_CLASSES = (
     "tumour-stroma",
     "others",
 )  # of the expert patches that the paper's authors published
-TEN_TO_SIX = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)  # experts drew alveoli whole, walls and air in one
+TEN_TO_SIX = (0, 4, 4, 4, 1, 4, 3, 2, 3, 4)  # experts outline lung as a region, walls and air in one
 
 CONTEXTS = ("adenocarcinoma", "squamous", "normal")
 PROMPTS = ("none", *CONTEXTS)  # what the image model can be told of a whole picture
@@ -117,7 +116,7 @@ def conditions(mask: np.ndarray, context: str | None) -> Tensor:
 def from_five_codes(labels: np.ndarray, context: str | None) -> np.ndarray:
     """Labels of a network that knew five codes, in today's: its `others` were air, its stroma in normal lung septa.
 
-    It painted and drew by pseudo-annotations (`data.annotate`) of that time. What a person drew in five codes means what
+    It painted and drew by pseudo-annotations (`data.annotate`) of that time. A file of five codes by itself means what
     it says, and is not to be changed.
 
     Parameters

@@ -132,11 +132,15 @@ def _bronchiole(shape: Shape, middle: tuple[float, float], rng: np.random.Genera
     wall, angle = max(0.2 * artery, 3), rng.uniform(0, 2 * np.pi)
     apart = radius + thick + artery + wall
     beside = middle[0] + apart * np.sin(angle), middle[1] + apart * np.cos(angle)
-    own = np.zeros(shape, np.uint8)
-    tube(own, middle, radius, thick, rng, folds=rng.uniform(0.03, 0.12))
-    tube(own, beside, artery, wall, rng)
-    if own.any():
-        own[(own == 0) & (ndi.distance_transform_edt(own == 0) < rng.uniform(2, 5))] = OTHERS
+    airway, vessel = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    tube(airway, middle, radius, thick, rng, folds=rng.uniform(0.03, 0.12))
+    tube(vessel, beside, artery, wall, rng)
+    own = np.where(airway > 0, airway, vessel)
+    away = [ndi.distance_transform_edt(part == 0) if part.any() else np.full(shape, np.inf) for part in (airway, vessel)]
+    sheath = np.minimum(*away) < rng.uniform(2, 5)
+    if np.isfinite(away).all():
+        sheath |= sum(away) < sum(away).min() + 4  # what lies between the two, however far they are apart
+    own[sheath & (own == 0)] = OTHERS
     return own
 
 

@@ -27,11 +27,15 @@ from .qupath import CLASS_MAP, CLASSES, UnknownClasses, annotated_size, geojson_
 
 _BAND_PX = 2**22  # colours are compared in bands of rows of about so many px, to save memory
 _VALUES = ("L", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of one value a pixel
-_LEGEND = [f"{name} {', '.join(map(str, c))}" for name, c in zip(LABELS, LABEL_COLOURS, strict=True)]
+_LEGEND = [f"{name} {', '.join(map(str, rgb))}" for name, rgb in zip(LABELS, LABEL_COLOURS, strict=True)]
 
 
 def read_mask(
-    path: str | Path, classes: int = len(LABELS), notes: list[Note] | None = None, *, size: tuple[int, int] | None = None
+    path: str | Path,
+    classes: int = len(LABELS),
+    notes: list[Note] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Labels of every pixel of a mask file.
 

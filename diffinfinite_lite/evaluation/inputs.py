@@ -17,7 +17,7 @@ from ..data.tiles import Tile, to_tensor
 from ..files import read_json
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
-from ..pipelines.config import check_memory, rename_keys
+from ..pipelines.config import check_memory, in_six_codes, rename_keys
 from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
@@ -157,6 +157,7 @@ def read_run(file: str | Path) -> Pair:
         raise ValueError(
             f"expected a picture and a mask of {run['size']} px, got {list(image.shape[:2])} and {list(mask.shape)}"
         )
+    run, mask = in_six_codes(run, mask)
     return Pair(image, mask, [], run)
 
 

@@ -25,7 +25,7 @@ from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
 from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
-from .five_codes import with_air
+from .five_codes import TABLES, knows_air, with_air
 from .masks import TwoScaleMask
 from .unet import MaskUNet
 
@@ -129,6 +129,13 @@ def trained_patch(weights: str | Path | None = None) -> int:
 def has_draft(weights: str | Path | None = None) -> bool:
     """Whether a model has a draft stage."""
     return "draft" in expected_hashes(weights)
+
+
+def has_air(weights: str | Path | None = None) -> bool:
+    """Whether the image model learnt air as a label of its own, or no more than five labels (see `five_codes`)."""
+    parts = [name for name in expected_hashes(weights) if name in ("image", "image_update")]
+    files = (model_folder(weights) / f"{name}.safetensors" for name in parts)
+    return any(knows_air(checkpoint.load(file, TABLES)[0]) for file in files)
 
 
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:

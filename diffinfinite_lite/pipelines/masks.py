@@ -7,7 +7,7 @@ plan, the second the cells under it. Both are sampled by random windows as pictu
 larger masks are generated at that size and upsampled, as in the paper. Models of one scale, as earlier versions had,
 draw cells without a plan, up to 2048 px.
 
-    prompt -> sample squares -> sample cells -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels
+    prompt -> sample squares, then cells -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels
 
 With ``masks="layout"`` there is no model: a simulated layout (`data.layouts`) takes the place of what it draws.
 

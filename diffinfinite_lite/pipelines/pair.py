@@ -16,7 +16,7 @@ from ..data.pictures import read_rgb
 from ..data.qupath import write_geojson
 from ..files import check_folder, check_space, move, read_json, staged
 from ..labels import LABEL_COLOURS, LABELS, colour_mask
-from .config import rename_keys
+from .config import in_six_codes, rename_keys
 from .passport import TEXT, make_passport, png_info, xmp
 
 RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
@@ -133,6 +133,8 @@ class Pair:
     def read(cls, folder: str | Path) -> Pair:
         """A pair that `save` wrote, without its timestep maps; what its run calls otherwise has its name of today.
 
+        One of five labels is brought to six, see `config.in_six_codes`.
+
         Raises
         ------
         ValueError
@@ -141,7 +143,7 @@ class Pair:
         folder = Path(folder)
         try:
             image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
-            run = rename_keys(read_json(folder / "run.json"))
+            run, mask = in_six_codes(rename_keys(read_json(folder / "run.json")), mask)
             latents = np.load(folder / "latents.npy", allow_pickle=False)
             draft = np.load(folder / "draft.npy", allow_pickle=False) if (folder / "draft.npy").exists() else None
         except (OSError, ValueError) as error:

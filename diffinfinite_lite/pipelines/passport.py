@@ -26,7 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..data.mask_files import read_mask
 from ..files import read_json
 from ..models.pretrained import expected_hashes, provenance
-from .config import SamplingConfig, rename_keys
+from .config import SamplingConfig, in_six_codes, rename_keys
 
 NOTICE = "synthetic, not for diagnosis"
 TEXT = "diffinfinite"  # key of the passport in PNG and GeoJSON
@@ -194,7 +194,7 @@ def repeat(path: str | Path, mask: np.ndarray | None = None, weights: str | Path
         differ = [name for name in {**ours, **(theirs or {})} if ours.get(name) != (theirs or {}).get(name)]
         raise ValueError(f"expected the weights that made {path} (--weights), got another {', '.join(differ)}")
     if mask is None and MASK in run:
-        mask = _mask_beside(path, run[MASK])
+        mask = in_six_codes(run, _mask_beside(path, run[MASK]))[1]
     versions = provenance(weights)["versions"]
     other = [f"{name} {found}" for name, found in run.get("versions", {}).items() if versions.get(name) != found]
     if other:

@@ -412,7 +412,7 @@ def _trained_draft(runs: Path) -> Drafter:
     return checkpoint.fill(build(**config), with_air(tensors), _ema(runs, "draft"))
 
 
-@recipe(usual=2500)
+@recipe(usual=2200)
 def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps under a context prompt: from simulated layouts at two scales, from one's own masks at one.
 

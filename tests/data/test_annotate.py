@@ -112,7 +112,7 @@ def test_shares_on_real_tiles(label):
 def test_agreement_with_expert_masks():
     confusion = np.zeros((5, 5))
     for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True):
-        pseudo = annotate(to_rgb(tile.image), "adenocarcinoma")
+        pseudo = np.minimum(annotate(to_rgb(tile.image), "adenocarcinoma"), 4)  # they outline lung with its air
         pairs = tile.mask.numpy().astype(int) * 5 + pseudo
         confusion += np.bincount(pairs.ravel(), minlength=25).reshape(5, 5)
     both = confusion[1:, 1:]

@@ -187,7 +187,7 @@ def test_results_of_slide_are_pairs(tmp_path):
 
 
 def test_class_map_to_no_label(tmp_path):
-    with pytest.raises(ValueError, match="class map to labels 0 to 4 or their names, got 'tumour' for Tumor"):
+    with pytest.raises(ValueError, match="class map to labels 0 to 5 or their names, got 'tumour' for Tumor"):
         list(read_folder(tmp_path, class_map={"Tumor": "tumour"}))
 
 
@@ -234,5 +234,5 @@ def test_a_mask_as_an_array_is_named(tmp_path):
 
 @pytest.mark.parametrize("label", [True, 5, -1, None, 1.5, [1], "Carcinoma"])
 def test_class_maps_to_what_is_no_label(tmp_path, label):
-    with pytest.raises(ValueError, match="expected a class map to labels 0 to 4 or their names"):
+    with pytest.raises(ValueError, match="expected a class map to labels 0 to 5 or their names"):
         list(read_folder(tmp_path, class_map={"Tumor": label}))

@@ -114,8 +114,8 @@ def test_bad_tables_and_labels_are_a_sentence():
     assert not table(0).any()
     with pytest.raises(ValueError, match="at least one labelled pixel"):
         table_score(table(0))
-    with pytest.raises(ValueError, match="labels 0 to 4, got up to 5"):
-        table(5)
+    with pytest.raises(ValueError, match="labels 0 to 5, got up to 6"):
+        table(6)
 
 
 def test_a_segmenter_finds_what_it_was_shown():

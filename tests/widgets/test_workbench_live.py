@@ -22,8 +22,8 @@ from diffinfinite_lite.widgets.state import State
 from tests.check_site import PHONE, WCAG, browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
-OTHERS = np.full((64, 96), 4, np.uint8)
-LINK = State().draw(OTHERS).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
+AIR = np.full((64, 96), 5, np.uint8)
+LINK = State().draw(AIR).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
 
 
 @contextmanager
