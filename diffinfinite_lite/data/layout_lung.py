@@ -136,7 +136,9 @@ def _bronchiole(shape: Shape, middle: tuple[float, float], rng: np.random.Genera
     tube(airway, middle, radius, thick, rng, folds=rng.uniform(0.03, 0.12))
     tube(vessel, beside, artery, wall, rng)
     own = np.where(airway > 0, airway, vessel)
-    away = [ndi.distance_transform_edt(part == 0) if part.any() else np.full(shape, np.inf) for part in (airway, vessel)]
+    away = [
+        ndi.distance_transform_edt(part == 0) if part.any() else np.full(shape, np.inf) for part in (airway, vessel)
+    ]
     sheath = np.minimum(*away) < rng.uniform(2, 5)
     if np.isfinite(away).all():
         sheath |= sum(away) < sum(away).min() + 4  # what lies between the two, however far they are apart

@@ -11,7 +11,7 @@ from diffinfinite_lite.data.layouts import PATTERNS, layout
 from diffinfinite_lite.metrics.architecture import adjacency, thickness
 
 CARCINOMA, NECROSIS, STROMA, OTHERS, AIR = range(1, 6)
-# Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others, air; tolerances of each context.
+# Shares of the labelled area in pseudo-annotations (carcinoma, necrosis, stroma, others, air), and how far off may be.
 # Squamous tiles are sheets, slides are nests in stroma (0.5 and 0.1 of the tissue), so that layouts lie between them.
 MEASURED = {
     "adenocarcinoma": ((0.63, 0.0, 0.17, 0.0, 0.20), 0.12),
