@@ -32,7 +32,7 @@ from ..sampling.cache import GIGABYTE, Cache
 from ..sampling.canvas import Canvas
 from ..sampling.cost import Ledger
 from ..sampling.denoiser import Denoiser, Estimator
-from ..sampling.lattice import Labels, Lattice, gather, short_hash
+from ..sampling.lattice import SIDE, Labels, Lattice, gather, short_hash
 from ..sampling.plans import usual_stride
 from ..sampling.sample import Method
 from ..sampling.solvers import cosine_alphas
@@ -208,6 +208,7 @@ class Endless:
                 channels=mask_channels(scale.network),
                 cache=self._cache,
                 beside=scale.beside(cast(Canvas | None, lattice), self.config.seed),
+                side=SIDE // scale.cells,
             )
         assert lattice is not None
         self._cells_key = short_hash([lattice.identity, LABELS])  # cells of an earlier code are others

@@ -178,10 +178,12 @@ class Scale:
     ----------
     network : predicts v of its maps.
     patch : side of its windows, in its own squares or cells.
+    cells : a side of what it draws: of a square, or 1.
     """
 
     network: nn.Module
     patch: int
+    cells: int = 1
 
     def beside(self, before: Canvas | None, seed: int) -> Beside | None:
         """What stands beside its canvas: the finished canvas of the scale before, in a mask of that seed."""
@@ -194,7 +196,7 @@ def scales(model: nn.Module) -> list[Scale]:
     """The scales of a mask model in their order: squares and cells, or cells alone."""
     if not isinstance(model, TwoScaleMask):
         return [Scale(model, PATCH)]
-    return [Scale(model.coarse, PATCH), Scale(model.cells, CELLS_PATCH)]
+    return [Scale(model.coarse, PATCH, SQUARE), Scale(model.cells, CELLS_PATCH)]
 
 
 def scale_seed(seed: int, number: int) -> int:
@@ -282,8 +284,7 @@ def sample_scales(
     """
     before: Canvas | None = None
     for number, scale in enumerate(found):
-        side = SQUARE ** (len(found) - 1 - number)  # cells a side of what the scale draws
-        canvas = [max(scale.patch, -(-n // side)) for n in shape]
+        canvas = [max(scale.patch, -(-n // scale.cells)) for n in shape]
         if before is not None:
             canvas = [SQUARE * -(-n // SQUARE) for n in canvas]
             squares = _middle(before.latents, (canvas[0] // SQUARE, canvas[1] // SQUARE))
