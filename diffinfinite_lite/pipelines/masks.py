@@ -262,7 +262,7 @@ def generate_cells(
     cell = CELL_PX * max(1, max(size) / (CELL_PX * largest))  # px; the same along both sides
     shape = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
     if found:
-        levels = sample_scales(found, context, shape, seed, steps, precision=precision, device=device)
+        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
         for level in progress(levels, len(found) * steps, "mask"):
             scores = level.canvas.latents
         labels = _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
@@ -275,7 +275,15 @@ def generate_cells(
 
 
 def sample_scales(
-    found: Sequence[Scale], context: str, shape: tuple[int, int], seed: int, steps: int, *, precision: str, device: str
+    found: Sequence[Scale],
+    context: str,
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    steps: int = STEPS,
+    precision: str = "fp32",
+    device: str = "cpu",
+    record: bool = False,
 ) -> Iterator[Level]:
     """Run the loop for one scale after the other, on canvases that hold `shape` cells; yields all levels.
 
@@ -299,6 +307,7 @@ def sample_scales(
             eta=ETA,
             seed=scale_seed(seed, number),
             beside=scale.beside(before, seed),
+            record=record,
         )
         for level in levels:
             before = level.canvas
