@@ -40,7 +40,7 @@ PLAN = 240  # um: standard deviation of the fields that say which pattern is whe
 FRONT_WITHIN = 2000  # um: a front is not farther from the middle of a layout than that
 GLASS = 0.3  # share of the fronts at which the tissue ends
 GROWTHS = ("acinar", "papillary", "lepidic", "solid", "cribriform")
-COMMON = (0.7, 0.2, 0.1, 0.4, -0.2)  # of the growths: added to their fields, of which the largest wins
+COMMON = (0.7, 0.5, 0.5, 0.0, -0.3)  # of the growths: added to their fields, of which the largest wins
 VESSELS_PER_MM2, FOLLICLES_PER_MM2 = 10, 3  # of all area, where stroma has the room
 
 
@@ -115,9 +115,9 @@ def _growths(glands: Voronoi, front: np.ndarray | None, rng: np.random.Generator
 def _glandular_stroma(glands: Voronoi, growth: np.ndarray, lung: Alveoli, rng: np.random.Generator) -> np.ndarray:
     """Septa between glands, cores of papillae, walls of alveoli, bool (h, w)."""
     shape = growth.shape
-    half = np.maximum(rng.uniform(0.5, 2.4) + 0.9 * field(shape, 12, rng), 0.75)
+    half = np.maximum(rng.uniform(0.7, 2.8) + 0.9 * field(shape, 12, rng), 0.75)
     septa = ndi.gaussian_filter(glands.wall, ROUND) < half + 0.4  # glands are round where walls meet
-    thin = (glands.wall < 0.9) & (field(shape, 10, rng) > rng.uniform(-0.5, 0.5))  # sheets are hardly divided
+    thin = (glands.wall < 0.9) & (field(shape, 10, rng) > rng.uniform(0.0, 1.0))  # sheets are hardly divided
     return np.select(
         [growth == GROWTHS.index(name) for name in ("papillary", "lepidic", "solid", "cribriform")],
         [_cores(shape, rng), _fibrous_walls(lung, rng), thin, thin],
@@ -136,7 +136,7 @@ def _cores(shape: Shape, rng: np.random.Generator) -> np.ndarray:
     spacing = rng.uniform(20, 32) / UM
     strands = np.abs(field(shape, spacing, rng)) * spacing  # about the distance to the line where the field is 0
     ends = field(shape, 1.6 * spacing, rng) < rng.uniform(0.8, 1.6)
-    return (strands < rng.uniform(*CORE) / UM / 2 + 0.4) & ends
+    return (strands < rng.uniform(*CORE) / UM / 2 + 0.5) & ends
 
 
 def _fibrous_walls(lung: Alveoli, rng: np.random.Generator) -> np.ndarray:

@@ -3,7 +3,7 @@ r"""The mask model at two scales: a coarse map says what is where, cells are dra
     coarse   shares of the labels in squares of `SQUARE` x `SQUARE` cells  the image model's network
     cells    labels of single cells, one-hot                               the same, beside the coarse map: `Cells`
 
-A window of cells sees 0.13 mm of tissue, less than a gland and its neighbours; a window of the coarse map sees 0.8 mm,
+A window of cells sees 0.13 mm of tissue, less than a gland and its neighbours; a window of the coarse map sees 0.5 mm,
 so that a front, or a septum, goes on from one end of a large mask to the other. Cells read the coarse map as the image
 model reads a draft (`detail`): with a little noise, and told how much.
 """

@@ -43,7 +43,7 @@ from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from .progress import Progress, silent
 
-PATCH, CELLS_PATCH = 48, 32  # squares, or cells of a single scale, that were trained on; cells under squares
+SIDE, PATCH = 32, 48  # of a window: squares, or cells under them; cells of a model of one scale
 LARGEST, LARGEST_OF_ONE = 1024, 256  # cells a side that are sampled in one go, by a model of one scale
 KINDS = ("model", "layout")  # of what masks are drawn by
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
@@ -196,7 +196,7 @@ def scales(model: nn.Module) -> list[Scale]:
     """The scales of a mask model in their order: squares and cells, or cells alone."""
     if not isinstance(model, TwoScaleMask):
         return [Scale(model, PATCH)]
-    return [Scale(model.coarse, PATCH, SQUARE), Scale(model.cells, CELLS_PATCH)]
+    return [Scale(model.coarse, SIDE, SQUARE), Scale(model.cells, SIDE)]
 
 
 def scale_seed(seed: int, number: int) -> int:

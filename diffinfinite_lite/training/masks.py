@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..devices import Compute
 from ..models.masks import SQUARE, TwoScaleMask
-from ..pipelines.masks import CELLS_PATCH, PATCH, SCALE, coarse_map, one_hot
+from ..pipelines.masks import SCALE, SIDE, coarse_map, one_hot
 from .loop import Loss
 from .stages import velocity_errors
 
@@ -32,8 +32,8 @@ class MaskDraws:
     noise : largest standard deviation of the noise on the coarse map that cells read.
     """
 
-    coarse: int = 10
-    cells: int = 16
+    coarse: int = 16
+    cells: int = 10
     null: float = 0.1
     noise: float = 0.15
 
@@ -54,34 +54,33 @@ def mask_loss(
     def pick(n: int, generator: torch.Generator) -> int:
         return int(torch.randint(n, (), generator=generator))
 
-    def crop(side: int, of: tuple[int, int], generator: torch.Generator) -> tuple[int, int, int, int]:
+    def crop(of: tuple[int, int], generator: torch.Generator) -> tuple[int, int, int, int]:
         """Which map, from which row and column on, in which orientation."""
-        top, left = (pick(n - side + 1, generator) for n in of)
+        top, left = (pick(n - SIDE + 1, generator) for n in of)
         return pick(len(labels), generator), top, left, pick(8, generator)
 
-    def prompts_of(numbers: list[int], side: int, generator: torch.Generator) -> Tensor:
+    def prompts_of(numbers: list[int], generator: torch.Generator) -> Tensor:
         given = prompts[numbers] * (torch.rand(len(numbers), generator=generator) >= draws.null)
-        return given[:, None, None].expand(-1, side, side)
+        return given[:, None, None].expand(-1, SIDE, SIDE)
 
     def coarse(generator: torch.Generator) -> Tensor:
-        places = [crop(PATCH, (squares.shape[2], squares.shape[3]), generator) for _ in range(draws.coarse)]
-        x = torch.stack([_turned(squares[n, :, a : a + PATCH, b : b + PATCH].float(), k) for n, a, b, k in places])
-        condition = prompts_of([place[0] for place in places], PATCH, generator)
+        places = [crop((squares.shape[2], squares.shape[3]), generator) for _ in range(draws.coarse)]
+        x = torch.stack([_turned(squares[n, :, a : a + SIDE, b : b + SIDE].float(), k) for n, a, b, k in places])
+        condition = prompts_of([place[0] for place in places], generator)
         x, condition = x.to(compute.device), condition.to(compute.device)
         return velocity_errors(model.coarse, alphas, x, condition, x[:, :0], generator)["loss"]
 
     def cells(generator: torch.Generator) -> Tensor:
-        side = CELLS_PATCH
-        places = [crop(side, (labels.shape[1], labels.shape[2]), generator) for _ in range(draws.cells)]
-        x = torch.stack([_turned(SCALE * one_hot(labels[n, a : a + side, b : b + side]), k) for n, a, b, k in places])
+        places = [crop((labels.shape[1], labels.shape[2]), generator) for _ in range(draws.cells)]
+        x = torch.stack([_turned(SCALE * one_hot(labels[n, a : a + SIDE, b : b + SIDE]), k) for n, a, b, k in places])
         level = draws.noise * torch.rand(len(places), 1, 1, 1, generator=generator)
-        noises = level * torch.randn(len(places), x.shape[1], *2 * [side // SQUARE + 1], generator=generator)
+        noises = level * torch.randn(len(places), x.shape[1], *2 * [SIDE // SQUARE + 1], generator=generator)
         read = [
-            _turned(_under(squares[n].float(), noise, (a, b), side), k)
+            _turned(_under(squares[n].float(), noise, (a, b)), k)
             for noise, (n, a, b, k) in zip(noises, places, strict=True)
         ]
-        beside = torch.cat([torch.stack(read), level.expand(-1, 1, side, side)], dim=1)
-        condition = prompts_of([place[0] for place in places], side, generator)
+        beside = torch.cat([torch.stack(read), level.expand(-1, 1, SIDE, SIDE)], dim=1)
+        condition = prompts_of([place[0] for place in places], generator)
         x, beside, condition = (part.to(compute.device) for part in (x, beside, condition))
         return velocity_errors(model.cells, alphas, x, condition, beside, generator)["loss"]
 
@@ -93,9 +92,9 @@ def mask_loss(
     return loss
 
 
-def _under(squares: Tensor, noise: Tensor, corner: tuple[int, int], side: int) -> Tensor:
-    """What a window of cells reads of a coarse map (C, h, w) with noise on its squares, float (C, side, side)."""
-    rows, columns = ((start + torch.arange(side)) // SQUARE for start in corner)
+def _under(squares: Tensor, noise: Tensor, corner: tuple[int, int]) -> Tensor:
+    """What a window of cells reads of a coarse map (C, h, w) with noise on its squares, float (C, 32, 32)."""
+    rows, columns = ((start + torch.arange(SIDE)) // SQUARE for start in corner)
     own_rows, own_columns = rows - rows[0], columns - columns[0]
     return squares[:, rows[:, None], columns] + noise[:, own_rows[:, None], own_columns]
 

@@ -412,7 +412,7 @@ def _trained_draft(runs: Path) -> Drafter:
     return checkpoint.fill(build(**config), with_air(tensors), _ema(runs, "draft"))
 
 
-@recipe(usual=2200)
+@recipe(usual=12_000)
 def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """Label maps under a context prompt: from simulated layouts at two scales, from one's own masks at one.
 
@@ -431,12 +431,16 @@ def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
 
 
 def _two_scales(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
-    """`mask` from simulated layouts: 10 windows of the coarse map and 16 of cells a step."""
+    """`mask` from simulated layouts: 16 windows of the coarse map and 10 of cells a step.
+
+    The learning rate falls in the last three tenths alone, so that a run that was stopped can be gone on with.
+    """
     labels, prompts = simulated_masks()
-    model = setting.place(TwoScaleMask(setting.size.mask, setting.size.mask))
+    model = setting.place(TwoScaleMask(setting.size.mask, setting.size.cells))
     loss = mask_loss(model, cosine_alphas(), labels, prompts, MaskDraws(), setting.compute)
     origin = _begun(setting, {"code": fingerprint.code(), "files": "simulated layouts"})
-    yield from fit(model, loss, Optimisation(steps, peak_lr=1e-3), out=folder, origin=origin)
+    optimisation = Optimisation(steps, peak_lr=1e-3, warmup=0.02, decay=0.3)
+    yield from fit(model, loss, optimisation, out=folder, origin=origin)
 
 
 def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str, str]:

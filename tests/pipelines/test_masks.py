@@ -166,10 +166,10 @@ def test_cells_are_drawn_under_the_middle_of_the_squares(monkeypatch):
     for size in ((240, 1040), (2048, 2048), (16384, 8192)):
         generate_cells(model, "normal", size, seed=7)
     shapes = [shape for shape, *_ in seen]
-    assert shapes == [(48, 48), (32, 132), (64, 64), (256, 256), (256, 128), (1024, 512)]
-    assert [patch for _, patch, *_ in seen[:2]] == [masks.PATCH, masks.CELLS_PATCH] and seen[0][3] is None
+    assert shapes == [(32, 33), (32, 132), (64, 64), (256, 256), (256, 128), (1024, 512)]
+    assert {patch for _, patch, *_ in seen} == {masks.SIDE} and seen[0][3] is None
     (read,) = seen[1][3].crops([Window(0, 0, 4, 132)], (32, 132))
-    assert abs(float(read[0, 0, 0]) - (20 * 48 + 7)) < 1, "the middle 8 x 33 of 48 x 48 squares"
+    assert abs(float(read[0, 0, 0]) - 12 * 33) < 1, "the middle 8 x 33 of 32 x 33 squares"
     seeds = {seed for _, _, seed, _ in seen} | {7}
     assert len(seeds) == 3, "no noise is that of another scale, or of the picture"
 
