@@ -8,8 +8,9 @@ lung-scc-atlas (*slides*, squamous alone), the authors' experts' sparse masks (*
 adenocarcinoma and no lymphocytes, leave a quarter unknown and take lymphocytes for tumour on the slides: they are a
 ruler of sizes, not the truth.
 
-What is small is compared in windows of a tile, 28 cells of 4 um; what goes on, in fields of 1 mm. Unknown borders are
-filled by their neighbours on all sides alike. Writes reports/masks.json, and a sheet of masks to look at beside it.
+What is small is compared in windows of a tile, 28 cells of 4 um; what goes on, in fields of 1 mm. Borders that
+annotators left unknown are filled by their neighbours, those of masks that are drawn are not opened. Writes
+reports/masks.json, and a sheet of masks to look at beside it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ STITCHED, OVERLAP = 4, 1  # deep-zoom tiles a side of a field of a slide, px tha
 TISSUE = 0.6  # share of a field's tiles that hold tissue
 SMALLEST, SELDOM = 5, 0.005  # cells of a region that counts; share of a border that is not reported
 SHOWN = 6  # masks in a row of the sheet
+LAYOUTS = 24  # fields of these, which take no time
 SIZE = FIELD * CELL_PX + CELL_PX  # px of a generated field
 Masks = list[np.ndarray]
 
@@ -189,7 +191,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 def main(
     tiles: Annotated[int, typer.Option(help="Real tiles of each context.")] = 60,
-    fields: Annotated[int, typer.Option(help="Fields of 1 mm of each context and column.")] = 12,
+    fields: Annotated[int, typer.Option(help="Fields of 1 mm of each context, slides and model.")] = 12,
     weights: Annotated[Path | None, typer.Option(help="Folder of the model; the shipped one by default.")] = None,
     other: Annotated[Path | None, typer.Option(help="File of another mask model, a column of its own.")] = None,
     out: Annotated[Path, typer.Option(help="Report to write; the sheet lies beside it.")] = Path("reports/masks.json"),
@@ -197,15 +199,18 @@ def main(
     """Compare masks, print a table and write the report."""
     model, rows, small, large = load_models(weights).mask, [], [], []
 
-    def drawn(network: torch.nn.Module, masks: str = "model") -> Callable[[str], Masks]:
+    def drawn(network: torch.nn.Module, count: int, masks: str = "model") -> Callable[[str], Masks]:
         def draw(context: str) -> Masks:
-            return [generate_cells(network, context, (SIZE, SIZE), seed=seed, masks=masks) for seed in range(fields)]
+            return [
+                generate_cells(network, context, (SIZE, SIZE), seed=seed, masks=masks, opened=False)
+                for seed in range(count)
+            ]
 
         return draw
 
-    made = {"layouts": drawn(model, "layout"), "mask model": drawn(model)}
+    made = {"layouts": drawn(model, LAYOUTS, "layout"), "mask model": drawn(model, fields)}
     if other is not None:
-        made["other model"] = drawn(load_mask(other))
+        made["other model"] = drawn(load_mask(other), fields)
     for context in CONTEXTS:
         columns = {"real": real_tiles(context, tiles)}
         whole = {"slides": slide_fields(fields)} if context == "squamous" else {}

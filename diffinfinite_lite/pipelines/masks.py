@@ -212,7 +212,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     model : the mask model, see `models.masks`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `generate_cells`: seed, masks, steps, precision ("fp32", "bf16" or "fp16"), device and progress.
+    settings : of `generate_cells`: seed, masks, opened, steps, precision (a name of `devices.PRECISIONS`), device, progress.
 
     Returns
     -------
@@ -235,6 +235,7 @@ def generate_cells(
     *,
     seed: int = 0,
     masks: str = KINDS[0],
+    opened: bool = True,
     steps: int = STEPS,
     precision: str = "fp32",
     device: str = "cpu",
@@ -246,6 +247,7 @@ def generate_cells(
     ----------
     seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
     masks : "model", or "layout" for a simulated layout in place of what the model draws.
+    opened : leave borders between regions unknown, see `open_borders`.
     steps : of sampling with fresh noise, of each scale.
     precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
     device : "cpu", "cuda", ...; that of the model.
@@ -271,7 +273,7 @@ def generate_cells(
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
-    return open_borders(labels)
+    return open_borders(labels) if opened else labels
 
 
 def sample_scales(
