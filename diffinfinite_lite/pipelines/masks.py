@@ -212,7 +212,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     model : the mask model, see `models.masks`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `generate_cells`: seed, masks, opened, steps, precision (a name of `devices.PRECISIONS`), device, progress.
+    settings : of `generate_cells`: seed, masks, opened, steps, precision, device and progress.
 
     Returns
     -------
