@@ -11,6 +11,8 @@ once, 4; networks of that time are read by `FIVE_CODE_ROWS`, what they drew by `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -111,6 +113,15 @@ def condition_map(mask: Tensor, context: str = "none") -> Tensor:
 def conditions(mask: np.ndarray, context: str | None) -> Tensor:
     """What the image model is told of labels (H, W) and a context: int64 (H/8, W/8), see `condition_map`."""
     return condition_map(pool_mask(torch.from_numpy(mask)[None])[0], context or "none")
+
+
+def are_five_codes(names: object) -> bool:
+    """Whether the labels that a run lists by name are those of the time before air had one.
+
+    >>> are_five_codes({"unknown": 0.1, "carcinoma": 0, "necrosis": 0, "stroma": 0.4, "others": 0.5})
+    True
+    """
+    return isinstance(names, Mapping) and tuple(names) == LABELS[:FIVE_CODES]
 
 
 def from_five_codes(labels: np.ndarray, context: str | None) -> np.ndarray:

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ..files import read_json
-from ..labels import CONTEXTS, LABELS
+from ..labels import CONTEXTS, FIVE_CODES, LABELS, are_five_codes, from_five_codes
 from .pictures import Note, PictureWarning, as_block
 from .qupath import UnknownClasses, geojson_mask
 from .tiles import Tile, read_tile, refuse_all_bad
@@ -86,10 +86,11 @@ def read_folder(
     good, bad, done, unknown = 0, [], found.notes, {}
     for path, mask in found.pictures:
         name = path.relative_to(root).as_posix()
-        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _fields_of_run(path)
+        run = _run_beside(path)
+        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _fields_of_run(run)
         said: list[Note] = []
         try:
-            tile = _read(path, mask, classes, codes, said, known)
+            tile = _in_six_codes(_read(path, mask, classes, codes, said, known), run, said)
         except UnknownClasses as error:
             bad.append(Note(name, "is left out, since the class map has no label for some of its classes"))
             for kind in error.names:
@@ -158,8 +159,8 @@ def _read(
     return replace(tile, mask=torch.from_numpy(labels))
 
 
-def _fields_of_run(path: Path) -> dict:
-    """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
+def _run_beside(path: Path) -> dict:
+    """What the ``run.json`` of a result beside its picture holds; empty where there is none."""
     file = _run_of(path)
     if file is None:
         return {}
@@ -167,7 +168,20 @@ def _fields_of_run(path: Path) -> dict:
         run = read_json(file)
     except (OSError, ValueError):
         return {}
-    if not isinstance(run, dict) or "steps" not in run:  # a file of somebody else's
+    return run if isinstance(run, dict) and "steps" in run else {}  # else it is a file of somebody else's
+
+
+def _in_six_codes(tile: Tile, run: dict, notes: list[Note]) -> Tile:
+    """A result's mask in today's labels, said where it was painted when air had none."""
+    if not are_five_codes(run.get("labels")) or tile.mask.max() >= FIVE_CODES:
+        return tile
+    notes.append(Note(Path(tile.name).name, "was painted when air had no label: its others are read as air"))
+    return replace(tile, mask=torch.from_numpy(from_five_codes(tile.mask.numpy(), run.get("context"))))
+
+
+def _fields_of_run(run: dict) -> dict:
+    """Fields of `Tile` that the run of a result says of its picture."""
+    if not run:
         return {}
     said = {"source": "synthetic, of this library"}
     if run.get("context") in CONTEXTS:

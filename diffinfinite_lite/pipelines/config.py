@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar, get_type_hints
 import numpy as np
 
 from ..devices import PRECISIONS, free_memory
-from ..labels import CELL_PX, FIVE_CODES, LABELS, from_five_codes
+from ..labels import CELL_PX, FIVE_CODES, LABELS, are_five_codes, from_five_codes
 from ..models.pretrained import has_draft, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
@@ -279,8 +279,8 @@ def in_six_codes(run: Mapping[str, Any], mask: np.ndarray) -> tuple[dict[str, An
     >>> run, mask.tolist()
     ({'seed': 3}, [[4]])
     """
-    said, context = run.get("labels"), run.get("context")
-    if not isinstance(said, Mapping) or list(said) != list(LABELS[:FIVE_CODES]) or mask.max() >= FIVE_CODES:
+    context = run.get("context")
+    if not are_five_codes(run.get("labels")) or mask.max() >= FIVE_CODES:
         return dict(run), mask
     walls = ", its stroma as others" if context == "normal" else ""
     warnings.warn(

@@ -7,6 +7,8 @@ site's are refused besides.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -26,6 +28,7 @@ with extra("classroom"):
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST = 8_192  # bytes of a request's body
+DRAINED, PATIENCE = 1_000_000, 2.0  # bytes of a refused body that are read after the answer, and seconds
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -97,22 +100,41 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        seen = 0
+        seen, whole, refused = 0, False, False
 
-        async def measured() -> Message:
-            nonlocal seen
+        async def received() -> Message:
+            nonlocal seen, whole
             message = await receive()
             seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            return message
+
+        async def measured() -> Message:
+            message = await received()
             if seen > LARGEST:
                 raise Refused(413, f"A request of at most {LARGEST} bytes was expected.")
             return message
 
         async def guarded(message: Message) -> None:
+            nonlocal refused
             if message["type"] == "http.response.start":
+                refused = message["status"] >= 400
                 given = {name for name, _ in message["headers"]}
                 more = HEADERS if b"cache-control" in given else HEADERS | {"cache-control": "no-store"}
                 message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            elif refused and not whole and not message.get("more_body", False):
+                # closed while it still sends, a connection is reset, and the answer is lost on the way (RFC 9112, 9.6)
+                await send(message | {"more_body": True})
+                await drain()
+                message = {"type": "http.response.body"}
             await send(message)
+
+        async def drain() -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    until = seen + DRAINED
+                    while not whole and seen < until:
+                        await received()
 
         refusal = self._refusal(Request(scope))
         if refusal is not None:

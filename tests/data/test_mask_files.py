@@ -35,7 +35,7 @@ def test_grey_values_of_any_depth(tmp_path, dtype):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("name", ["m.png", "m.tif", "m.gif", "m.bmp"])
 def test_index_pictures_are_read_by_their_colours(tmp_path, name, seed):
-    order = np.random.default_rng(seed).permutation(5)  # entry i of the palette has the colour of label order[i]
+    order = np.random.default_rng(seed).permutation(6)  # entry i of the palette has the colour of label order[i]
     pixels = np.argsort(order)[LABELS]
     picture = index(pixels, np.array(LABEL_COLOURS)[order])
     assert np.array_equal(read_mask(save(picture, tmp_path / name)), LABELS)

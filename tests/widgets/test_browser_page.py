@@ -89,8 +89,8 @@ def test_steps_are_those_of_the_solver(window):
 
 
 def test_conditions_are_those_of_the_library(window):
-    found = numbers(window, "Array.from(Sampler.conditionMap([0, 1, 2, 3, 4], 'squamous'))")
-    assert found.tolist() == condition_map(torch.arange(5), "squamous").tolist()
+    found = numbers(window, "Array.from(Sampler.conditionMap([0, 1, 2, 3, 4, 5], 'squamous'))")
+    assert found.tolist() == condition_map(torch.arange(6), "squamous").tolist()
 
 
 def test_a_canvas_of_several_windows_is_that_of_the_library(window):

@@ -36,7 +36,7 @@ def mask():
         ({"image": np.zeros((4, 4), np.uint8)}, r"uint8 \(H, W, 3\)"),
         ({"image": np.zeros((4, 4, 3))}, "got float64"),
         ({"mask": np.zeros((4, 5), np.uint8)}, "labels 0 to 5 of shape"),
-        ({"mask": np.full((4, 4), 5, np.uint8)}, "got 5 to 5"),
+        ({"mask": np.full((4, 4), 6, np.uint8)}, "got 6 to 6"),
         ({"name": "a b"}, "letters, digits"),
         ({"mpp": 0}, "mpp above 0"),
         ({"opacity": 2}, "opacity from 0 to 1"),
