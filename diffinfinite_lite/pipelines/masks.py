@@ -95,6 +95,16 @@ def mask_channels(model: nn.Module) -> int:
     return int(getattr(model, "latent_channels", len(LABELS)))
 
 
+def read_labels(scores: np.ndarray, context: str | None = None) -> np.ndarray:
+    """Labels of a sampled one-hot map; parameters as of `clean`, uint8 (H, W).
+
+    >>> read_labels(np.array([0.0, 0, 0, 0, 1])[:, None, None]).tolist()
+    [[5]]
+    """
+    labels = scores.argmax(axis=0).astype(np.uint8)
+    return from_five_codes(labels, context) if len(scores) == FIVE_CODES else labels
+
+
 def clean(scores: np.ndarray, context: str | None = None) -> np.ndarray:
     """Labels of a sampled one-hot map, boundary artefacts and specks replaced by their surroundings.
 
@@ -107,9 +117,7 @@ def clean(scores: np.ndarray, context: str | None = None) -> np.ndarray:
     -------
     uint8 array (H, W), labels 0..5
     """
-    labels = scores.argmax(axis=0).astype(np.uint8)
-    if len(scores) == FIVE_CODES:
-        labels = from_five_codes(labels, context)
+    labels = read_labels(scores, context)
     first, second = np.sort(scores, axis=0)[:-3:-1]
     doubtful = find_boundaries(labels, mode="thick") & (first - second < CLEAR_MARGIN)
     doubtful |= specks(labels)
