@@ -162,13 +162,15 @@ def distance(real: dict, other: dict) -> dict:
 
 
 def sheet(rows: Sequence[Masks], side: int, zoom: int) -> np.ndarray:
-    """Rows of `SHOWN` masks, the middle of each, with white between them."""
-    lines = []
-    for masks in rows:
-        shown = [_middle(mask, side) for mask in masks[:SHOWN]] + [np.zeros((side, side), np.uint8)] * SHOWN
-        wide = [colour_mask(mask).repeat(zoom, 0).repeat(zoom, 1) for mask in shown[:SHOWN]]
-        lines.append(np.hstack([np.pad(one, ((0, 6), (0, 6), (0, 0)), constant_values=255) for one in wide]))
-    return np.vstack(lines)
+    """Rows of `SHOWN` masks, the middle of each, on white."""
+    wide = side * zoom + 6
+    paper = np.full((len(rows) * wide, SHOWN * wide, 3), 255, np.uint8)
+    for number, masks in enumerate(rows):
+        for place, mask in enumerate(masks[:SHOWN]):
+            shown = colour_mask(_middle(mask, side)).repeat(zoom, 0).repeat(zoom, 1)
+            top, left = number * wide, place * wide
+            paper[top : top + side * zoom, left : left + side * zoom] = shown
+    return paper
 
 
 def _middle(mask: np.ndarray, side: int) -> np.ndarray:
