@@ -30,12 +30,13 @@ class Detail(MaskUNet):
     latent_channels, widths : as of `MaskUNet`
     """
 
-    beside = Thumbnails.latent_channels + 1  # channels that it reads beside its state, see `forward`
+    reads = Thumbnails.latent_channels  # channels of what it is painted under
+    beside = reads + 1  # channels that it reads beside its state, see `forward`
 
     def __init__(self, latent_channels: int = 8, widths: Sequence[int] = (128, 192, 256)):
         super().__init__(latent_channels, widths)
         self.config["reads_draft"] = True
-        self.enter = nn.Conv2d(latent_channels + Thumbnails.latent_channels, widths[0], 3, padding=1)
+        self.enter = nn.Conv2d(latent_channels + self.reads, widths[0], 3, padding=1)
         self.level = embedding(2, LEVEL_WIDTH, 4 * widths[0])
 
     @classmethod
@@ -47,7 +48,7 @@ class Detail(MaskUNet):
         detail = cls(image.latent_channels, image.config["widths"])
         state = {key: value.clone() for key, value in image.state_dict().items()}
         old = state["enter.weight"]
-        state["enter.weight"] = torch.cat([old, old.new_zeros(len(old), Thumbnails.latent_channels, 3, 3)], dim=1)
+        state["enter.weight"] = torch.cat([old, old.new_zeros(len(old), cls.reads, 3, 3)], dim=1)
         detail.load_state_dict(detail.state_dict() | state)
         detail.config = image.config | detail.config
         return detail

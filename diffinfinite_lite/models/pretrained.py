@@ -26,6 +26,7 @@ from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
 from .five_codes import TABLES, knows_air, with_air
+from .masks import TwoScaleMask
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -42,12 +43,12 @@ class Models(NamedTuple):
     ----------
     autoencoder : pictures to latents and back.
     image : predicts v of latents under conditions.
-    mask : predicts v of one-hot label maps under a context.
+    mask : predicts v of one-hot label maps under a context, at two scales or, in earlier models, at one.
     """
 
     autoencoder: Autoencoder
     image: MaskUNet
-    mask: MaskUNet
+    mask: MaskUNet | TwoScaleMask
 
 
 class Drafting(NamedTuple):
@@ -213,7 +214,7 @@ def _load_models(folder: Path, _: tuple, device: torch.device) -> Models:
     if not vae and "autoencoder" not in files:
         raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
     autoencoder = load_diffusers(vae) if vae else load_lite(folder)
-    mask = load_unet(folder / "mask.safetensors")
+    mask = load_mask(folder / "mask.safetensors")
     return Models(autoencoder.to(device), image.to(device), mask.to(device))
 
 
@@ -265,6 +266,14 @@ def load_unet(path: Path) -> MaskUNet:
         return network
 
     return checkpoint.fill(build(**config), with_air(tensors), path)
+
+
+def load_mask(path: Path) -> MaskUNet | TwoScaleMask:
+    """The mask model of a weights file: its two networks, or the one that models had before."""
+    if "coarse" in (checkpoint.read_config(path) or {}):
+        model = load_weights(path, TwoScaleMask)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    return load_unet(path)
 
 
 def load_lite(weights: Path) -> LiteAutoencoder:

@@ -32,6 +32,7 @@ from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
 from .appearance import is_appearance, to_text
+from .masks import KINDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
@@ -155,6 +156,11 @@ class SamplingConfig:
         "imitate, or two of these with ' to ' between them, from left to right.",
         check=("a seed, 16 numbers, a picture, or two of these with ' to ' between them", is_appearance),
         control={"needs": "draft", "values": ("0", "1", "2", "3", "0 to 1")},
+    )
+    masks: str = setting(
+        KINDS[0],
+        "What draws a mask where none is given: the mask model, or a simulated layout of the context.",
+        choices=KINDS,
     )
     precision: str = setting(
         "fp32",

@@ -32,7 +32,7 @@ from ..sampling.cache import GIGABYTE, Cache
 from ..sampling.canvas import Canvas
 from ..sampling.cost import Ledger
 from ..sampling.denoiser import Denoiser, Estimator
-from ..sampling.lattice import Labels, Lattice, gather, short_hash
+from ..sampling.lattice import SIDE, Labels, Lattice, gather, short_hash
 from ..sampling.plans import usual_stride
 from ..sampling.sample import Method
 from ..sampling.solvers import cosine_alphas
@@ -40,7 +40,7 @@ from ..sampling.windows import Window
 from .config import SamplingConfig, configure
 from .edit import REACH
 from .generate import record_run
-from .masks import OTHER_NOISE, PATCH, SCALE, clean, mask_channels, open_borders, prompt, upsample
+from .masks import SCALE, clean, mask_channels, open_borders, prompt, scale_seed, scales, upsample
 from .pyramid import halve
 from .stages import find_stages, make_denoiser, settle
 
@@ -197,11 +197,20 @@ class Endless:
     def _mask_lattice(self, model: torch.nn.Module) -> Lattice:
         """Scores of the labels, float (6, h, w) of any window of cells."""
         alphas = cosine_alphas().to(self.device)
-        denoiser = self._counted(Denoiser(model, alphas, batch_size=1, precision=self.config.precision))
         labels = Labels(lambda window: prompt(self.context, (window.height, window.width)), self.context)
-        method = Method(PATCH, PLAN, solver=SOLVER, steps=STEPS, seed=self.config.seed ^ OTHER_NOISE)
-        stride = usual_stride(PLAN, PATCH)
-        lattice = Lattice(denoiser, labels, method, stride=stride, channels=mask_channels(model), cache=self._cache)
+        lattice: Lattice | None = None
+        for number, scale in enumerate(scales(model)):
+            lattice = Lattice(
+                self._counted(Denoiser(scale.network, alphas, batch_size=1, precision=self.config.precision)),
+                labels,
+                Method(scale.patch, PLAN, solver=SOLVER, steps=STEPS, seed=scale_seed(self.config.seed, number)),
+                stride=usual_stride(PLAN, scale.patch),
+                channels=mask_channels(scale.network),
+                cache=self._cache,
+                beside=scale.beside(cast(Canvas | None, lattice), self.config.seed),
+                side=SIDE // scale.cells,
+            )
+        assert lattice is not None
         self._cells_key = short_hash([lattice.identity, LABELS])  # cells of an earlier code are others
         return lattice
 
@@ -222,5 +231,7 @@ def _check(config: SamplingConfig) -> None:
     for name in ("steps", "draft_steps"):
         if (found := getattr(config, name)) > MOST_STEPS:
             raise ValueError(f"expected at most {MOST_STEPS} {name}, since each needs more around it, got {found}")
+    if config.masks != "model":
+        raise ValueError(f"expected masks by the model, as a layout ends somewhere, got {config.masks!r}")
     if config.appearance is not None and " to " in config.appearance:
         raise ValueError(f"expected one appearance, as the slide has no right border, got {config.appearance!r}")

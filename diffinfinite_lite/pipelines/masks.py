@@ -1,11 +1,15 @@
 r"""From a context prompt to a label mask (paper 4.3, App. E and F).
 
 The mask model is the image model's network on one-hot label maps: a channel a label of +1 (this label) and -1 (not this
-label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned on the context prompt alone. Because it
-is sampled by random windows as well, masks of up to 2048 px come in one go, five times its 48-cell training size;
-larger ones are generated at that size and upsampled, as in the paper.
+label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned on the context prompt alone. It has two
+scales (`models.masks`): the first draws the shares of labels in squares of 4 x 4 cells, so that a large mask has a
+plan, the second the cells under it. Both are sampled by random windows as pictures are, up to 8192 px in one go;
+larger masks are generated at that size and upsampled, as in the paper. Models of one scale, as earlier versions had,
+draw cells without a plan, up to 2048 px.
 
-    prompt -> sample -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels of every pixel
+    prompt -> sample squares, then cells -> argmax -> clean -> open_borders -> upsample (linear, per label) -> labels
+
+With ``masks="layout"`` there is no model: a simulated layout (`data.layouts`) takes the place of what it draws.
 
 Cleaning follows App. F without the published code's losses: cells between two regions that belong to neither by a
 clear margin, and regions under `MIN_REGION` cells, take the label of the nearest clear cell, so that no edge strip is
@@ -16,6 +20,8 @@ them: the image model has seen few others, and paints far better so (docs/adr/00
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,19 +32,28 @@ from skimage.segmentation import find_boundaries
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.layouts import layout
 from ..labels import CELL_PX, CONTEXTS, FIVE_CODES, LABELS, condition_map, from_five_codes
+from ..models.masks import SQUARE, TwoScaleMask
+from ..sampling.beside import Beside, Enlarged, NoisedCanvas
+from ..sampling.canvas import Canvas, MemoryCanvas
 from ..sampling.denoiser import Denoiser
+from ..sampling.loop import Level
 from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
 from .progress import Progress, silent
 
-PATCH = 48  # cells the mask model was trained on
-LARGEST = 256  # cells a side that are sampled in one go
+SIDE, PATCH = 32, 48  # of a window: squares, or cells under them; cells of a model of one scale
+LARGEST, LARGEST_OF_ONE = 1024, 256  # cells a side that are sampled in one go, by a model of one scale
+KINDS = ("model", "layout")  # of what masks are drawn by
 OTHER_NOISE = 1 << 63  # into the seed: a picture that began as its mask's own noise would know its labels from it
 STEPS, ETA = 20, 1.0  # fresh noise at every step lets a later one mend what an earlier one broke off, such as a strand
 BAND_PX = 512  # rows of px of a mask that are upsampled at a time
 MIN_REGION = 8  # cells, 512 square px
 SCALE = 0.35  # of the one-hot maps in diffusion: noise hides too little of a map of +-1, see docs/adr/0006
+COARSE_SCALE = 0.5  # of the shares of labels in squares, whose spread is less than that of labels
+COARSE_NOISE = 0.05  # on the coarse map that cells are drawn under
+BLURRING_NOISE, SECOND_NOISE = 1 << 61, 1 << 60  # into the seed: of that noise, and of the cells' own
 CLEAR_MARGIN = 0.3  # of the difference 2 between "this label" and "not this label"
 
 
@@ -61,6 +76,15 @@ def one_hot(labels: Tensor) -> Tensor:
     return F.one_hot(labels.long(), len(LABELS)).movedim(-1, -3).float() * 2 - 1
 
 
+def coarse_map(labels: Tensor) -> Tensor:
+    """Labels (N, H, W) to what the first scale draws: shares in squares, from -1 to 1, scaled, float (N, 6, H/4, W/4).
+
+    >>> coarse_map(torch.ones(1, 4, 4, dtype=torch.uint8)).flatten().tolist()
+    [-0.5, 0.5, -0.5, -0.5, -0.5, -0.5]
+    """
+    return COARSE_SCALE * F.avg_pool2d(one_hot(labels), SQUARE)
+
+
 def prompt(context: str, size: tuple[int, int]) -> Tensor:
     """Condition map of the mask model: the context prompt everywhere, (H, W)."""
     return condition_map(torch.ones(size, dtype=torch.int64), context)
@@ -69,6 +93,16 @@ def prompt(context: str, size: tuple[int, int]) -> Tensor:
 def mask_channels(model: nn.Module) -> int:
     """How many labels a mask model draws, each in a channel: those of today, or five."""
     return int(getattr(model, "latent_channels", len(LABELS)))
+
+
+def read_labels(scores: np.ndarray, context: str | None = None) -> np.ndarray:
+    """Labels of a sampled one-hot map; parameters as of `clean`, uint8 (H, W).
+
+    >>> read_labels(np.array([0.0, 0, 0, 0, 1])[:, None, None]).tolist()
+    [[5]]
+    """
+    labels = scores.argmax(axis=0).astype(np.uint8)
+    return from_five_codes(labels, context) if len(scores) == FIVE_CODES else labels
 
 
 def clean(scores: np.ndarray, context: str | None = None) -> np.ndarray:
@@ -83,9 +117,7 @@ def clean(scores: np.ndarray, context: str | None = None) -> np.ndarray:
     -------
     uint8 array (H, W), labels 0..5
     """
-    labels = scores.argmax(axis=0).astype(np.uint8)
-    if len(scores) == FIVE_CODES:
-        labels = from_five_codes(labels, context)
+    labels = read_labels(scores, context)
     first, second = np.sort(scores, axis=0)[:-3:-1]
     doubtful = find_boundaries(labels, mode="thick") & (first - second < CLEAR_MARGIN)
     doubtful |= specks(labels)
@@ -146,15 +178,49 @@ def upsample(labels: LabelRows, size: tuple[int, int], rows: slice = slice(None)
     return ((1 - share) * wide[:, above] + share * wide[:, below]).argmax(dim=0).numpy().astype(np.uint8)
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What is sampled of a mask in one run of the loop.
+
+    Attributes
+    ----------
+    network : predicts v of its maps.
+    patch : side of its windows, in its own squares or cells.
+    cells : a side of what it draws: of a square, or 1.
+    """
+
+    network: nn.Module
+    patch: int
+    cells: int = 1
+
+    def beside(self, before: Canvas | None, seed: int) -> Beside | None:
+        """What stands beside its canvas: the finished canvas of the scale before, in a mask of that seed."""
+        if before is None:
+            return None
+        return Enlarged(NoisedCanvas(before, COARSE_NOISE, seed ^ OTHER_NOISE ^ BLURRING_NOISE), SQUARE)
+
+
+def scales(model: nn.Module) -> list[Scale]:
+    """The scales of a mask model in their order: squares and cells, or cells alone."""
+    if not isinstance(model, TwoScaleMask):
+        return [Scale(model, PATCH)]
+    return [Scale(model.coarse, SIDE, SQUARE), Scale(model.cells, SIDE)]
+
+
+def scale_seed(seed: int, number: int) -> int:
+    """The seed that a scale of a mask is sampled by, of the mask's seed and the scale's number."""
+    return seed ^ OTHER_NOISE ^ (number * SECOND_NOISE)
+
+
 def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **settings: Any) -> np.ndarray:
     """Sample a label mask of any size from a context prompt.
 
     Parameters
     ----------
-    model : the mask model, see `MaskUNet`.
+    model : the mask model, see `models.masks`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `generate_cells`: seed, steps, precision ("fp32", "bf16" or "fp16"), device and progress.
+    settings : of `generate_cells`: seed, masks, opened, steps, precision, device and progress.
 
     Returns
     -------
@@ -176,6 +242,8 @@ def generate_cells(
     size: tuple[int, int],
     *,
     seed: int = 0,
+    masks: str = KINDS[0],
+    opened: bool = True,
     steps: int = STEPS,
     precision: str = "fp32",
     device: str = "cpu",
@@ -186,36 +254,77 @@ def generate_cells(
     Parameters
     ----------
     seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
-    steps : of sampling with fresh noise.
+    masks : "model", or "layout" for a simulated layout in place of what the model draws.
+    opened : leave borders between regions unknown, see `open_borders`.
+    steps : of sampling with fresh noise, of each scale.
     precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
     device : "cpu", "cuda", ...; that of the model.
     progress : takes the levels as the part "mask".
     """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
+    if masks not in KINDS:
+        raise ValueError(f"expected masks to be one of {', '.join(KINDS)}, got {masks!r}")
     if not 0 <= seed < 2**64:  # here, as noise would speak of the seed that is made of it below
         raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
-    cell = CELL_PX * max(1, max(size) / (CELL_PX * LARGEST))  # px; the same along both sides
-    height, width = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
-    # on a canvas smaller than those of training regions would be too small
-    canvas = max(PATCH, height), max(PATCH, width)
-    denoiser = Denoiser(model, cosine_alphas(), batch_size=16, precision=precision)
-    levels = sample(
-        denoiser,
-        prompt(context, canvas).to(device),
-        channels=mask_channels(model),
-        patch=PATCH,
-        plan="torus-grid",  # like random-patch, with half the windows: shares and sizes of regions are the same
-        steps=steps,
-        eta=ETA,
-        seed=seed ^ OTHER_NOISE,
-    )
-    for level in progress(levels, steps, "mask"):
-        scores = level.canvas.latents
-    # the middle of a canvas that is larger than needed
-    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
-    labels = clean(scores.cpu().numpy() / SCALE, context)[top : top + height, left : left + width]
+    found = scales(model) if masks == "model" else []
+    largest = LARGEST_OF_ONE if len(found) == 1 else LARGEST
+    cell = CELL_PX * max(1, max(size) / (CELL_PX * largest))  # px; the same along both sides
+    shape = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
+    if found:
+        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
+        for level in progress(levels, len(found) * steps, "mask"):
+            scores = level.canvas.latents
+        labels = _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
+    else:
+        labels = layout(context, shape, np.random.default_rng(seed))
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
-    return open_borders(labels)
+    return open_borders(labels) if opened else labels
+
+
+def sample_scales(
+    found: Sequence[Scale],
+    context: str,
+    shape: tuple[int, int],
+    *,
+    seed: int,
+    steps: int = STEPS,
+    precision: str = "fp32",
+    device: str = "cpu",
+    record: bool = False,
+) -> Iterator[Level]:
+    """Run the loop for one scale after the other, on canvases that hold `shape` cells; yields all levels.
+
+    A canvas is never smaller than what a scale learnt from, or regions would be too small: cells are drawn under the
+    middle of the squares, and of the cells the middle is what was asked for.
+    """
+    before: Canvas | None = None
+    for number, scale in enumerate(found):
+        canvas = [max(scale.patch, -(-n // scale.cells)) for n in shape]
+        if before is not None:
+            canvas = [SQUARE * -(-n // SQUARE) for n in canvas]
+            squares = _middle(before.latents, (canvas[0] // SQUARE, canvas[1] // SQUARE))
+            before = MemoryCanvas(squares, steps=1)
+        levels = sample(
+            Denoiser(scale.network, cosine_alphas(), batch_size=16, precision=precision),
+            prompt(context, (canvas[0], canvas[1])).to(device),
+            channels=mask_channels(scale.network),
+            patch=scale.patch,
+            plan="torus-grid",  # like random-patch, with half the windows: shares and sizes of regions are the same
+            steps=steps,
+            eta=ETA,
+            seed=scale_seed(seed, number),
+            beside=scale.beside(before, seed),
+            record=record,
+        )
+        for level in levels:
+            before = level.canvas
+            yield level
+
+
+def _middle(maps: Any, shape: tuple[int, int]) -> Any:
+    """The middle of maps (..., h, w) that are at least as large."""
+    top, left = ((n - inner) // 2 for n, inner in zip(maps.shape[-2:], shape, strict=True))
+    return maps[..., top : top + shape[0], left : left + shape[1]]

@@ -215,8 +215,8 @@ def _cells(
 ) -> np.ndarray:
     """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
     assert context is not None  # check_content demands a context where there is no mask
-    settings: dict[str, Any] = {"seed": config.seed, "precision": config.precision, "device": device}
-    return generate_cells(models.mask, context, size, **settings, progress=progress)
+    settings = {name: getattr(config, name) for name in ("seed", "masks", "precision")}
+    return generate_cells(models.mask, context, size, **settings, device=device, progress=progress)
 
 
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:

@@ -110,3 +110,42 @@ class NoisedCanvas:
                 clean = clean + self._level * noise
             found.append(torch.cat([clean, clean.new_full((1, *clean.shape[1:]), self._level)]))
         return found
+
+
+class Enlarged:
+    """What stands beside a canvas of squares, on the grid of the pixels in them: all pixels of a square read the same.
+
+    Parameters
+    ----------
+    beside : of the canvas of squares
+    factor : pixels a side of a square
+    """
+
+    def __init__(self, beside: Beside, factor: int) -> None:
+        self._beside, self._factor = beside, factor
+
+    @property
+    def identity(self) -> Any:
+        return {"enlarged": self._factor, "beside": self._beside.identity}
+
+    def crops(self, windows: Sequence[Window], size: Size) -> list[Tensor]:
+        """See `Beside.crops`."""
+        side = self._factor
+        if size[0] % side or size[1] % side:
+            raise ValueError(f"expected a canvas of whole squares of {side} pixels, got one of {size} pixels")
+        squares = [_squares_under(window, side) for window in windows]
+        found = []
+        for window, over, crop in zip(
+            windows, squares, self._beside.crops(squares, (size[0] // side, size[1] // side)), strict=True
+        ):
+            wide = crop.repeat_interleave(side, -2).repeat_interleave(side, -1)
+            top, left = window.top - over.top * side, window.left - over.left * side
+            found.append(wide[:, top : top + window.height, left : left + window.width])
+        return found
+
+
+def _squares_under(window: Window, side: int) -> Window:
+    """The squares that hold a pixel of a window; also at negative places."""
+    top, left = window.top // side, window.left // side
+    bottom, right = -(-(window.top + window.height) // side), -(-(window.left + window.width) // side)
+    return Window(top, left, bottom - top, right - left)

@@ -95,6 +95,7 @@ class Lattice:
     channels : C of the latents
     cache : remembers what was computed, under the lattice's `identity`
     beside : what the network reads beside the latents
+    side : "size" of the plane; less where its pixels are squares of another plane's
     """
 
     def __init__(
@@ -107,10 +108,11 @@ class Lattice:
         channels: int,
         cache: Cache,
         beside: Beside | None = None,
+        side: int = SIDE,
     ) -> None:
         if not 1 <= stride <= method.patch:
             raise ValueError(f"expected a stride from 1 to the patch of {method.patch} latent pixels, got {stride}")
-        self._denoiser, self._labels, self._method = denoiser, labels, method
+        self._denoiser, self._labels, self._method, self._side = denoiser, labels, method, side
         self._stride, self._channels, self._cache, self._beside = stride, channels, cache, beside
         device = denoiser.alphas_cumprod.device
         self._solver = make_solver(method.solver, method.steps, denoiser.alphas_cumprod, method.eta)
@@ -126,7 +128,7 @@ class Lattice:
     @property
     def size(self) -> Size:
         """As of a `Canvas`; larger than anything."""
-        return SIDE, SIDE
+        return self._side, self._side
 
     @property
     def z(self) -> Tensor:

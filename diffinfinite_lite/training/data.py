@@ -30,8 +30,9 @@ from ..files import check_folder
 from ..labels import CELL_PX, CONTEXTS, LABELS, PROMPTS, condition_map, pool_mask
 from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
+from ..models.masks import SQUARE
 from ..pipelines.config import check_mpp
-from ..pipelines.masks import PATCH, prompt
+from ..pipelines.masks import PATCH, SIDE, prompt
 from . import fingerprint
 
 with extra("train"):
@@ -44,23 +45,35 @@ MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
 SHARES = {"lc25000-lung": 0.7, "lung-scc-atlas": 0.25, "diffinfinite-lung": 0.05}  # of the sets in what is drawn
 NECROTIC = {"HE3": 3584}  # px from the left of a slide: two fragments there are necrosis throughout
+LAYOUTS = 240  # of each context
+LAYOUT_MORE = 64  # cells by which a layout is wider than a window of the coarse map
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
 
 
 @dataclass(frozen=True)
 class Size:
-    """How wide networks are that begin from random weights: channels by level, see their classes."""
+    """How wide networks are that begin from random weights: channels by level, see their classes.
+
+    ``mask`` is the model of squares, or of one's own masks at one scale, ``cells`` that of the cells under squares.
+    """
 
     autoencoder: Widths
     image: Widths
     mask: Widths
+    cells: Widths
     draft: Widths
 
 
 SIZES = {
-    "full": Size(autoencoder=(48, 96, 160), image=(128, 192, 256), mask=(64, 96, 128), draft=(64, 128, 192)),
-    "small": Size(autoencoder=(24, 48, 80), image=(48, 72, 96), mask=(32, 48, 64), draft=(48, 72, 96)),
-    "tiny": Size(autoencoder=(8, 12, 16), image=(16, 24, 32), mask=(16, 24, 32), draft=(16, 24, 32)),
+    "full": Size(
+        autoencoder=(48, 96, 160), image=(128, 192, 256), mask=(48, 72, 96), cells=(32, 48, 64), draft=(64, 128, 192)
+    ),
+    "small": Size(
+        autoencoder=(24, 48, 80), image=(48, 72, 96), mask=(32, 48, 64), cells=(24, 32, 48), draft=(48, 72, 96)
+    ),
+    "tiny": Size(
+        autoencoder=(8, 12, 16), image=(16, 24, 32), mask=(16, 24, 32), cells=(16, 24, 32), draft=(16, 24, 32)
+    ),
 }  # as shipped; to try one's own pictures on a CPU; to see that everything runs
 
 
@@ -393,12 +406,12 @@ def pairs() -> tuple[Tensor, Tensor]:
     return torch.stack([torch.from_numpy(to_rgb(t.image)) for t in tiles]), torch.stack([t.mask for t in tiles])
 
 
-def simulated_masks() -> tuple[Tensor, Tensor]:
-    """512 simulated layouts of each growth pattern, twice as wide as a patch, and their prompts: (N, H, W) both."""
-    rng, side = np.random.default_rng(0), 2 * PATCH
-    drawn = [(layout(c, (side, side), rng), prompt(c, (side, side))) for c in CONTEXTS for _ in range(512)]
-    labels, prompts = zip(*drawn, strict=True)
-    return torch.stack([torch.from_numpy(cells) for cells in labels]), torch.stack(prompts)
+def simulated_masks(count: int = LAYOUTS) -> tuple[Tensor, Tensor]:
+    """So many simulated layouts of each context, 0.8 mm wide, uint8 (N, H, W), and their prompts, int64 (N,)."""
+    rng, side = np.random.default_rng(0), SQUARE * SIDE + LAYOUT_MORE
+    labels = [torch.from_numpy(layout(context, (side, side), rng)) for context in CONTEXTS for _ in range(count)]
+    prompts = torch.cat([prompt(context, (1, count))[0] for context in CONTEXTS])
+    return torch.stack(labels), prompts
 
 
 def own_masks(setting: Setting) -> tuple[Tensor, Tensor]:

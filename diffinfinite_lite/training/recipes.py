@@ -33,6 +33,7 @@ from ..models.detail import Detail
 from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
 from ..models.five_codes import with_air
+from ..models.masks import TwoScaleMask
 from ..models.pretrained import load_lite
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
@@ -55,6 +56,7 @@ from .data import (
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
 from .losses import Crops, Draws, autoencoder_loss, image_loss
 from .lowbit_encoder import compress, second_moments
+from .masks import MaskDraws, mask_loss
 from .sharpening import Sharpener, Sharpening, sharpening_loss, smoothed
 from .stages import Aligned, Drafter, StageDraws, detail_loss, draft_loss, fit_mixtures, thumbnails
 
@@ -403,16 +405,35 @@ def _trained_draft(runs: Path) -> Drafter:
     return checkpoint.fill(build(**config), with_air(tensors), _ema(runs, "draft"))
 
 
-@recipe(usual=2500)
+@recipe(usual=12_000)
 def mask(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
-    """Label maps of `PATCH` x `PATCH` cells under a context prompt, from simulated layouts or one's own masks."""
-    labels, conditions = own_masks(setting) if setting.data else simulated_masks()
+    """Label maps under a context prompt: from simulated layouts at two scales, from one's own masks at one.
+
+    One's own masks are as small as pictures are, and no coarse map can be learnt from them.
+    """
+    if not setting.data:
+        yield from _two_scales(setting, folder, steps)
+        return
+    labels, conditions = own_masks(setting)
     cells = SCALE * one_hot(labels)
     model = setting.place(MaskUNet(cells.shape[1], setting.size.mask))
     draws = Draws(p_unc=0.1, patch=PATCH, batch=16, single_label=0)
     loss = image_loss(model, cosine_alphas(), cells, [(cells, conditions)], draws, setting.compute)
-    origin = origin_of_tiles(setting) if setting.data else {"code": fingerprint.code(), "files": "simulated layouts"}
-    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=_begun(setting, origin))
+    origin = _begun(setting, origin_of_tiles(setting))
+    yield from fit(model, loss, Optimisation(steps, peak_lr=8e-4), out=folder, origin=origin)
+
+
+def _two_scales(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """`mask` from simulated layouts: 16 windows of the coarse map and 10 of cells a step.
+
+    The learning rate falls in the last three tenths alone, so that a run that was stopped can be gone on with.
+    """
+    labels, prompts = simulated_masks()
+    model = setting.place(TwoScaleMask(setting.size.mask, setting.size.cells))
+    loss = mask_loss(model, cosine_alphas(), labels, prompts, MaskDraws(), setting.compute)
+    origin = _begun(setting, {"code": fingerprint.code(), "files": "simulated layouts"})
+    optimisation = Optimisation(steps, peak_lr=1e-3, warmup=0.02, decay=0.3)
+    yield from fit(model, loss, optimisation, out=folder, origin=origin)
 
 
 def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str, str]:

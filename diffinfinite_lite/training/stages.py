@@ -113,7 +113,7 @@ def draft_loss(model: Drafter, alphas: Tensor, sets: list[Aligned], draws: Stage
         with compute.autocast():
             code = model.appearance(x) + draws.noise * noise
             beside = torch.cat([code, known], dim=1)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            return _errors(model.draft, alphas, x, condition, beside, generator)
+            return velocity_errors(model.draft, alphas, x, condition, beside, generator)
 
     return loss
 
@@ -131,7 +131,7 @@ def detail_loss(model: Detail, alphas: Tensor, sets: list[Aligned], draws: Stage
         beside = torch.cat([thumbnail, level.expand(-1, 1, *x.shape[2:])], dim=1)
         x, condition, beside = (part.to(compute.device) for part in (x, condition, beside))
         with compute.autocast():
-            return _errors(model, alphas, x, condition, beside, generator)
+            return velocity_errors(model, alphas, x, condition, beside, generator)
 
     return loss
 
@@ -173,7 +173,7 @@ def _drawer(
     return draw
 
 
-def _errors(
+def velocity_errors(
     model: Callable[[Tensor, Tensor, Tensor], Tensor],
     alphas: Tensor,
     x: Tensor,

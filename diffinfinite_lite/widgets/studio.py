@@ -83,13 +83,14 @@ class Studio:
         """The mask of a state: what was drawn, or what the model makes of its context and seed."""
         if state.mask is not None:
             return state.mask
-        key = (state.context, state.size, state.config.seed, state.config.precision)
+        key = (state.context, state.size, state.config.seed, state.config.masks, state.config.precision)
         with self._lock:
             found = self._masks.get(key)
         if found is None:
             job.begin("mask", 0)
-            options = {"seed": state.config.seed, "precision": state.config.precision, "device": self.device}
-            found = generate_mask(load_models(self.weights, self.device).mask, state.context, state.size, **options)
+            model = load_models(self.weights, self.device).mask
+            settings = {name: getattr(state.config, name) for name in ("seed", "masks", "precision")}
+            found = generate_mask(model, state.context, state.size, device=self.device, **settings)
             with self._lock:
                 self._masks[key] = found
                 while len(self._masks) > MASKS:

@@ -181,7 +181,7 @@ def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path)
 def test_defaults_are_those_of_runs_that_do_not_record_them():
     """A run that lacks a setting was made before the setting came; its default has to mean what was done then."""
     new = {field.name: field.default for field in fields(SamplingConfig) if field.name not in ALWAYS_RECORDED}
-    without_effect = {"draft_noise": 0.1, "appearance": None}  # where there are no steps of a draft
+    without_effect = {"draft_noise": 0.1, "appearance": None, "masks": "model"}  # without a draft, and in runs of then
     assert new.pop("draft_steps") is None and new.items() >= without_effect.items()
     expected = {"stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
     assert new == expected | without_effect

@@ -1,14 +1,18 @@
 """The endless slide: tiles and regions are the same bits by any way, and a region is a slide like any other."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from typer.testing import CliRunner
 
 from diffinfinite_lite import cli
 from diffinfinite_lite.data.mask_files import read_mask
+from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models.masks import TwoScaleMask
 from diffinfinite_lite.pipelines import endless, region
 from diffinfinite_lite.pipelines.endless import TILE_PX, Endless
 from diffinfinite_lite.pipelines.passport import read_passport
@@ -103,12 +107,32 @@ def test_the_command_writes_a_region(whole, tiny_weights, tmp_path):
     assert np.array_equal(tifffile.imread(tmp_path / "out/mask.ome.tif"), tiles["mask", 0, 0][:72, :64])
 
 
+def test_a_mask_of_two_scales_is_the_same_whatever_was_asked_for_first(tiny_weights, tmp_path):
+    weights = tmp_path / "weights"
+    shutil.copytree(tiny_weights, weights)
+    torch.manual_seed(1)
+    model = TwoScaleMask((16, 24), (16, 24))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    checkpoint.save(weights / "mask.safetensors", model.state_dict(), model.config)
+    hashes = json.loads((weights / "hashes.json").read_text())
+    hashes["mask"] = checkpoint.sha256(weights / "mask.safetensors")
+    (weights / "hashes.json").write_text(json.dumps(hashes))
+    places = [(0, 0), (-1, 0), (-1, -1)]
+    one, other = (Endless("squamous", weights=weights, **SETTINGS) for _ in range(2))
+    forth = {at: one.tile("mask", 0, *at) for at in places}
+    back = {at: other.tile("mask", 0, *at) for at in places[::-1]}
+    assert all(np.array_equal(forth[at], back[at]) for at in places)
+    assert len({tile.tobytes() for tile in forth.values()}) == 3
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"context": "lung"}, "expected a context among adenocarcinoma, squamous, normal, got 'lung'"),
         ({"plan": "torus-grid", "stride": None}, "expected the plan mixture"),
         ({"steps": 50}, "expected at most 12 steps"),
+        ({"masks": "layout"}, "expected masks by the model, as a layout ends somewhere, got 'layout'"),
         ({"steps": 0}, "steps to be a whole number from 1"),
     ],
 )

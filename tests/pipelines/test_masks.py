@@ -9,8 +9,10 @@ from skimage.segmentation import find_boundaries
 
 from diffinfinite_lite.data.layouts import layout
 from diffinfinite_lite.labels import CONTEXTS, from_five_codes
+from diffinfinite_lite.models.masks import TwoScaleMask
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines import masks
+from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.pipelines.masks import (
     clean,
     generate_cells,
@@ -120,20 +122,80 @@ def test_open_borders_leaves_sparse_masks_and_strands_alone():
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_shipped_model_draws_masks_like_its_layouts(context, monkeypatch):
+def test_shipped_model_draws_masks_like_layouts(context):
     """Regions of the right labels and of about the right coarseness: specks would have far more boundary."""
-    opened = generate_cells(load_models()[2], context, (384, 384), seed=0)
-    assert (opened > 0).mean() >= 0.6
-    monkeypatch.setattr(masks, "open_borders", lambda labels: labels)
-    cells = generate_cells(load_models()[2], context, (384, 384), seed=0)
-    taught = layout(context, cells.shape, np.random.default_rng(0))
-    assert np.bincount(cells.ravel(), minlength=6).argmax() == np.bincount(taught.ravel(), minlength=6).argmax()
-    boundary = [find_boundaries(labels).mean() for labels in (cells, taught)]
-    assert 0.5 < boundary[0] / boundary[1] < 1.6
+    opened, cells = (generate_cells(load_models()[2], context, (384, 384), seed=0, opened=o) for o in (True, False))
+    assert (opened > 0).mean() >= 0.6 and np.array_equal(opened, open_borders(cells))
+    drawn = [layout(context, cells.shape, np.random.default_rng(seed)) for seed in range(8)]
+    assert np.bincount(cells.ravel(), minlength=6).argmax() == np.bincount(np.ravel(drawn), minlength=6).argmax()
+    boundary = find_boundaries(cells).mean() / np.mean([find_boundaries(labels).mean() for labels in drawn])
+    assert 0.4 < boundary < 1.8
+
+
+@pytest.fixture(scope="module")
+def two_scales():
+    """A mask model with random weights."""
+    torch.manual_seed(0)
+    model = TwoScaleMask((16, 24), (16, 24)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15 / max(parameter[0].numel(), 1) ** 0.25)
+    return model
+
+
+@pytest.mark.parametrize("size", [(64, 64), (264, 512), (104, 1608)])
+def test_two_scales_draw_masks_of_any_size_and_one_seed_draws_one(two_scales, size):
+    first, again, other = (generate_cells(two_scales, "squamous", size, seed=s, steps=2) for s in (3, 3, 4))
+    assert first.shape == (size[0] // 8, size[1] // 8) and first.dtype == np.uint8
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_cells_are_drawn_under_the_middle_of_the_squares(monkeypatch):
+    """Squares are never fewer than were learnt from; cells are the canvas that was asked for, in whole squares."""
+    seen = []
+
+    def sample(denoiser, prompts, *, beside, patch, seed, **settings):
+        seen.append((tuple(prompts.shape), patch, seed, beside))
+        squares = torch.arange(prompts.numel()).view(1, *prompts.shape).float().expand(6, -1, -1)
+        yield SimpleNamespace(canvas=SimpleNamespace(latents=squares))
+
+    monkeypatch.setattr(masks, "sample", sample)
+    monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
+    model = TwoScaleMask((16, 24), (16, 24))
+    for size in ((240, 1040), (2048, 2048), (16384, 8192)):
+        generate_cells(model, "normal", size, seed=7)
+    shapes = [shape for shape, *_ in seen]
+    assert shapes == [(32, 33), (32, 132), (64, 64), (256, 256), (256, 128), (1024, 512)]
+    assert {patch for _, patch, *_ in seen} == {masks.SIDE} and seen[0][3] is None
+    (read,) = seen[1][3].crops([Window(0, 0, 4, 132)], (32, 132))
+    assert abs(float(read[0, 0, 0]) - 12 * 33) < 1, "the middle 8 x 33 of 32 x 33 squares"
+    seeds = {seed for _, _, seed, _ in seen} | {7}
+    assert len(seeds) == 3, "no noise is that of another scale, or of the picture"
+
+
+def test_a_layout_takes_the_place_of_a_model():
+    found = generate_mask(None, "squamous", (200, 328), seed=5, masks="layout")
+    again = generate_mask(None, "squamous", (200, 328), seed=5, masks="layout")
+    assert found.shape == (200, 328) and np.array_equal(found, again)
+    cells = generate_cells(None, "squamous", (200, 328), seed=5, masks="layout")
+    assert np.array_equal(cells, open_borders(layout("squamous", (25, 41), np.random.default_rng(5))))
+    assert not np.array_equal(cells, generate_cells(None, "squamous", (200, 328), seed=6, masks="layout"))
+
+
+def test_pictures_are_painted_under_layouts_where_that_is_asked_for(tiny_weights):
+    settings = {"size": (64, 96), "steps": 1, "seed": 2, "weights": tiny_weights, "device": "cpu"}
+    pair = generate("normal", masks="layout", **settings)
+    assert pair.run["masks"] == "layout"
+    assert np.array_equal(pair.mask, generate_mask(None, "normal", (64, 96), seed=2, masks="layout"))
+    assert not np.array_equal(pair.mask, generate("normal", **settings).mask)
+
+
+def test_unknown_masks_are_refused(tiny_weights):
+    with pytest.raises(ValueError, match="expected masks to be one of model, layout, got 'drawn'"):
+        generate_cells(None, "normal", (64, 64), masks="drawn")
+    with pytest.raises(ValueError, match="expected masks to be one of model, layout, got 'drawn'"):
+        generate("normal", size=(64, 64), masks="drawn", weights=tiny_weights)
 
 
 def test_unknown_context_is_refused():
-    with pytest.raises(
-        ValueError, match="expected a context among adenocarcinoma, squamous, normal, got 'skin'"
-    ):
+    with pytest.raises(ValueError, match="expected a context among adenocarcinoma, squamous, normal, got 'skin'"):
         generate_mask(None, "skin", (64, 64))

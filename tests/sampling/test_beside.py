@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffinfinite_lite.sampling.beside import Across, NoisedCanvas
+from diffinfinite_lite.sampling.beside import Across, Enlarged, NoisedCanvas
 from diffinfinite_lite.sampling.canvas import MemoryCanvas
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
@@ -90,3 +90,33 @@ def test_numbers_pass_from_left_to_right_and_hold_where_they_are_the_same():
     assert torch.equal(crop, torch.tensor([1 / 3, 0.1])[:, None, None].expand(2, 2, 4))
     (crop,) = Across(torch.zeros(1), torch.ones(1)).crops([Window(0, 0, 1, 5)], (1, 5))
     assert crop.flatten().tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_pixels_of_a_square_read_the_same_whatever_window_asks():
+    squares = MemoryCanvas(torch.arange(2 * 5 * 4.0).view(2, 5, 4), steps=1)
+    inner = NoisedCanvas(squares, 0.25, seed=3)
+    enlarged = Enlarged(inner, 4)
+    (whole,) = enlarged.crops([Window(0, 0, 20, 16)], (20, 16))
+    (small,) = inner.crops([Window(0, 0, 5, 4)], (5, 4))
+    assert torch.equal(whole, small.repeat_interleave(4, 1).repeat_interleave(4, 2))
+    for window in (Window(3, 5, 8, 7), Window(17, 13, 8, 8)):  # the second one wraps in both directions
+        (crop,) = enlarged.crops([window], (20, 16))
+        rows, columns = (
+            (n + torch.arange(k)) % s for n, k, s in ((window.top, window.height, 20), (window.left, window.width, 16))
+        )
+        assert torch.equal(crop, whole[:, rows[:, None], columns])
+    assert enlarged.identity["beside"] == inner.identity and enlarged.identity != Enlarged(inner, 2).identity
+    with pytest.raises(ValueError, match=r"expected a canvas of whole squares of 4 pixels, got one of \(18, 16\)"):
+        enlarged.crops([Window(0, 0, 4, 4)], (18, 16))
+
+
+def test_squares_lie_alike_at_negative_places():
+    class Places:
+        identity = None
+
+        def crops(self, windows, size):
+            rows = [torch.arange(w.top, w.top + w.height)[:, None].expand(-1, w.width) for w in windows]
+            return [row[None].float() for row in rows]
+
+    (crop,) = Enlarged(Places(), 4).crops([Window(-6, -1, 8, 3)], (2**62, 2**62))
+    assert crop[0, :, 0].tolist() == [-2, -2, -1, -1, -1, -1, 0, 0]
