@@ -220,7 +220,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     model : the mask model, see `models.masks`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `generate_cells`: seed, masks, opened, steps, precision, device and progress.
+    settings : of `draw_cells`: seed, masks, steps, precision and progress.
 
     Returns
     -------
@@ -236,29 +236,30 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     return np.concatenate([upsample(cells, size, slice(top, top + BAND_PX)) for top in range(0, size[0], BAND_PX)])
 
 
-def generate_cells(
+def generate_cells(model: nn.Module, context: str, size: tuple[int, int], **settings: Any) -> np.ndarray:
+    """`generate_mask` in cells: uint8 array (H / 8, W / 8)."""
+    return open_borders(draw_cells(model, context, size, **settings))
+
+
+def draw_cells(
     model: nn.Module,
     context: str,
     size: tuple[int, int],
     *,
     seed: int = 0,
     masks: str = KINDS[0],
-    opened: bool = True,
     steps: int = STEPS,
     precision: str = "fp32",
-    device: str = "cpu",
     progress: Progress = silent,
 ) -> np.ndarray:
-    """`generate_mask` in cells: uint8 array (H / 8, W / 8).
+    """`generate_cells` before borders between regions are left unknown (`open_borders`).
 
     Parameters
     ----------
     seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
     masks : "model", or "layout" for a simulated layout in place of what the model draws.
-    opened : leave borders between regions unknown, see `open_borders`.
     steps : of sampling with fresh noise, of each scale.
     precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
-    device : "cpu", "cuda", ...; that of the model.
     progress : takes the levels as the part "mask".
     """
     if context not in CONTEXTS:
@@ -272,7 +273,7 @@ def generate_cells(
     cell = CELL_PX * max(1, max(size) / (CELL_PX * largest))  # px; the same along both sides
     shape = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
     if found:
-        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
+        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision)
         for level in progress(levels, len(found) * steps, "mask"):
             scores = level.canvas.latents
         labels = _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
@@ -281,7 +282,7 @@ def generate_cells(
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
-    return open_borders(labels) if opened else labels
+    return labels
 
 
 def sample_scales(
@@ -292,7 +293,6 @@ def sample_scales(
     seed: int,
     steps: int = STEPS,
     precision: str = "fp32",
-    device: str = "cpu",
     record: bool = False,
 ) -> Iterator[Level]:
     """Run the loop for one scale after the other, on canvases that hold `shape` cells; yields all levels.
@@ -301,6 +301,7 @@ def sample_scales(
     middle of the squares, and of the cells the middle is what was asked for.
     """
     before: Canvas | None = None
+    device = next((weight.device for weight in found[0].network.parameters()), torch.device("cpu"))
     for number, scale in enumerate(found):
         canvas = [max(scale.patch, -(-n // scale.cells)) for n in shape]
         if before is not None:
