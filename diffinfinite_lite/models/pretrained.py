@@ -21,7 +21,7 @@ from ..files import read_json
 from ..sampling.guidance import Autoguided
 from . import checkpoint, lowbit
 from .appearance import Appearance
-from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers, margin_of
 from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
@@ -122,6 +122,17 @@ def trained_patch(weights: str | Path | None = None) -> int:
     if not isinstance(patch, int):
         raise ValueError(f"expected the patch in px that the image model was trained on in {path}, got {patch!r}")
     return patch
+
+
+def sampled_margin(weights: str | Path | None = None) -> int:
+    """Latents by which a canvas of this model is larger than its picture on all sides, see `autoencoder.margin_of`.
+
+    It is a property of the autoencoder, and 0 for one of diffusers.
+    """
+    later_first = [name for name in ("decoder", "autoencoder") if name in expected_hashes(weights)]
+    if not later_first:
+        return 0
+    return margin_of(checkpoint.read_config(model_folder(weights) / f"{later_first[0]}.safetensors") or {})
 
 
 def has_draft(weights: str | Path | None = None) -> bool:
