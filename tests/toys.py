@@ -43,14 +43,14 @@ def random_mask(height=20, width=13, seed=0):
     return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_model(folder: Path, *, draft: bool = False) -> Path:
+def tiny_model(folder: Path, *, draft: bool = False, borders: str = "zero") -> Path:
     """An exported model with random weights: every layer takes part, also those that start at zero.
 
-    With ``draft`` it has two stages.
+    With ``draft`` it has two stages, with reflected ``borders`` a margin.
     """
     torch.manual_seed(0)
     parts = {
-        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
+        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1), borders=borders), {}),
         "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
         "mask": (MaskUNet(5, (32, 32)), {}),
     }
