@@ -97,10 +97,10 @@ class StageLevel(Level):
 
     def preview(self) -> np.ndarray | None:
         """What there is to see of the picture: its draft so far, uint8 (H/8, W/8, 3); None in the second stage."""
-        pictures = self.stage and self.stage.autoencoder
-        if not isinstance(pictures, Thumbnails):
+        if self.stage is None or not isinstance(self.stage.autoencoder, Thumbnails):
             return None
-        return to_rgb(pictures.small(without(self.canvas.latents[:], self.stage.margin)).cpu())
+        draft = without(self.canvas.latents[:], self.stage.margin)
+        return to_rgb(self.stage.autoencoder.small(draft).cpu())
 
 
 def settle(config: SamplingConfig, weights: str | Path | None, device: str) -> SamplingConfig:
