@@ -28,6 +28,7 @@ from diffinfinite_lite.metrics.features import HandcraftedFeatures, Standardiser
 from diffinfinite_lite.metrics.fidelity import classifier_two_sample, frechet_distance, precision_recall
 from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.detail import Detail
+from diffinfinite_lite.models.five_codes import with_air
 from diffinfinite_lite.models.pretrained import load_models, provenance
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver
@@ -42,7 +43,7 @@ def load_detail(path: Path) -> Detail:
     """A `Detail`, of an export or of `recipes/tissue`, whose keys begin with the names of its wrappers."""
     tensors, _ = checkpoint.load(path)
     model = Detail()
-    own = {key.removeprefix("m.un."): value.float() for key, value in tensors.items()}
+    own = with_air({key.removeprefix("m.un."): value.float() for key, value in tensors.items()})
     missing = set(model.state_dict()) - set(own)
     if any(not name.startswith("level.") for name in missing):  # the recipe's network was not told the noise level
         raise ValueError(f"expected the weights of a detail model in {path}, got none for {sorted(missing)[0]}")

@@ -38,7 +38,7 @@ RENAMED_OPTIONS = {"--sampler": "--plan", "--scheduler": "--cluster"}
 
 Out = Annotated[Path, typer.Option(help="Folder for the result.")]
 Context = Annotated[str | None, typer.Option(help="adenocarcinoma, squamous or normal.")]
-MASK_HELP = "Index-colour or greyscale picture of labels 0-4, or QuPath's .geojson."
+MASK_HELP = "Index-colour or greyscale picture of labels 0-5, or QuPath's .geojson."
 Mask = Annotated[Path | None, typer.Option(help=MASK_HELP)]
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in px, multiples of 8 (1024x1024).")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; a GPU is used where there is one.")]
@@ -700,7 +700,7 @@ def survey_spot(
 
 
 def read_class_map(path: Path | None) -> dict[str, int | str] | None:
-    """Labels (0 to 4, or their names) by QuPath class name, from a JSON file."""
+    """Labels (0 to 5, or their names) by QuPath class name, from a JSON file."""
     if path is None:
         return None
     try:

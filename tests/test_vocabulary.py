@@ -1,9 +1,13 @@
 """One word, one meaning: retired words stay out of the library's signatures (docs/vocabulary.md)."""
 
 import ast
+import re
 from pathlib import Path
 
-LIBRARY = Path(__file__).parents[1] / "diffinfinite_lite"
+from diffinfinite_lite.labels import LABELS
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "diffinfinite_lite"
 RETIRED = {
     "apart": "stride",
     "there": "say what is present, such as labels_present",
@@ -62,3 +66,20 @@ def test_a_retired_word_is_found_wherever_it_stands():
     code += "def fine(show, thereby): ..."
     found = {"A", "kept", "room", "self", "apart", "together", "rest", "fine", "show", "thereby"}
     assert set(names(ast.parse(code))) == found
+
+
+def listed_labels():
+    """(File, numbers and names) of every list of labels in the library, the book and the documentation of today."""
+    texts = [*LIBRARY.rglob("*.py"), *ROOT.glob("book/*.md"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    for path in [*texts, ROOT / "data" / "README.md"]:
+        text = path.read_text("utf8")
+        for begin in re.finditer(r"0 unknown,?\s+1 carcinoma", text):
+            here = re.split(r"\|\n\n|\.\s", text[begin.start() :][:200])[0]
+            yield path.name, [(int(n), name) for n, name in re.findall(rf"(\d) ({'|'.join(LABELS)})\b", here)]
+
+
+def test_every_list_of_labels_is_the_one_of_today():
+    """Four was others and air once, and a list that ends with it teaches that."""
+    found = list(listed_labels())
+    assert {"vocabulary.md", "README.md", "glossary.md", "annotate.py"} <= {name for name, _ in found}
+    assert all(labels == list(enumerate(LABELS)) for _, labels in found), found

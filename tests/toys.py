@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
-from diffinfinite_lite.labels import CELL_PX
-from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.labels import CELL_PX, LABELS, PROMPTS
+from diffinfinite_lite.models import checkpoint, unet
 from diffinfinite_lite.models.appearance import Appearance
 from diffinfinite_lite.models.autoencoder import LiteAutoencoder
 from diffinfinite_lite.models.detail import Detail
@@ -43,21 +44,23 @@ def random_mask(height=20, width=13, seed=0):
     return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_model(folder: Path, *, draft: bool = False, borders: str = "zero") -> Path:
+def tiny_model(folder: Path, *, draft: bool = False, codes: int = len(LABELS), borders: str = "zero") -> Path:
     """An exported model with random weights: every layer takes part, also those that start at zero.
 
-    With ``draft`` it has two stages, with reflected ``borders`` a margin.
+    With ``draft`` it has two stages, with reflected ``borders`` a margin; with ``codes=5`` it is as an earlier version
+    wrote it.
     """
     torch.manual_seed(0)
-    parts = {
-        "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1), borders=borders), {}),
-        "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
-        "mask": (MaskUNet(5, (32, 32)), {}),
-    }
-    if draft:
-        parts["image"] = Detail(8, (32, 32)), {"patch": 64}
-        parts["draft"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {}
-        parts["appearance"] = Appearance(components=2), {}
+    with patch.object(unet, "CONDITIONS", codes * len(PROMPTS)):
+        parts = {
+            "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1), borders=borders), {}),
+            "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
+            "mask": (MaskUNet(codes, (32, 32)), {}),
+        }
+        if draft:
+            parts["image"] = Detail(8, (32, 32)), {"patch": 64}
+            parts["draft"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {}
+            parts["appearance"] = Appearance(components=2), {}
     hashes = {}
     for name, (model, more) in parts.items():
         with torch.no_grad():

@@ -5,7 +5,7 @@
 
     - [ ] It is background.
 
-      Background is *others*, where somebody labelled it.
+      Background is *air*, where somebody labelled it.
     - [x] Nothing.
 
     Unknown means that nothing was said.

@@ -12,8 +12,9 @@ decide:
 * local densities :math:`b = G_\sigma B / G_\sigma T` and :math:`n = G_\sigma N / G_\sigma T`;
 * fibres: the coherence :math:`(\lambda_1 - \lambda_2)/(\lambda_1 + \lambda_2)` of the structure tensor.
 
-    carcinoma  carcinoma tile, b high or a huge nucleus near     others  glass, lumen, air, red cells
-    stroma     fibres, b and n low; every wall of normal lung    necrosis  squamous, granular, bare of nuclei
+    carcinoma  carcinoma tile, b high or a huge nucleus near     necrosis  squamous, granular, bare of nuclei
+    stroma     fibres, b and n low, in a carcinoma tile          air       glass, and what is as clear as glass
+    others     red cells; every wall of normal lung
 
 One-hot votes are smoothed, a class needs a clear majority, and blobs under `MIN_BLOB` are dropped.
 """
@@ -25,11 +26,11 @@ from scipy import ndimage as ndi
 from skimage.color import hed_from_rgb
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
-from ..labels import CONTEXTS
+from ..labels import CONTEXTS, LABELS
 from .stain import optical_density
 
 MIN_BLOB = 400  # px of the full-size tile
-_SMALLEST = {1: 4 * MIN_BLOB, 2: 8 * MIN_BLOB, 3: MIN_BLOB, 4: MIN_BLOB}
+_SMALLEST = {1: 4 * MIN_BLOB, 2: 8 * MIN_BLOB, 3: MIN_BLOB, 4: MIN_BLOB, 5: MIN_BLOB}
 LARGE_NUCLEUS, HUGE_NUCLEUS = 2.9, 6.5  # half-size px (about 1 um): radius of the disk they contain
 GLASS, CLEAR, TISSUE = 0.28, 0.15, 0.38  # optical density, summed over RGB: glass below, tissue above
 DARK = 2.2  # optical density, summed over RGB: a nucleus whatever its hue
@@ -50,7 +51,7 @@ def annotate(rgb: np.ndarray, context: str) -> np.ndarray:
     Returns
     -------
     uint8 array (H, W)
-        0 unknown, 1 carcinoma, 2 necrosis, 3 stroma, 4 others.
+        0 unknown, 1 carcinoma, 2 necrosis, 3 stroma, 4 others, 5 air.
 
     Raises
     ------
@@ -59,17 +60,17 @@ def annotate(rgb: np.ndarray, context: str) -> np.ndarray:
 
     >>> glass = np.full((64, 64, 3), 250, np.uint8)
     >>> np.unique(annotate(glass, "normal")).tolist()
-    [4]
+    [5]
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or min(rgb.shape[:2]) < 32:
         raise ValueError(f"expected RGB bytes (H, W, 3) of at least 32 px, got {rgb.shape} of {rgb.dtype}")
     if context not in CONTEXTS:
         raise ValueError(f"expected a context out of {', '.join(CONTEXTS)}, got {context!r}")
     m = measures(rgb, keratin=context != "normal")
-    votes = np.zeros((5, *m["tissue"].shape), np.float32)
-    votes[4] = m["glass"] | m["red"]
+    votes = np.zeros((len(LABELS), *m["tissue"].shape), np.float32)
+    votes[4], votes[5] = m["red"], m["glass"]
     if context == "normal":
-        votes[3] = m["tissue"]
+        votes[4] += m["tissue"]
         return _regions(votes, rgb.shape[:2])
     squamous = context == "squamous"  # keratin is fibrous: stroma must be farther from large nuclei
     cells = apply_hysteresis_threshold(m["large"], 0.1, 0.17) | (m["huge"] < 22)
@@ -138,7 +139,7 @@ def measures(rgb: np.ndarray, keratin: bool = False) -> dict[str, np.ndarray]:
 
 
 def _regions(votes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Votes (5, h, w) to a label map of `shape`: smoothed, by majority, without small blobs and pinholes."""
+    """Votes (6, h, w) to a label map of `shape`: smoothed, by majority, without small blobs and pinholes."""
     share = np.stack([ndi.gaussian_filter(v, 2.5) for v in votes[1:]])
     labels = np.where(share.max(axis=0) > _MAJORITY, share.argmax(axis=0) + 1, 0).astype(np.uint8)
     for label, smallest in _SMALLEST.items():

@@ -61,8 +61,9 @@ class DataSet:
     name, title : its key, and what it shows
     licence, citation : what its owner allows, and whom to cite
     mpp : micrometres per pixel
-    training : "tiles" where the models learn from its training split under pseudo-annotations, "pairs" where they learn
-        from its synthetic pictures with masks, "" where they learn nothing from it
+    training : "tiles" where the models learn from its training split under pseudo-annotations, "slides" where both
+        stages learn so from tissue of its training slides, "pairs" where the models learn from its synthetic pictures
+        with masks, "" where they learn nothing from it
     """
 
     name: str
@@ -158,10 +159,10 @@ def slides(name: str) -> tuple[Slide, ...]:
 
 
 def training_sets(kind: str) -> list[str]:
-    """Names of the sets that the models learn from as "tiles" or as "pairs".
+    """Names of the sets that the models learn from as "tiles", as "slides" or as "pairs".
 
-    >>> training_sets("tiles"), training_sets("pairs")
-    (['lc25000-lung'], ['diffinfinite-lung'])
+    >>> [training_sets(kind) for kind in ("tiles", "slides", "pairs")]
+    [['lc25000-lung'], ['lung-scc-atlas'], ['diffinfinite-lung']]
     """
     return [name for name, known in sets().items() if known.training == kind]
 
@@ -303,7 +304,7 @@ def load(
 
 
 def load_masks(name: str, split: str | None = None, kind: str = "mask") -> Iterator[np.ndarray]:
-    """Masks of a set, without their pictures: uint8 arrays (H, W) of labels 0 to 4; errors as in `load`."""
+    """Masks of a set, without their pictures: uint8 arrays (H, W) of labels 0 to 5; errors as in `load`."""
     rows, root = select(name, split, kind=kind), locate(name)
     _complete(root, rows)
     for entry in rows:

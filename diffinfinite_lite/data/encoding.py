@@ -21,7 +21,7 @@ def indexed(mask: np.ndarray) -> Image.Image:
 
     Parameters
     ----------
-    mask : uint8 (H, W), labels 0 to 4
+    mask : uint8 (H, W), labels 0 to 5
 
     >>> picture = indexed(np.array([[0, 1]], np.uint8))
     >>> np.asarray(picture).tolist(), picture.convert("RGB").getpixel((1, 0)) == LABEL_COLOURS[1]
@@ -37,7 +37,7 @@ def encode(pixels: np.ndarray, kind: str, **options: object) -> bytes:
 
     Parameters
     ----------
-    pixels : uint8 (H, W, 3), or a mask (H, W) of labels 0 to 4, which is written in index colours
+    pixels : uint8 (H, W, 3), or a mask (H, W) of labels 0 to 5, which is written in index colours
     kind : "jpeg", "png" or "webp"
     options : of Pillow for that format, such as ``quality=90``
 
@@ -55,7 +55,7 @@ def encode_for_web(pixels: np.ndarray, quality: int, note: str = "") -> tuple[st
 
     Parameters
     ----------
-    pixels : uint8 (H, W, 3), or a mask (H, W) of labels 0 to 4
+    pixels : uint8 (H, W, 3), or a mask (H, W) of labels 0 to 5
     quality : of JPEG
     note : kept in the file as a comment
 

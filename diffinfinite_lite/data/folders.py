@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from ..files import read_json
-from ..labels import CONTEXTS, LABELS
+from ..labels import CONTEXTS, FIVE_CODES, LABELS, are_five_codes, from_five_codes
 from .pictures import Note, PictureWarning, as_block
 from .qupath import UnknownClasses, geojson_mask
 from .tiles import Tile, read_tile, refuse_all_bad
@@ -50,7 +50,7 @@ class Found:
 def read_folder(
     folder: str | Path,
     *,
-    classes: int = 5,
+    classes: int = len(LABELS),
     class_map: Mapping[str, int | str] | None = None,
     notes: list[Note] | None = None,
     **provenance,
@@ -60,8 +60,8 @@ def read_folder(
     Parameters
     ----------
     folder : searched with its subfolders, in the order of the paths.
-    classes : code of the mask files, 5 or 10.
-    class_map : QuPath class name to label (0 to 4, or a name out of `LABELS`); without one, annotations are not used.
+    classes : code of the mask files, 6 (ours), 5 or 10, see `mask_files.read_mask`.
+    class_map : QuPath class name to label (0 to 5, or a name out of `LABELS`); without one, annotations are not used.
     notes : takes what was left out and what was done to files; None: one `PictureWarning` says all of it at the end.
     provenance : fields of `Tile`, such as ``mpp=0.25, source="our clinic", licence="not to be passed on"``. What a
         result of this library says of itself (context, pixel size) counts more.
@@ -77,7 +77,7 @@ def read_folder(
     """
     for name, label in (class_map or {}).items():
         if label not in LABELS and (label not in range(len(LABELS)) or isinstance(label, bool)):
-            raise ValueError(f"expected a class map to labels 0 to 4 or their names, got {label!r} for {name}")
+            raise ValueError(f"expected a class map to labels 0 to 5 or their names, got {label!r} for {name}")
     codes = {n: LABELS.index(label) if label in LABELS else label for n, label in (class_map or {}).items()}
     root, found = Path(folder), find(folder)
     if not found.pictures:
@@ -86,10 +86,11 @@ def read_folder(
     good, bad, done, unknown = 0, [], found.notes, {}
     for path, mask in found.pictures:
         name = path.relative_to(root).as_posix()
-        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _fields_of_run(path)
+        run = _run_beside(path)
+        known = {"name": name, "cluster": name, "context": context_of(name)} | provenance | _fields_of_run(run)
         said: list[Note] = []
         try:
-            tile = _read(path, mask, classes, codes, said, known)
+            tile = _in_six_codes(_read(path, mask, classes, codes, said, known), run, said)
         except UnknownClasses as error:
             bad.append(Note(name, "is left out, since the class map has no label for some of its classes"))
             for kind in error.names:
@@ -158,8 +159,8 @@ def _read(
     return replace(tile, mask=torch.from_numpy(labels))
 
 
-def _fields_of_run(path: Path) -> dict:
-    """Fields of `Tile` that the ``run.json`` of a result says of its picture."""
+def _run_beside(path: Path) -> dict:
+    """What the ``run.json`` of a result beside its picture holds; empty where there is none."""
     file = _run_of(path)
     if file is None:
         return {}
@@ -167,7 +168,20 @@ def _fields_of_run(path: Path) -> dict:
         run = read_json(file)
     except (OSError, ValueError):
         return {}
-    if not isinstance(run, dict) or "steps" not in run:  # a file of somebody else's
+    return run if isinstance(run, dict) and "steps" in run else {}  # else it is a file of somebody else's
+
+
+def _in_six_codes(tile: Tile, run: dict, notes: list[Note]) -> Tile:
+    """A result's mask in today's labels, said where it was painted when air had none."""
+    if not are_five_codes(run.get("labels")) or tile.mask.max() >= FIVE_CODES:
+        return tile
+    notes.append(Note(Path(tile.name).name, "was painted when air had no label: its others are read as air"))
+    return replace(tile, mask=torch.from_numpy(from_five_codes(tile.mask.numpy(), run.get("context"))))
+
+
+def _fields_of_run(run: dict) -> dict:
+    """Fields of `Tile` that the run of a result says of its picture."""
+    if not run:
         return {}
     said = {"source": "synthetic, of this library"}
     if run.get("context") in CONTEXTS:

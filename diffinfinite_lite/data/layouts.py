@@ -9,12 +9,13 @@ noise) bends coordinates and switches patterns. A Voronoi diagram of jittered se
 cell its distance to the next wall, :math:`(|x - p_j|^2 - |x - p_i|^2) / (2 |p_j - p_i|)`, with :math:`p_i,
 p_j` its two nearest seeds:
 
-    adenocarcinoma  wall < a: stroma; a..b: a ring of carcinoma; beyond: lumen, others (some stay solid)
+    adenocarcinoma  wall < a: stroma; a..b: a ring of carcinoma; beyond: lumen, air (some stay solid)
     squamous        merged Voronoi cells are nests; few walls make sheets; deep inside, some necrosis
-    normal          walls are septa (stroma) with gaps, airspaces are others; vessels are rings of stroma
+    normal          walls are septa (others) with gaps, airspaces are air; vessels are rings of others
 
 Calibrated to the pseudo-annotations of `annotate` on one LC25000 training tile per cluster. The shares of the
-labelled area (carcinoma / necrosis / stroma / others) and the median widest point of stroma and others are
+labelled area (carcinoma / necrosis / walls / air; walls are stroma, in normal lung others) and the median widest point
+of walls and air are
 
                     pseudo-annotations                            layouts
     adenocarcinoma  0.68 / 0 / 0.12 / 0.20, 4 and 5 cells         0.62 / 0 / 0.17 / 0.21, 3 and 6
@@ -32,7 +33,7 @@ import torch
 from scipy import ndimage as ndi
 from scipy.spatial import cKDTree
 
-UNKNOWN, CARCINOMA, NECROSIS, STROMA, OTHERS = range(5)
+UNKNOWN, CARCINOMA, NECROSIS, STROMA, OTHERS, AIR = range(6)
 _MARGIN = 12  # cells drawn around the layout and cropped: its border is like its middle
 
 
@@ -48,7 +49,7 @@ def layout(context: str, size: tuple[int, int], rng: np.random.Generator | torch
     Returns
     -------
     uint8 array (height, width)
-        0 unknown (about 5%), 1 carcinoma, 2 necrosis, 3 stroma, 4 others.
+        0 unknown (about 5%), 1 carcinoma, 2 necrosis, 3 stroma, 4 others, 5 air.
 
     Raises
     ------
@@ -147,14 +148,14 @@ def adenocarcinoma(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarr
     labels = np.full(shape, STROMA, np.uint8)
     body = glands.wall > septum
     labels[body] = CARCINOMA
-    labels[body & ~solid & (glands.wall > septum + np.maximum(ring, 2))] = OTHERS
+    labels[body & ~solid & (glands.wall > septum + np.maximum(ring, 2))] = AIR
     # papillary: the space is shared, tumour lines stalks of stroma
     stalks = np.abs(field(shape, rng.uniform(5, 8), rng))
-    papillary = np.select([stalks < 0.12, stalks < 0.8], [STROMA, CARCINOMA], OTHERS).astype(np.uint8)
+    papillary = np.select([stalks < 0.12, stalks < 0.8], [STROMA, CARCINOMA], AIR).astype(np.uint8)
     where = field(shape, 26, rng)
     labels = np.where(where > rng.uniform(0.7, 1.6), papillary, labels)
     bands = where + 0.35 * field(shape, 6, rng) < -rng.uniform(1.8, 2.8)  # desmoplastic stroma
-    return _vessels(np.where(bands, STROMA, labels).astype(np.uint8), rng, 1 / 2500, bands)
+    return _vessels(np.where(bands, STROMA, labels).astype(np.uint8), rng, 1 / 2500, bands, STROMA)
 
 
 def squamous(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -169,9 +170,9 @@ def squamous(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     chosen = (rng.random(nests.count) < rng.uniform(0, 0.28))[nests.owner]
     labels[chosen & (depth > 6 + 1.5 * field(shape, 3, rng)) & (nests.wall > 5)] = NECROSIS
     labels[(labels == STROMA) & (field(shape, 3, rng) > rng.uniform(0.4, 1.6))] = (
-        OTHERS  # clefts, inflamed foci
+        AIR  # clefts
     )
-    return _vessels(labels, rng, 1 / 3000, labels == STROMA)
+    return _vessels(labels, rng, 1 / 3000, labels == STROMA, STROMA)
 
 
 def normal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -181,15 +182,17 @@ def normal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     )
     septum = rng.uniform(1.3, 2.6) + 0.8 * field(shape, 5, rng) + 0.5 * field(shape, 20, rng)
     septum = np.where(field(shape, 4, rng) > 1.5, 0, septum)
-    labels = np.where(alveoli.wall < septum, STROMA, OTHERS).astype(np.uint8)
-    return _vessels(labels, rng, 1 / 1500, np.ones(shape, bool))
+    labels = np.where(alveoli.wall < septum, OTHERS, AIR).astype(np.uint8)
+    return _vessels(labels, rng, 1 / 1500, np.ones(shape, bool), OTHERS)
 
 
 PATTERNS = {"adenocarcinoma": adenocarcinoma, "squamous": squamous, "normal": normal}
 
 
-def _vessels(labels: np.ndarray, rng: np.random.Generator, density: float, where: np.ndarray) -> np.ndarray:
-    """Draw bent ellipses: a lumen (others) inside a wall (stroma), at cells of `where`."""
+def _vessels(
+    labels: np.ndarray, rng: np.random.Generator, density: float, where: np.ndarray, wall: int
+) -> np.ndarray:
+    """Draw bent ellipses: an empty lumen inside a wall of that label, at cells of `where`."""
     places = np.argwhere(where)
     for _ in range(rng.poisson(density * len(places))):
         row, col = places[rng.integers(len(places))]
@@ -204,8 +207,8 @@ def _vessels(labels: np.ndarray, rng: np.random.Generator, density: float, where
         v = np.cos(angle) * (x - col) - np.sin(angle) * (y - row)
         away = np.hypot(u, v) + 0.6 * np.sin(3 * np.arctan2(u, v) + angle)
         view = labels[rows, cols]
-        view[away < radius + thick] = STROMA
-        view[away < radius] = OTHERS
+        view[away < radius + thick] = wall
+        view[away < radius] = AIR
     return labels
 
 

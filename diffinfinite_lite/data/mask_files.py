@@ -4,8 +4,11 @@ A mask is read by what it looks like. An index picture is a list of colours and 
 it again may reorder the list, so that its numbers say nothing and only its colours do. These files are labels:
 
 - the colours of `labels.LABEL_COLOURS`, exactly, as an index picture in any order, RGB, or RGBA without transparency;
-- grey values 0 to 4, in 8, 16 or 32 bits, also as an index picture in these greys;
+- grey values 0 to 5, in 8, 16 or 32 bits, also as an index picture in these greys;
 - annotations of QuPath (``.geojson``) in the classes of `qupath.CLASSES`, or named after our labels.
+
+Files of the time before air had a label hold the values and colours of 0 to 4, and are read as what they say: 4 is
+`others`, even where somebody meant air by it, which no file tells.
 
 Everything else is refused: other colours, even near ones (an edge that an editor has smoothed has labels of nothing);
 transparent pixels; and formats such as JPEG, which change values.
@@ -18,39 +21,43 @@ from pathlib import Path
 
 import numpy as np
 
-from ..labels import LABEL_COLOURS, LABELS, TEN_TO_FIVE, colour_labels
+from ..labels import FIVE_CODES, LABEL_COLOURS, LABELS, TEN_TO_SIX, colour_labels
 from .pictures import Note, Opened, is_grey, open_picture, palette, transparent
 from .qupath import CLASS_MAP, CLASSES, UnknownClasses, annotated_size, geojson_mask
 
 _BAND_PX = 2**22  # colours are compared in bands of rows of about so many px, to save memory
 _VALUES = ("L", "I", "I;16", "I;16B", "I;16L", "I;16N")  # modes of one value a pixel
-_LEGEND = "; ".join(f"{name} {', '.join(map(str, c))}" for name, c in zip(LABELS, LABEL_COLOURS, strict=True))
+_LEGEND = [f"{name} {', '.join(map(str, rgb))}" for name, rgb in zip(LABELS, LABEL_COLOURS, strict=True)]
 
 
 def read_mask(
-    path: str | Path, classes: int = 5, notes: list[Note] | None = None, *, size: tuple[int, int] | None = None
+    path: str | Path,
+    classes: int = len(LABELS),
+    notes: list[Note] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Labels of every pixel of a mask file.
 
     Parameters
     ----------
     path : PNG, TIFF, BMP, GIF or lossless WebP, or GeoJSON, see above
-    classes : 5 for the code of `labels.LABELS`; 10 for the code of `labels.TEN_CLASSES`, which is folded into the five
-        and has grey values alone.
+    classes : 6 for the code of `labels.LABELS`; 5 for that of the paper, the same without air; 10 for the code of
+        `labels.TEN_CLASSES`, which is folded into the six and has grey values alone.
     notes : takes what was done to the file, such as turning it upright; None: a `PictureWarning` says it.
     size : (H, W) of the picture in px, which annotations need to be told unless this library wrote them
 
     Returns
     -------
-    uint8 array (H, W), labels 0 to 4.
+    uint8 array (H, W), labels 0 to 5.
 
     Raises
     ------
     ValueError
         If the file is missing, damaged, too large or no such mask. The sentence says how to save it.
     """
-    if classes not in (5, 10):
-        raise ValueError(f"expected 5 or 10 classes, got {classes}")
+    if classes not in (FIVE_CODES, len(LABELS), len(TEN_TO_SIX)):
+        raise ValueError(f"expected 6 classes, 5 or 10, got {classes}")
     if Path(path).suffix.lower() == ".geojson":
         return _read_annotations(path, size, notes)
     opened = open_picture(path, "mask", notes)
@@ -59,7 +66,7 @@ def read_mask(
     if low < 0 or high >= classes:
         got = f"grey values {low} to {high} in {opened.name}"
         raise ValueError(f"expected labels 0 to {classes - 1}, got {got}: {_saving_advice(classes)}")
-    return np.array(TEN_TO_FIVE, np.uint8)[values] if classes == 10 else values.astype(np.uint8, copy=False)
+    return np.array(TEN_TO_SIX, np.uint8)[values] if classes == len(TEN_TO_SIX) else values.astype(np.uint8, copy=False)
 
 
 def read_keep(path: str | Path, notes: list[Note] | None = None) -> np.ndarray:
@@ -139,7 +146,10 @@ def _values(opened: Opened, classes: int) -> np.ndarray:
 
 def _by_colour(colours: np.ndarray, classes: int) -> np.ndarray:
     """Labels of colours (..., 3), -1 for those that are not in the legend; the code of ten classes has no legend."""
-    return colour_labels(colours) if classes == len(LABELS) else np.full(colours.shape[:-1], -1, np.int8)
+    if classes == len(TEN_TO_SIX):
+        return np.full(colours.shape[:-1], -1, np.int8)
+    found = colour_labels(colours)
+    return np.where(found < classes, found, -1)
 
 
 def _check_colours(colours: np.ndarray, labels: np.ndarray, opened: Opened, classes: int) -> None:
@@ -170,5 +180,6 @@ def _described(opened: Opened) -> str:
 
 
 def _saving_advice(classes: int) -> str:
-    colours = f", or without smoothing in the colours {_LEGEND}" if classes == len(LABELS) else ""
+    legend = "; ".join(_LEGEND[:classes])
+    colours = f", or without smoothing in the colours {legend}" if classes != len(TEN_TO_SIX) else ""
     return f"save it as PNG in grey values 0 to {classes - 1}{colours}"

@@ -28,7 +28,7 @@ def outlines(bands: Iterable[np.ndarray]) -> Iterator[tuple[int, Polygon]]:
 
     Parameters
     ----------
-    bands : labels uint8 (rows, W), 0 to 4, from top to bottom
+    bands : labels uint8 (rows, W), 0 to 5, from top to bottom
 
     Yields
     ------

@@ -6,7 +6,8 @@ as "Tumor: Positive" is written as that name by QuPath up to 0.3 and as a list o
 names into labels: that of the derived class if the map has it, else that of the class it derives from.
 
 What is written here is dropped onto a picture in QuPath, corrected there, exported and read again: one annotation for
-every region, in the classes and colours that QuPath begins a project with (`CLASSES`), unknown pixels in none.
+every region, in the classes and colours that QuPath begins a project with (`CLASSES`; air, which is none of them, as a
+class that QuPath adds), unknown pixels in none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ CLASSES = {
     2: ("Necrosis", (50, 50, 50)),
     3: ("Stroma", (150, 200, 150)),
     4: ("Other", (255, 200, 0)),
+    5: ("Air", (80, 168, 222)),
 }
 CLASS_MAP = {name: label for label, (name, _) in CLASSES.items()} | {name: label for label, name in enumerate(LABELS)}
 FARTHEST = 2**31  # px of a corner from the origin
@@ -59,13 +61,13 @@ def geojson_mask(
     ----------
     path : GeoJSON file: a FeatureCollection, a list of features or one feature, in px of the picture.
     shape : (height, width) of the picture in px.
-    class_map : QuPath class name to label 0 to 4; map a class to 0 to leave it unknown.
+    class_map : QuPath class name to label 0 to 5; map a class to 0 to leave it unknown.
     notes : takes what was left out: lines and points, annotations without a class or outside the picture; None: a
         `PictureWarning` says it.
 
     Returns
     -------
-    uint8 array (height, width), labels 0 to 4.
+    uint8 array (height, width), labels 0 to 5.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 r"""Tiles: a picture, its mask and where they come from; reading one and cutting it.
 
-A tile is an image :math:`x \in [-1, 1]^{3 \times H \times W}` and a mask of labels 0..4, 0 meaning unknown.
+A tile is an image :math:`x \in [-1, 1]^{3 \times H \times W}` and a mask of labels 0..5, 0 meaning unknown.
 An unlabelled tile has a mask of zeros; `losses.image_loss` mixes labelled with unlabelled ones (eq. 9).
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ..labels import LABELS
 from .mask_files import read_mask
 from .pictures import Note, PictureWarning, as_block, colours, open_picture
 
@@ -28,7 +29,7 @@ class Tile:
     Attributes
     ----------
     image : float tensor (3, H, W) in [-1, 1].
-    mask : uint8 tensor (H, W), labels 0 to 4; all 0 where nothing is known.
+    mask : uint8 tensor (H, W), labels 0 to 5; all 0 where nothing is known.
     source, licence : where the picture comes from and what its owner allows, for every page that shows it.
     mpp : micrometres per pixel.
     name : unique within the source, such as a file name.
@@ -76,7 +77,7 @@ def read_tile(
     path: str | Path,
     mask: str | Path | np.ndarray | None = None,
     *,
-    classes: int = 5,
+    classes: int = len(LABELS),
     notes: list[Note] | None = None,
     **provenance,
 ) -> Tile:
@@ -85,8 +86,8 @@ def read_tile(
     Parameters
     ----------
     path : see `pictures.read_rgb`
-    mask : file (see `mask_files.read_mask`), array (H, W) of labels 0 to 4, or None
-    classes : code of a mask file, 5 or 10
+    mask : file (see `mask_files.read_mask`), array (H, W) of labels 0 to 5, or None
+    classes : code of a mask file, 6 (ours), 5 or 10, see `mask_files.read_mask`
     notes : takes what was done to the files; None: a `PictureWarning` says it.
     provenance : fields of `Tile`; the name defaults to the file's.
 

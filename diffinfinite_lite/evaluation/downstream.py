@@ -1,8 +1,8 @@
 r"""Downstream use (paper 5.3, Table 2): are synthetic pairs as good as real ones for training a network?
 
 Two tasks: *classify* a tile as carcinoma, if at least 0.05% of its pixels are, or not; *segment* it into carcinoma,
-necrosis, stroma and others, unknown pixels left out. Each is trained on real, on synthetic and on both, with several
-seeds, and judged on tiles of clusters, sources and organs it has not seen.
+necrosis, stroma, others and air, unknown pixels left out. Each is trained on real, on synthetic and on both, with
+several seeds, and judged on tiles of clusters, sources and organs it has not seen.
 
 Both read the frozen EfficientNet-Lite0 in the middle, blocks 2, 4 and 10, on a grid of 8 px: with :math:`h(x)` of
 shape (176, h, w), a perceptron :math:`g_\theta` with one hidden layer classifies the mean of :math:`h` over the tile,
@@ -119,7 +119,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def __call__(self, maps: Maps) -> np.ndarray:
-        """Maps of a tile to labels 1 to 4, uint8 (H, W)."""
+        """Maps of a tile to labels 1 to 5, uint8 (H, W)."""
         height, width = maps.features.shape[1:]
         rows = (maps.features.flatten(1).T.float() - self.mean) / self.scale
         scores = self.head(rows).softmax(dim=1).T.reshape(1, CLASSES, height, width)
@@ -157,7 +157,7 @@ def fit_segmenter(
     Parameters
     ----------
     maps : of N tiles
-    masks : N integer arrays (H, W), labels 0 (unknown, left out) to 4
+    masks : N integer arrays (H, W), labels 0 (unknown, left out) to 5
     seed : of the choice of cells, of the head's first weights and of the order
 
     Raises
@@ -180,7 +180,7 @@ def fit_segmenter(
 
 
 def segmentation_table(segmenter: Segmenter, maps: Sequence[Maps], masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Confusion table of a segmenter over tiles, (4, 4), truth in rows: of real tiles its quality, of generated pairs
+    """Confusion table of a segmenter over tiles, (5, 5), truth in rows: of real tiles its quality, of generated pairs
     their faithfulness to their own masks. Pixels whose truth is unknown are left out.
 
     Raises

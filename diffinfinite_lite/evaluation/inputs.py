@@ -17,7 +17,7 @@ from ..data.tiles import Tile, to_tensor
 from ..files import read_json
 from ..labels import CELL_PX
 from ..metrics.tissue import PaintedCanvas
-from ..pipelines.config import check_memory, rename_keys
+from ..pipelines.config import check_memory, in_six_codes, rename_keys
 from ..pipelines.pair import Pair
 from ..sampling.plans import find_plan
 from ..sampling.seams import window_lines
@@ -32,7 +32,7 @@ class TileSet:
     Attributes
     ----------
     images : (3, H, W) in [-1, 1], all of one size; a tensor (N, 3, H, W) will do
-    masks : integer masks (H, W) of labels 0 to 4 of the tiles that have one
+    masks : integer masks (H, W) of labels 0 to 5 of the tiles that have one
     clusters : cluster or patient of each tile, or None where they are not known
     notes : sentences on files that were left out
     names : file of each tile, from its folder; None for tiles from memory
@@ -157,6 +157,7 @@ def read_run(file: str | Path) -> Pair:
         raise ValueError(
             f"expected a picture and a mask of {run['size']} px, got {list(image.shape[:2])} and {list(mask.shape)}"
         )
+    run, mask = in_six_codes(run, mask)
     return Pair(image, mask, [], run)
 
 

@@ -56,8 +56,12 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict, origin: dict | No
         os.replace(partial, path)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict]:
+def load(path: Path, endings: tuple[str, ...] = ("",)) -> tuple[dict[str, Tensor], dict]:
     """Read what `save` wrote.
+
+    Parameters
+    ----------
+    endings : of the names of the tensors to read; all by default
 
     Raises
     ------
@@ -73,7 +77,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})["config"])
-            return {key: file.get_tensor(key) for key in file.keys()}, config  # noqa: SIM118
+            names = [key for key in file.keys() if key.endswith(endings)]  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in names}, config
     except (SafetensorError, KeyError, ValueError) as error:
         raise ValueError(
             f"expected a complete checkpoint of this library, got {path.name}: {error}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
+from .five_codes import with_air
 from .unet import MaskUNet
 
 
@@ -36,7 +37,7 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 def load_update(network: MaskUNet, path: Path) -> None:
     """Add an update to a network and set the gain that was found for it (see `denoiser`)."""
     update, config = checkpoint.load(path)
-    network.load_state_dict(add(network.state_dict(), update))
+    network.load_state_dict(add(network.state_dict(), with_air(update)))
     network.gain = config["gain"]
 
 

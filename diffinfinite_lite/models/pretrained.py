@@ -25,6 +25,7 @@ from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers, margin_of
 from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
+from .five_codes import TABLES, knows_air, with_air
 from .unet import MaskUNet
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -137,6 +138,13 @@ def sampled_margin(weights: str | Path | None = None) -> int:
 def has_draft(weights: str | Path | None = None) -> bool:
     """Whether a model has a draft stage."""
     return "draft" in expected_hashes(weights)
+
+
+def has_air(weights: str | Path | None = None) -> bool:
+    """Whether the image model learnt air as a label of its own, or no more than five labels (see `five_codes`)."""
+    parts = [name for name in expected_hashes(weights) if name in ("image", "image_update")]
+    files = (model_folder(weights) / f"{name}.safetensors" for name in parts)
+    return any(knows_air(checkpoint.load(file, TABLES)[0]) for file in files)
 
 
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
@@ -252,8 +260,9 @@ def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) 
 def load_unet(path: Path) -> MaskUNet:
     """The network of a weights file, a `Draft`, a `Detail` or the image model of a single stage.
 
-    All that is written there is in its ``config``.
+    All that is written there is in its ``config``. One that knew five labels is brought to six (`five_codes`).
     """
+    tensors, config = checkpoint.load(path)
 
     def build(widths: list[int], latent_channels: int | None = None, **more: Any) -> MaskUNet:
         network: MaskUNet
@@ -265,7 +274,7 @@ def load_unet(path: Path) -> MaskUNet:
         network.config |= more
         return network
 
-    return load_weights(path, build)
+    return checkpoint.fill(build(**config), with_air(tensors), path)
 
 
 def load_lite(weights: Path) -> LiteAutoencoder:

@@ -4,7 +4,7 @@ Every level has two residual blocks, a cross-attention layer whose *queries come
 values come from the features, and a normalisation. Time and label enter every residual block as scale and shift;
 the label does so pixel by pixel.
 
-The condition of a pixel is one integer: 0 is unknown (the null label), and 5 k + l stands for label l = 1..4 under
+The condition of a pixel is one integer: 0 is unknown (the null label), and 6 k + l stands for label l = 1..5 under
 context prompt k (0 none, 1 adenocarcinoma, 2 squamous, 3 normal); see `condition_map`. An image has only a few
 distinct conditions, so there are only a few distinct queries: attention is computed once per condition that the
 model knows and gathered by pixel, which equals the pixel-wise computation (tested) at a fraction of its price.

@@ -1,7 +1,7 @@
 """When a result is likely to be bad: what was measured, as sentences that are said before the work and recorded.
 
-Nothing here refuses anything. Three kinds of finding are known (the cases 22 and 08 of `docs/reliability.md`), each a
-table with the figure behind its sentence; all were measured with the shipped model:
+Nothing here refuses anything. Three kinds of finding were measured (the cases 22 and 08 of `docs/reliability.md`), each
+a table with the figure behind its sentence, all with the shipped model:
 
 - labels that the model hardly knows under a context. They came from too few pictures, or from none;
 - guidance so strong that nuclei and stroma become blots: flat patches in colours that stained tissue does not have.
@@ -11,7 +11,8 @@ table with the figure behind its sentence; all were measured with the shipped mo
   less (0.41 %), at ω = 2 more (0.99 %). So the bound is 2; between 1 and 2 nothing was measured;
 - plans whose windows leave a lattice on a canvas that is larger than a window.
 
-A finding about the model holds for the shipped one alone, and is not said of another.
+A finding about the model holds for the shipped one alone, and is not said of another. One thing follows from a file and
+is said of any: a network that learnt five labels paints other tissue as air (`models.five_codes`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..labels import LABELS, PROMPTS
-from ..models.pretrained import WEIGHTS, model_folder
+from ..models.pretrained import WEIGHTS, has_air, model_folder
 from ..sampling.inpainting import Known
 from .config import SamplingConfig
 
@@ -34,7 +35,7 @@ class Caution(UserWarning):
 UNKNOWN_LABELS = {
     ("adenocarcinoma", "necrosis"): "looks like unknown (11 to 14 grey levels apart, other labels 30)",
     ("normal", "necrosis"): "looks like unknown (11 to 14 grey levels apart, other labels 30)",
-    (None, "necrosis"): "looks like others (9 grey levels apart, under squamous 42)",
+    (None, "necrosis"): "looks like air (9 grey levels apart, under squamous 42)",
 }
 # By ω of the guidance: share of pixels in colours that real tiles do not have, and of pixels with a channel at 0.
 BLOTS = {
@@ -68,7 +69,7 @@ def find_cautions(
     shares : of each label in the mask
     weights : folder of the model
 
-    >>> find_cautions("squamous", (512, 512), SamplingConfig(patch=224), [0, 0.5, 0.5, 0, 0])
+    >>> find_cautions("squamous", (512, 512), SamplingConfig(patch=224), [0, 0.5, 0.5, 0, 0, 0])
     []
     """
     found = []
@@ -90,6 +91,8 @@ def find_cautions(
             f"the plan {config.plan} leaves a lattice where its windows meet on a canvas above {config.patch} px: "
             f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
         )
+    if shares[LABELS.index("others")] and context != "normal" and not has_air(weights):
+        found.append("the model learnt others and air as one label: it paints others as air, except in normal lung")
     return found
 
 

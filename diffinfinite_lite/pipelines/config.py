@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from numbers import Integral, Real
@@ -24,7 +25,7 @@ from typing import Any, Self, TypeVar, get_type_hints
 import numpy as np
 
 from ..devices import PRECISIONS, free_memory
-from ..labels import CELL_PX, LABELS
+from ..labels import CELL_PX, FIVE_CODES, LABELS, are_five_codes, from_five_codes
 from ..models.pretrained import has_draft, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
@@ -256,6 +257,34 @@ def rename_keys(run: Mapping[str, Any]) -> dict[str, Any]:
     {'plan': 'mixture', 'seed': 3}
     """
     return {RENAMED.get(key, key): value for key, value in run.items()}
+
+
+def in_six_codes(run: Mapping[str, Any], mask: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """A run and its mask in today's labels, with a warning where they were of the time before air had one.
+
+    A network paints exactly the same under both (`models.five_codes`), so that such a run can be repeated and edited.
+
+    Parameters
+    ----------
+    run : what ``run.json`` holds; its ``labels`` say which code it is of
+    mask : uint8 (H, W), labels
+
+    >>> run, mask = in_six_codes({"seed": 3}, np.array([[4]], np.uint8))
+    >>> run, mask.tolist()
+    ({'seed': 3}, [[4]])
+    """
+    context = run.get("context")
+    if not are_five_codes(run.get("labels")) or mask.max() >= FIVE_CODES:
+        return dict(run), mask
+    walls = ", its stroma as others" if context == "normal" else ""
+    warnings.warn(
+        f"this picture was painted when air had no label: its others are read as air{walls}; do the same in a mask of "
+        "that time before you change it",
+        stacklevel=3,
+    )
+    mask = from_five_codes(mask, context)
+    shares = {name: round(float((mask == label).mean()), 4) for label, name in enumerate(LABELS)}
+    return {**run, "labels": shares}, mask
 
 
 def configure(

@@ -40,7 +40,7 @@ from ..sampling.windows import Window
 from .config import SamplingConfig, configure
 from .edit import REACH
 from .generate import record_run
-from .masks import OTHER_NOISE, PATCH, SCALE, clean, open_borders, prompt, upsample
+from .masks import OTHER_NOISE, PATCH, SCALE, clean, mask_channels, open_borders, prompt, upsample
 from .pyramid import halve
 from .stages import find_stages, make_denoiser, settle
 
@@ -185,7 +185,7 @@ class Endless:
         def make() -> Tensor:
             side = TILE + 2 * MARGIN
             scores = self._mask.latents(Window(TILE * row - MARGIN, TILE * column - MARGIN, side, side))
-            cells = open_borders(clean(scores.cpu().numpy() / SCALE))
+            cells = open_borders(clean(scores.cpu().numpy() / SCALE, self.context))
             return torch.from_numpy(cells[MARGIN:-MARGIN, MARGIN:-MARGIN].copy())
 
         return self._cache.remember(f"{self._cells_key}/cells/{row}/{column}", make)
@@ -195,14 +195,14 @@ class Endless:
         return condition_map(self._cells(window).long(), self.context)
 
     def _mask_lattice(self, model: torch.nn.Module) -> Lattice:
-        """Scores of the labels, float (5, h, w) of any window of cells."""
+        """Scores of the labels, float (6, h, w) of any window of cells."""
         alphas = cosine_alphas().to(self.device)
         denoiser = self._counted(Denoiser(model, alphas, batch_size=1, precision=self.config.precision))
         labels = Labels(lambda window: prompt(self.context, (window.height, window.width)), self.context)
         method = Method(PATCH, PLAN, solver=SOLVER, steps=STEPS, seed=self.config.seed ^ OTHER_NOISE)
         stride = usual_stride(PLAN, PATCH)
-        lattice = Lattice(denoiser, labels, method, stride=stride, channels=len(LABELS), cache=self._cache)
-        self._cells_key = short_hash(lattice.identity)
+        lattice = Lattice(denoiser, labels, method, stride=stride, channels=mask_channels(model), cache=self._cache)
+        self._cells_key = short_hash([lattice.identity, LABELS])  # cells of an earlier code are others
         return lattice
 
     def _counted(self, denoiser: Denoiser) -> Denoiser:

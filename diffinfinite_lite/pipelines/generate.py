@@ -72,7 +72,7 @@ def generate(
     ----------
     context : "adenocarcinoma", "squamous" or "normal". Alone, it generates the mask as well; beside a mask it says
         which kind of tissue the labels mean.
-    mask : uint8 (H, W), labels 0 unknown, 1 carcinoma, 2 necrosis, 3 stroma, 4 others.
+    mask : uint8 (H, W), labels 0 unknown, 1 carcinoma, 2 necrosis, 3 stroma, 4 others, 5 air.
     size : (H, W) in px, multiples of 8 from 64; that of the mask where there is one, else (1024, 1024) by default.
     config : how to sample, see `SamplingConfig`; its defaults by default.
     known : latents to keep, by the name of the stage (`stages.NAMES`), see `edit.inpaint` and `edit.resynthesise`;

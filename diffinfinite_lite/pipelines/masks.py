@@ -1,6 +1,6 @@
 r"""From a context prompt to a label mask (paper 4.3, App. E and F).
 
-The mask model is the image model's network on one-hot label maps: five channels of +1 (this label) and -1 (not this
+The mask model is the image model's network on one-hot label maps: a channel a label of +1 (this label) and -1 (not this
 label) at 8 px a cell, times `SCALE`, diffused like any latent and conditioned on the context prompt alone. Because it
 is sampled by random windows as well, masks of up to 2048 px come in one go, five times its 48-cell training size;
 larger ones are generated at that size and upsampled, as in the paper.
@@ -26,7 +26,7 @@ from skimage.segmentation import find_boundaries
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..labels import CELL_PX, CONTEXTS, LABELS, condition_map
+from ..labels import CELL_PX, CONTEXTS, FIVE_CODES, LABELS, condition_map, from_five_codes
 from ..sampling.denoiser import Denoiser
 from ..sampling.sample import sample
 from ..sampling.solvers import cosine_alphas
@@ -53,10 +53,10 @@ class LabelRows(Protocol):
 
 
 def one_hot(labels: Tensor) -> Tensor:
-    """Labels (..., H, W) to float (..., 5, H, W) of -1 and +1.
+    """Labels (..., H, W) to float (..., 6, H, W) of -1 and +1.
 
     >>> one_hot(torch.tensor([[2]])).flatten().tolist()
-    [-1.0, -1.0, 1.0, -1.0, -1.0]
+    [-1.0, -1.0, 1.0, -1.0, -1.0, -1.0]
     """
     return F.one_hot(labels.long(), len(LABELS)).movedim(-1, -3).float() * 2 - 1
 
@@ -66,18 +66,26 @@ def prompt(context: str, size: tuple[int, int]) -> Tensor:
     return condition_map(torch.ones(size, dtype=torch.int64), context)
 
 
-def clean(scores: np.ndarray) -> np.ndarray:
+def mask_channels(model: nn.Module) -> int:
+    """How many labels a mask model draws, each in a channel: those of today, or five."""
+    return int(getattr(model, "latent_channels", len(LABELS)))
+
+
+def clean(scores: np.ndarray, context: str | None = None) -> np.ndarray:
     """Labels of a sampled one-hot map, boundary artefacts and specks replaced by their surroundings.
 
     Parameters
     ----------
-    scores : float array (5, H, W), about -1 to 1.
+    scores : float array (6, H, W), about -1 to 1; (5, H, W) of a model that knew five codes.
+    context : that was asked for, by which five codes are read.
 
     Returns
     -------
-    uint8 array (H, W)
+    uint8 array (H, W), labels 0..5
     """
     labels = scores.argmax(axis=0).astype(np.uint8)
+    if len(scores) == FIVE_CODES:
+        labels = from_five_codes(labels, context)
     first, second = np.sort(scores, axis=0)[:-3:-1]
     doubtful = find_boundaries(labels, mode="thick") & (first - second < CLEAR_MARGIN)
     doubtful |= specks(labels)
@@ -96,17 +104,18 @@ def specks(labels: np.ndarray) -> np.ndarray:
 def open_borders(labels: np.ndarray) -> np.ndarray:
     """Labels of cells (H, W), those at a region's border to another one unknown, and so are specks that this leaves.
 
-    Stroma keeps all of its cells, and so does any strand that is nothing but border: septa would be gone.
+    Stroma and other tissue keep all of their cells, and so does any strand that is nothing but border: septa would be
+    gone.
 
-    >>> open_borders(np.array([[1, 1, 1, 1, 1, 3, 3, 4, 4]] * 3, np.uint8))[0]
+    >>> open_borders(np.array([[1, 1, 1, 1, 1, 3, 3, 5, 5]] * 3, np.uint8))[0]
     array([1, 1, 1, 1, 0, 3, 3, 0, 0], dtype=uint8)
     """
     opened = labels.copy()
-    for label in (1, 2, 4):  # all but stroma
+    for label in (1, 2, 5):  # all but stroma and other tissue
         own = labels == label
         border = own & ndimage.binary_dilation((labels > 0) & ~own, np.ones((3, 3)))
         opened[border & ndimage.binary_dilation(own & ~border, np.ones((5, 5)))] = 0
-    opened[specks(opened) & (opened != 3)] = 0
+    opened[specks(opened) & ~np.isin(opened, (3, 4))] = 0
     return opened
 
 
@@ -149,7 +158,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
 
     Returns
     -------
-    uint8 array (H, W), labels 0..4.
+    uint8 array (H, W), labels 0..5.
 
     Raises
     ------
@@ -194,7 +203,7 @@ def generate_cells(
     levels = sample(
         denoiser,
         prompt(context, canvas).to(device),
-        channels=len(LABELS),
+        channels=mask_channels(model),
         patch=PATCH,
         plan="torus-grid",  # like random-patch, with half the windows: shares and sizes of regions are the same
         steps=steps,
@@ -205,7 +214,7 @@ def generate_cells(
         scores = level.canvas.latents
     # the middle of a canvas that is larger than needed
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
-    labels = clean(scores.cpu().numpy() / SCALE)[top : top + height, left : left + width]
+    labels = clean(scores.cpu().numpy() / SCALE, context)[top : top + height, left : left + width]
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])

@@ -16,7 +16,7 @@ from ..data.pictures import read_rgb
 from ..data.qupath import write_geojson
 from ..files import check_folder, check_space, move, read_json, staged
 from ..labels import CELL_PX, LABEL_COLOURS, LABELS, colour_mask
-from .config import rename_keys
+from .config import in_six_codes, rename_keys
 from .passport import MARGIN, TEXT, make_passport, png_info, xmp
 
 RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
@@ -78,7 +78,7 @@ class Pair:
     Attributes
     ----------
     image : uint8 (H, W, 3)
-    mask : uint8 (H, W), labels 0..4
+    mask : uint8 (H, W), labels 0..5
     timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
     run : what `run.json` holds: settings, versions, weight hashes, cost
     latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them. Where
@@ -140,6 +140,8 @@ class Pair:
     def read(cls, folder: str | Path) -> Pair:
         """A pair that `save` wrote, without its timestep maps; what its run calls otherwise has its name of today.
 
+        One of five labels is brought to six, see `config.in_six_codes`.
+
         Raises
         ------
         ValueError
@@ -148,7 +150,7 @@ class Pair:
         folder = Path(folder)
         try:
             image, mask = read_rgb(folder / "image.png"), read_mask(folder / "mask.png")
-            run = rename_keys(read_json(folder / "run.json"))
+            run, mask = in_six_codes(rename_keys(read_json(folder / "run.json")), mask)
             latents = np.load(folder / "latents.npy", allow_pickle=False)
             draft = np.load(folder / "draft.npy", allow_pickle=False) if (folder / "draft.npy").exists() else None
         except (OSError, ValueError) as error:

@@ -27,7 +27,7 @@ from ..data.mask_files import read_mask
 from ..files import read_json
 from ..labels import CELL_PX
 from ..models.pretrained import expected_hashes, provenance, sampled_margin
-from .config import SamplingConfig, rename_keys
+from .config import SamplingConfig, in_six_codes, rename_keys
 
 NOTICE = "synthetic, not for diagnosis"
 TEXT = "diffinfinite"  # key of the passport in PNG and GeoJSON
@@ -199,7 +199,7 @@ def repeat(path: str | Path, mask: np.ndarray | None = None, weights: str | Path
     if margin != sampled:
         raise ValueError(f"expected a picture sampled with a margin of {sampled} px as today, got {margin} in {path}")
     if mask is None and MASK in run:
-        mask = _mask_beside(path, run[MASK])
+        mask = in_six_codes(run, _mask_beside(path, run[MASK]))[1]
     versions = provenance(weights)["versions"]
     other = [f"{name} {found}" for name, found in run.get("versions", {}).items() if versions.get(name) != found]
     if other:

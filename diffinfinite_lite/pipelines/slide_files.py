@@ -76,7 +76,7 @@ def write_mask(
 
     Parameters
     ----------
-    parts : top, left, uint8 (rows, columns), labels 0 to 4
+    parts : top, left, uint8 (rows, columns), labels 0 to 5
     """
     colours = np.zeros((3, 256), np.uint16)
     colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS) * 257  # TIFF has 16 bits a channel

@@ -25,10 +25,10 @@ from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.pair import Pair
 
-CARCINOMA, NECROSIS, STROMA, OTHERS = (LABELS.index(name) for name in ("carcinoma", "necrosis", "stroma", "others"))
+CARCINOMA, NECROSIS, STROMA, AIR = (LABELS.index(name) for name in ("carcinoma", "necrosis", "stroma", "air"))
 KINDS = {
     CARCINOMA: "an island of carcinoma",
-    OTHERS: "a vessel or another open space",
+    AIR: "a vessel or another open space",
     STROMA: "stroma",
     NECROSIS: "necrosis",
 }  # what is hidden, in the order of the rounds
@@ -76,7 +76,7 @@ class Difference:
         """What was hidden where, in words."""
         labels, counts = np.unique(self.mask[self.blob], return_counts=True)
         old = LABELS[labels[counts.argmax()]]
-        odd = {LABELS[0]: "nothing was labelled", LABELS[OTHERS]: "the label was others"}
+        odd = {LABELS[0]: "nothing was labelled", "others": "the label was others"}
         return f"{KINDS[self.label]}, where {odd.get(old, f'{old} was')}"
 
 
@@ -120,7 +120,7 @@ def make_differences(
             taken = np.zeros(size, bool)
         kinds = known_kinds(context)
         wanted = kinds[number % len(kinds)]
-        other = int(rng.choice([kind for kind in kinds if kind not in (wanted, OTHERS)]))
+        other = int(rng.choice([kind for kind in kinds if kind not in (wanted, AIR)]))
         radius = min(LARGEST + (SMALLEST - LARGEST) * number / max(rounds - 1, 1), min(size) / 5)
         made.append(_change(pair, (wanted, wanted, other), radius, taken, rng, device))
         taken |= made[-1].blob
@@ -131,7 +131,7 @@ def known_kinds(context: str) -> list[int]:
     """Labels of `KINDS` that the shipped model knows how to paint under a context.
 
     >>> [LABELS[kind] for kind in known_kinds("normal")]
-    ['carcinoma', 'others', 'stroma']
+    ['carcinoma', 'air', 'stroma']
     >>> NECROSIS in known_kinds("squamous")
     True
     """
@@ -174,7 +174,7 @@ def _change(
     """The first of some kinds of change that is `VISIBLE`, or else the most visible one."""
     found: list[Difference] = []
     for label in kinds:
-        blob = draw_blob(pair.mask, label, radius / 2 if label == OTHERS else radius, taken, rng)
+        blob = draw_blob(pair.mask, label, radius / 2 if label == AIR else radius, taken, rng)
         edited = np.where(blob, label, pair.mask).astype(np.uint8)
         again = resynthesise(pair, edited, margin=MARGIN, device=device)
         found.append(Difference(pair.image, again.image, pair.mask, edited, label, again.run["recomputed"]))

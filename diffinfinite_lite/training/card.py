@@ -121,7 +121,7 @@ def write_card(
         _networks(weights, runs, hashes),
         _data(runs),
         _figures(report),
-        _limits(hashes, runs),
+        _limits(weights, hashes, runs),
         f"## How to load it\n\n{LOAD}\n\nThe files are safetensors and run no code. SHA-256 of `hashes.json`, to "
         f"compare with what the authors say elsewhere:\n\n    {digest}",
     ]
@@ -250,12 +250,14 @@ def _figures(report: Mapping | None) -> str:
     return f"## Figures\n\nTiles: {said}. The last column is what real tiles score.\n\n{table}\n\n{notes}".rstrip()
 
 
-def _limits(hashes: Mapping[str, str], runs: Path) -> str:
+def _limits(weights: Path, hashes: Mapping[str, str], runs: Path) -> str:
     lines = [
         "It has seen the tissue, the stain and the scale above and nothing else.",
         f"It knows {len(LABELS) - 1} labels ({', '.join(LABELS[1:])}); classes that share one are one class to it.",
         "Whether it gives back training pictures is measured only if A and C_T stand among the figures.",
     ]
+    if not pretrained.has_air(weights):
+        lines.append("It has learnt others and air as one label: it paints others as air, except in normal lung.")
     adopted = [name for name in hashes if training_of(runs, name).adopted]
     if adopted:
         lines.append(f"Taken over, and not of this tissue: {', '.join(adopted)}.")

@@ -1,7 +1,7 @@
 """What the models learn from: stain-normalised tiles with (pseudo-)annotations, published pairs, label maps.
 
-Without a folder of one's own these are LC25000's training clusters, the pairs that the paper's authors published, and
-simulated layouts. With one, its pictures and masks take their place.
+Without a folder of one's own these are LC25000's training clusters, two slides of `lung-scc-atlas`, the pairs that the
+paper's authors published, and simulated layouts. With one, its pictures and masks take their place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..data.tiles import Tile, cut, readable, to_rgb, to_tensor
 from ..devices import Compute
 from ..extras import extra
 from ..files import check_folder
-from ..labels import CELL_PX, CONTEXTS, PROMPTS, pool_mask
+from ..labels import CELL_PX, CONTEXTS, LABELS, PROMPTS, condition_map, pool_mask
 from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
 from ..pipelines.config import check_mpp
@@ -42,7 +42,8 @@ Network = TypeVar("Network", bound=nn.Module)
 Widths = tuple[int, ...]
 MPP = 0.5  # um/px that one's own pictures are brought to
 PATCH_PX = 224  # side of a training tile
-SHARES = {"lc25000-lung": 0.7, "lung-scc-atlas": 0.25, "diffinfinite-lung": 0.05}  # of real pictures that are drawn
+SHARES = {"lc25000-lung": 0.7, "lung-scc-atlas": 0.25, "diffinfinite-lung": 0.05}  # of the sets in what is drawn
+NECROTIC = {"HE3": 3584}  # px from the left of a slide: two fragments there are necrosis throughout
 LABELLED = 0.6  # share of a mask that must be labelled for the mask model to learn from it
 
 
@@ -57,7 +58,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size(autoencoder=(48, 96, 160), image=(128, 192, 256), mask=(64, 96, 128), draft=(128, 192, 256)),
+    "full": Size(autoencoder=(48, 96, 160), image=(128, 192, 256), mask=(64, 96, 128), draft=(64, 128, 192)),
     "small": Size(autoencoder=(24, 48, 80), image=(48, 72, 96), mask=(32, 48, 64), draft=(48, 72, 96)),
     "tiny": Size(autoencoder=(8, 12, 16), image=(16, 24, 32), mask=(16, 24, 32), draft=(16, 24, 32)),
 }  # as shipped; to try one's own pictures on a CPU; to see that everything runs
@@ -148,11 +149,11 @@ def cached_tiles(setting: Setting) -> tuple[Tensor, Tensor, list[str]]:
         else:
             cuts = _cut_tiles(setting, setting.data)
             profile = stain.fit_profile([to_rgb(tile.image) for tile in cuts])
-            found = [(*_processed(tile, profile), tile.context or PROMPTS[0]) for tile in cuts]
+            found = [(*_processed(tile, profile), tile.context or PROMPTS[0], tile.name) for tile in cuts]
             config["stain"] = asdict(profile)
-        images, masks, contexts = zip(*found, strict=True)
+        images, masks, contexts, clusters = zip(*found, strict=True)
         tensors = {name: torch.from_numpy(np.stack(parts)) for name, parts in (("images", images), ("masks", masks))}
-        checkpoint.save(cache, tensors, config | {"contexts": contexts}, origin)
+        checkpoint.save(cache, tensors, config | {"contexts": contexts, "clusters": clusters}, origin)
     tensors, config = checkpoint.load(cache)
     return tensors["images"], tensors["masks"], config["contexts"]
 
@@ -165,12 +166,12 @@ def origin_of_tiles(setting: Setting) -> dict[str, object]:
     return files | {"mpp": float(setting.mpp), "class_map": setting.class_map}
 
 
-def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str]]:
+def _public_tiles() -> Iterator[tuple[np.ndarray, np.ndarray, str, str]]:
     for name in catalog.training_sets("tiles"):
         for whole in catalog.load(name, "train", normalised=True):
             for tile in cut(whole, PATCH_PX):
                 rgb = to_rgb(tile.image)
-                yield rgb, annotate(rgb, tile.context), tile.context
+                yield rgb, annotate(rgb, tile.context), tile.context, tile.cluster
 
 
 def _cut_tiles(setting: Setting, folder: Path) -> list[Tile]:
@@ -318,6 +319,68 @@ def _clustered(name: str) -> tuple[Tensor, list[list[int]]]:
             clusters.setdefault(tile.name if label else tile.cluster, []).append(len(found))
             found.append(torch.from_numpy(to_rgb(tile.image)))
     return torch.stack(found), list(clusters.values())
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Pictures of one size and what they show.
+
+    Attributes
+    ----------
+    images : uint8 (N, H, W, 3).
+    conditions : uint8 (N, H/8, W/8), see `labels.condition_map`.
+    clusters : the indices of the pictures in each cluster, of which one is drawn as often as of any other.
+    share : of the set in what is drawn.
+    """
+
+    images: Tensor
+    conditions: Tensor
+    clusters: list[list[int]]
+    share: float = 1.0
+
+
+def annotated_sets(setting: Setting) -> list[Annotated]:
+    """What both stages learn from, the training tiles first: those, tissue of slides, and published pairs."""
+    images, masks, contexts = cached_tiles(setting)
+    conditions = torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]).byte()
+    if setting.data:
+        return [Annotated(images, conditions, [[n] for n in range(len(images))])]
+    alike: dict[str, list[int]] = {}
+    for n, cluster in enumerate(checkpoint.read_config(setting.runs / "tiles.safetensors")["clusters"]):
+        alike.setdefault(cluster, []).append(n)
+    found = [Annotated(images, conditions, list(alike.values()), SHARES["lc25000-lung"])]
+    for name in catalog.training_sets("slides"):
+        images, conditions = _slide_tiles(name)
+        found.append(Annotated(images, conditions, [[n] for n in range(len(images))], SHARES[name]))
+    images, masks = pairs()
+    each = [[n] for n in range(len(images))]
+    return [*found, Annotated(images, condition_map(_pooled(masks)).byte(), each, SHARES["diffinfinite-lung"])]
+
+
+def _slide_tiles(name: str) -> tuple[Tensor, Tensor]:
+    """Tiles of tissue of a set's training slides and their conditions, under pseudo-annotations.
+
+    Nobody drew regions there; that whole fragments are necrosis is a layman's reading (`NECROTIC`).
+    """
+    slides = {slide.name: slide for slide in catalog.slides(name)}
+    images, conditions = [], []
+    for tile in catalog.load(name, "train", "tissue", kind="real image", normalised=True):
+        slide, column = slides[tile.cluster], int(Path(tile.name).stem.split("_")[0])
+        side = slide.tile + 2 * slide.overlap
+        if tile.image.shape[1:] != (side, side):  # the last row and column of a slide are narrower
+            continue
+        rgb = to_rgb(tile.image)
+        mask = torch.from_numpy(annotate(rgb, tile.context))
+        if column * slide.tile < NECROTIC.get(slide.name, 0):
+            mask[mask != LABELS.index("air")] = LABELS.index("necrosis")
+        images.append(torch.from_numpy(rgb))
+        conditions.append(condition_map(pool_mask(mask[None])[0], tile.context).byte())
+    return torch.stack(images), torch.stack(conditions)
+
+
+def _pooled(masks: Tensor) -> Tensor:
+    """`pool_mask` of many masks: shares of every label of all of them at once would not fit into memory."""
+    return torch.cat([pool_mask(part) for part in masks.split(64)])
 
 
 def pairs() -> tuple[Tensor, Tensor]:

@@ -32,6 +32,7 @@ from ..models.autoencoder import BORDERS, Autoencoder, LiteAutoencoder, load_dif
 from ..models.detail import Detail
 from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
+from ..models.five_codes import with_air
 from ..models.pretrained import load_lite
 from ..models.unet import MaskUNet
 from ..pipelines.masks import PATCH, SCALE, one_hot
@@ -40,6 +41,7 @@ from . import fingerprint
 from .data import (
     PATCH_PX,
     Setting,
+    annotated_sets,
     cached_tiles,
     encode_tiles,
     origin_of_pictures,
@@ -71,6 +73,7 @@ ADOPTED = {
 }  # the files that `adopt` takes, by network
 LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
+SLIDE_TILE_PX = 256  # tiles are encoded sixteen at a time, larger pictures four
 GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
 
 
@@ -163,7 +166,9 @@ def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
 def _origin_of_sets(setting: Setting) -> dict[str, object]:
     """The fingerprint of `_pictures`, and of all that is learnt from tiles and pairs."""
     origin = {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
-    return origin if setting.data else origin | {"pairs": fingerprint.of_sets("pairs")}
+    if setting.data:
+        return origin
+    return origin | {kind: fingerprint.of_sets(kind) for kind in ("slides", "pairs")}
 
 
 def _begun(setting: Setting, origin: dict[str, object]) -> dict[str, object]:
@@ -298,17 +303,21 @@ def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
 
     A step is 16 of them on a CPU, 256 on a GPU. Codes are noised by 0.3, and 40% of the samples have none.
     """
-    sets_seen = _annotated(setting, training_tiles(setting))
-    small = [(thumbnails(images), conditions) for images, conditions in sets_seen]
-    mean, std = (getattr(small[0][0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
+    with PartialState().main_process_first():
+        seen = annotated_sets(setting)
+    small = [thumbnails(part.images) for part in seen]
+    mean, std = (getattr(small[0].float(), name)(dim=(0, 2, 3)) for name in ("mean", "std"))
     spread = [max(round(v, 5), LEAST_STD) for v in std.tolist()]
     network = Draft(setting.size.draft, [round(v, 5) for v in mean.tolist()], spread)
-    sets = [Aligned(_standardised(seen, network), conditions) for seen, conditions in small]
+    sets = [
+        Aligned(_standardised(x, network), part.conditions, part.clusters, part.share)
+        for x, part in zip(small, seen, strict=True)
+    ]
     model = setting.place(Drafter(network, Appearance()))
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
-    origin = _begun(setting, _origin_of_sets(setting))
-    yield from fit(model, loss, Optimisation(steps, peak_lr=6e-4), out=folder, origin=origin)
+    origin, optimisation = _begun(setting, _origin_of_sets(setting)), Optimisation(steps, 6e-4, warmup=0.01, decay=0.3)
+    yield from fit(model, loss, optimisation, out=folder, origin=origin)
 
 
 @recipe(usual=40_000)
@@ -322,30 +331,12 @@ def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     planned = _trained_draft(setting.runs).draft
     begun, encoder, begun_from = _image_to_detail(setting)
     model = setting.place(Detail.begun(begun))
-    tensors, origin = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
+    cached, origin = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
     origin |= begun_from | {"thumbnails": _standardisation(planned)}
-    sets = [
-        Aligned(_standardised(tensors[f"h{n}"], planned), tensors[f"c{n}"], tensors[f"z{n}"])
-        for n in range(len(tensors) // 3)
-    ]
+    sets = [replace(part, thumbnails=_standardised(part.thumbnails, planned)) for part in cached]
     draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
     loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
     yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, origin=origin)
-
-
-def _annotated(setting: Setting, tiles: tuple[Tensor, Tensor, list[str]]) -> list[tuple[Tensor, Tensor]]:
-    """Pictures uint8 (N, H, W, 3) and conditions uint8 (N, h, w) of all sets, the training tiles first."""
-    images, masks, contexts = tiles
-    sources = [(images, torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]))]
-    if not setting.data:
-        images, masks = pairs()
-        sources.append((images, condition_map(_pooled(masks))))
-    return [(images, conditions.byte()) for images, conditions in sources]
-
-
-def _pooled(masks: Tensor) -> Tensor:
-    """`pool_mask` of many masks: shares of every label of all of them at once would not fit into memory."""
-    return torch.cat([pool_mask(part) for part in masks.split(64)])
 
 
 def _standardised(small: Tensor, network: Draft) -> Tensor:
@@ -379,16 +370,12 @@ def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder, dict[str,
 
 def _detail_sets(
     setting: Setting, cache: Path, encoder: Autoencoder, known_by: object
-) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """Latents, thumbnails and conditions of all sets in eight orientations, made once: {"z0", "h0", "c0", ...}.
+) -> tuple[list[Aligned], dict[str, object]]:
+    """All sets in eight orientations, made once, and their fingerprint; thumbnails are not standardised yet.
 
     Parameters
     ----------
     known_by : what the encoder is, for the fingerprint
-
-    Returns
-    -------
-    them and their fingerprint
     """
     origin = _origin_of_sets(setting) | {"orientations": ORIENTATIONS, "autoencoder": known_by}
     with PartialState().main_process_first():
@@ -397,23 +384,32 @@ def _detail_sets(
         else:
             encoder = encoder.to(setting.device)
             found: dict[str, list[Tensor]] = defaultdict(list)
-            for n, (images, conditions) in enumerate(_annotated(setting, cached_tiles(setting))):
-                batch = 16 if images.shape[1] == PATCH_PX else 4
+            drawn = []
+            for n, part in enumerate(annotated_sets(setting)):
+                batch, count = 16 if part.images.shape[1] <= SLIDE_TILE_PX else 4, len(part.images)
                 for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
-                    seen = turned(images, k)
+                    seen = turned(part.images, k)
                     found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
                     found[f"h{n}"].append(thumbnails(seen))
-                    found[f"c{n}"].append(turned(conditions, k))
-            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {}, origin)
-    return checkpoint.load(cache)[0], origin
+                    found[f"c{n}"].append(turned(part.conditions, k))
+                alike = [[k * count + i for k in range(ORIENTATIONS) for i in cluster] for cluster in part.clusters]
+                drawn.append({"clusters": alike, "share": part.share})
+            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {"sets": drawn}, origin)
+    tensors, config = checkpoint.load(cache)
+    return [
+        Aligned(tensors[f"h{n}"], tensors[f"c{n}"], latents=tensors[f"z{n}"], **part)
+        for n, part in enumerate(config["sets"])
+    ], origin
 
 
 def _trained_draft(runs: Path) -> Drafter:
     """Draft model and encoder of appearances of a folder."""
+
     def build(draft: dict, appearance: dict) -> Drafter:
         return Drafter(Draft(**draft), Appearance(**appearance))
 
-    return checkpoint.load_weights(_ema(runs, "draft"), build)
+    tensors, config = checkpoint.load(_ema(runs, "draft"))
+    return checkpoint.fill(build(**config), with_air(tensors), _ema(runs, "draft"))
 
 
 @recipe(usual=2500)
@@ -518,7 +514,7 @@ def _single_stage_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]
         if (runs / "decoder" / "ema.safetensors").exists():
             files["decoder"] = _decoder(runs)
     if (runs / "update" / "ema.safetensors").exists():
-        files["image_update"] = _difference(runs, image)
+        files["image_update"] = _difference(runs, with_air(image))
     return files
 
 

@@ -46,11 +46,16 @@ class Aligned:
     ----------
     thumbnails : half (N, 3, h, w), standardised.
     conditions : uint8 (N, h, w).
+    clusters : the indices of the pictures in each cluster: a cluster is drawn, then one of it, or near-duplicates of
+        the largest would be most of what is seen.
+    share : of the set in what is drawn.
     latents : half (N, C, h, w); None for the draft.
     """
 
     thumbnails: Tensor
     conditions: Tensor
+    clusters: list[list[int]]
+    share: float = 1.0
     latents: Tensor | None = None
 
 
@@ -97,7 +102,7 @@ def draft_loss(model: Drafter, alphas: Tensor, sets: list[Aligned], draws: Stage
     Parameters
     ----------
     alphas : (T,), the noise schedule.
-    sets : drawn in proportion to the square root of their sizes, or a small one would never be seen.
+    sets : drawn by their shares.
     """
     draw = _drawer(sets, draws, turning=True)
 
@@ -135,14 +140,15 @@ def _drawer(
     sets: list[Aligned], draws: StageDraws, *, turning: bool
 ) -> Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]:
     """Draws batches: what is diffused float (B, C, h, w), conditions int64 (B, h, w), thumbnails float (B, 3, h, w)."""
-    weights = torch.tensor([len(part.thumbnails) ** 0.5 for part in sets])
+    weights = torch.tensor([part.share for part in sets])
 
     def one(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         def pick(n: int) -> int:
             return int(torch.randint(n, (), generator=generator))
 
         part = sets[int(torch.multinomial(weights, 1, generator=generator))]
-        index = pick(len(part.thumbnails))
+        cluster = part.clusters[pick(len(part.clusters))]
+        index = cluster[pick(len(cluster))]
         whole = part.thumbnails[index], part.conditions[index].long()
         top, left = (pick(n - draws.patch + 1) for n in whole[1].shape)
         place = (..., slice(top, top + draws.patch), slice(left, left + draws.patch))

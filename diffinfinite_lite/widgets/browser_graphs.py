@@ -26,6 +26,7 @@ from torch.nn.utils import parametrize
 
 from ..extras import extra
 from ..files import move, staged
+from ..labels import CONDITIONS
 from ..models.autoencoder import Autoencoder
 from ..models.pretrained import Models, expected_hashes, load_models, sampled_margin, trained_patch
 
@@ -162,7 +163,7 @@ def shipped_graphs() -> tuple[Path, Facts]:
         If the environment's folder cannot be written to.
     """
     made_by = [Path(__file__).read_text("utf8"), *(version(name) for name in ("torch", "onnx", "onnxscript"))]
-    key = hashlib.sha256(json.dumps([expected_hashes(), made_by], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([expected_hashes(), CONDITIONS, made_by], sort_keys=True).encode()).hexdigest()
     folder = Path(sys.prefix, "share/diffinfinite_lite", f"graphs-{key[:16]}")
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):

@@ -102,7 +102,7 @@ const BrowserPaint = (() => {
     },
     front: (x, y) => {
       const at = x + 0.18 * Math.sin(4 * y);
-      return at < -0.15 ? 1 : at < 0.45 ? 3 : 4;
+      return at < -0.15 ? 1 : at < 0.45 ? 3 : 5;
     },
     blank: () => 0,
   };

@@ -86,7 +86,7 @@ def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
         _PAGE,
         STYLE=_source("browser_page.css"),
         SETTINGS=escape(json.dumps(settings)),
-        LABELS="".join(_label(number) for number in (1, 2, 3, 4, 0)),
+        LABELS="".join(_label(number) for number in (*range(1, len(LABELS)), 0)),
         CONTEXTS="".join(f"<option>{context}</option>" for context in CONTEXTS),
         SIZES="".join(f'<option value="{px}">{escape(text)}</option>' for px, text in sizes.items()),
         BUILDS="".join(_build(name, model, builds[name]) for name in BUILDS),

@@ -5,7 +5,7 @@
 const Sampler = (() => {
   const BLOCK = 64; // noise.BLOCK
   const T = 1000; // training timesteps
-  const PROMPTS = ["none", "adenocarcinoma", "squamous", "normal"], LABELS = 5; // labels.py
+  const PROMPTS = ["none", "adenocarcinoma", "squamous", "normal"], LABELS = 6; // labels.py
   const single = Math.fround;
 
   // ---- noise.py -------------------------------------------------------------------------------------------------

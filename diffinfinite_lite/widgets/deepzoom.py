@@ -51,7 +51,7 @@ def deep_zoom(
     Parameters
     ----------
     image : uint8 (H, W, 3)
-    mask : labels (H, W), 0 to 4
+    mask : labels (H, W), 0 to 5
     name : identifier that no other viewer of the book has: letters, digits, hyphens
     title : what the picture shows, the text for those who cannot see it
     mpp : micrometres per pixel

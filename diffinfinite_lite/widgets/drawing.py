@@ -29,7 +29,7 @@ class Drawing:
 
     Parameters
     ----------
-    mask : uint8 (H, W), labels 0 to 4
+    mask : uint8 (H, W), labels 0 to 5
 
     >>> drawing = Drawing(np.zeros((1, 5), np.uint8))
     >>> drawing.stroke([(1, 0), (3, 0)], label=2, radius=0)

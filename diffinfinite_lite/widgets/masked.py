@@ -26,7 +26,7 @@ class Masked:
     Attributes
     ----------
     picture : with its texts
-    mask : labels (H, W), 0 to 4, of the picture's size
+    mask : labels (H, W), 0 to 5, of the picture's size
     marks : places in it and what is to be seen there, numbered in this order
     """
 

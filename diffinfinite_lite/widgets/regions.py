@@ -23,7 +23,7 @@ def region_paths(mask: np.ndarray, tolerance: float = TOLERANCE) -> dict[int, st
 
     Parameters
     ----------
-    mask : labels (H, W), 0 to 4
+    mask : labels (H, W), 0 to 5
     tolerance : px by which a line may leave the edges of pixels
 
     >>> region_paths(np.array([[0, 3, 3]]))

@@ -35,7 +35,7 @@ from .versions import Version
 
 KEPT = 60  # pictures for the neighbours, and versions to step back to
 PAINTING = ("explore", "paint")  # tabs that show the picture of the state, and paint it when the state changes
-BLANK = LABELS.index("others")  # what a mask is before anything is drawn
+BLANK = LABELS.index("air")  # what a mask is before anything is drawn
 Show = Callable[..., None]
 
 

@@ -26,7 +26,7 @@ function paint(fixed, send) {
   const tissue = image("Tissue under the mask"), shown = h("canvas", {}), live = h("canvas", {});
   const surface = h("div", { className: "surface", tabIndex: 0, role: "application", "aria-roledescription": "canvas",
     "aria-label": "Mask. Arrow keys move the tip, Space lowers and lifts it, Enter sets a corner or fills, "
-      + "b e p f choose the tool, 0 to 4 the label, brackets the width, Control Z goes back" }, tissue, shown, live);
+      + "b e p f choose the tool, 0 to 5 the label, brackets the width, Control Z goes back" }, tissue, shown, live);
   const said = h("p", { className: "figures", role: "status" });
   const tools = choices("Tool", TOOLS.map(([key, name, letter]) => [key, name, h("kbd", {}, letter)]), pickTool);
   const labels = choices("Label", fixed.labels.map((name, at) => [at,

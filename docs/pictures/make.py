@@ -23,9 +23,9 @@ SIDE, GAP = 448, 12  # px
 STEPS = 10
 # context: seed of mask and picture, and what to see where the mask says so
 FIELDS = {
-    "adenocarcinoma": (17, {4: "a lumen, with tumour cells around it", 1: "tumour cells", 3: "stroma between glands"}),
+    "adenocarcinoma": (17, {5: "a lumen, with tumour cells around it", 1: "tumour cells", 3: "stroma between glands"}),
     "squamous": (10, {1: "a solid nest of tumour cells, without a lumen", 3: "stroma that bounds the nests"}),
-    "normal": (7, {4: "air in an alveolus", 3: "a septum, or the wall of a vessel"}),
+    "normal": (7, {5: "air in an alveolus", 4: "a septum, or the wall of a vessel"}),
 }
 NAMES = {"adenocarcinoma": "Adenocarcinoma", "squamous": "Squamous cell carcinoma", "normal": "Normal lung"}
 

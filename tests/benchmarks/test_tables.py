@@ -39,7 +39,7 @@ def test_large_masks_are_annotated_tiles_side_by_side(monkeypatch):
 
 def test_tiles_and_masks_are_cut_at_the_same_places():
     image = np.arange(448 * 448 * 3).reshape(448, 448, 3) % 251
-    pair = Pair(image.astype(np.uint8), (image[..., 0] % 5).astype(np.uint8), [], {})
+    pair = Pair(image.astype(np.uint8), (image[..., 0] % 6).astype(np.uint8), [], {})
     images, masks = benchmark.cut([pair, pair])
     assert len(images) == len(masks) == 8
     np.testing.assert_array_equal(to_rgb(images[5]), pair.image[:224, 224:])

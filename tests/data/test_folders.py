@@ -11,6 +11,7 @@ from PIL import Image
 from diffinfinite_lite.data.folders import find, read_folder
 from diffinfinite_lite.data.pictures import PictureWarning
 from diffinfinite_lite.data.tiles import to_rgb
+from diffinfinite_lite.labels import FIVE_CODES, LABELS
 from diffinfinite_lite.pipelines.pair import Pair
 from diffinfinite_lite.pipelines.slide_files import write_image, write_mask
 
@@ -171,6 +172,17 @@ def test_results_of_sample_and_edit_are_pairs(tmp_path):
         assert tile.context == "squamous" and tile.mpp == 0.3 and "synthetic" in tile.source
 
 
+def test_a_result_of_the_time_before_air_is_read_as_it_was_painted(tmp_path):
+    labels = np.kron(np.arange(5, dtype=np.uint8), np.ones((48, 12), np.uint8))
+    for context in ("squamous", "normal"):
+        run = {"steps": 1, "context": context, "labels": dict.fromkeys(LABELS[:FIVE_CODES], 0.2)}
+        Pair(RGB[:, :60], labels, [], run).save(tmp_path / context)
+    tiles, notes = read(tmp_path)
+    assert [tile.mask[0, ::12].tolist() for tile in tiles.values()] == [[0, 1, 2, 4, 5], [0, 1, 2, 3, 5]]
+    said = "was painted when air had no label: its others are read as air"
+    assert notes == {"normal/image.png": said, "squamous/image.png": said}
+
+
 def test_results_of_slide_are_pairs(tmp_path):
     labels = np.kron(np.random.default_rng(1).integers(0, 5, (20, 22), dtype=np.uint8), np.ones((32, 32), np.uint8))
     large = np.full((640, 704, 3), (200, 90, 160), np.uint8)
@@ -187,7 +199,7 @@ def test_results_of_slide_are_pairs(tmp_path):
 
 
 def test_class_map_to_no_label(tmp_path):
-    with pytest.raises(ValueError, match="class map to labels 0 to 4 or their names, got 'tumour' for Tumor"):
+    with pytest.raises(ValueError, match="class map to labels 0 to 5 or their names, got 'tumour' for Tumor"):
         list(read_folder(tmp_path, class_map={"Tumor": "tumour"}))
 
 
@@ -232,7 +244,7 @@ def test_a_mask_as_an_array_is_named(tmp_path):
     assert notes["a_mask.npy"].startswith("is no picture that can be read")
 
 
-@pytest.mark.parametrize("label", [True, 5, -1, None, 1.5, [1], "Carcinoma"])
+@pytest.mark.parametrize("label", [True, 6, -1, None, 1.5, [1], "Carcinoma"])
 def test_class_maps_to_what_is_no_label(tmp_path, label):
-    with pytest.raises(ValueError, match="expected a class map to labels 0 to 4 or their names"):
+    with pytest.raises(ValueError, match="expected a class map to labels 0 to 5 or their names"):
         list(read_folder(tmp_path, class_map={"Tumor": label}))

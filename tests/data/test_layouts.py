@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import ndimage as ndi
 
-from diffinfinite_lite.data.layouts import CARCINOMA, NECROSIS, OTHERS, PATTERNS, STROMA, field, layout
+from diffinfinite_lite.data.layouts import AIR, CARCINOMA, NECROSIS, OTHERS, PATTERNS, field, layout
 
-# Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others.
-MEASURED = {"adenocarcinoma": (0.68, 0.0, 0.12, 0.20), "normal": (0.0, 0.0, 0.40, 0.60)}
+# Shares of the labelled area in pseudo-annotations: carcinoma, necrosis, stroma, others, air.
+MEASURED = {"adenocarcinoma": (0.68, 0.0, 0.12, 0.0, 0.20), "normal": (0.0, 0.0, 0.0, 0.40, 0.60)}
 
 
 @cache
@@ -22,14 +22,14 @@ def many(context, count=60, size=(28, 28)):
 @pytest.mark.parametrize("context", PATTERNS)
 def test_labelled_and_valid(context):
     for labels in many(context):
-        assert labels.dtype == np.uint8 and labels.shape == (28, 28) and labels.max() <= 4
+        assert labels.dtype == np.uint8 and labels.shape == (28, 28) and labels.max() <= AIR
         assert (labels > 0).mean() >= 0.6
     assert np.mean([(labels > 0).mean() for labels in many(context)]) > 0.9
 
 
 @pytest.mark.parametrize("context", MEASURED)
 def test_shares_follow_pseudo_annotations(context):
-    counts = np.bincount(np.stack(many(context, 120)).ravel(), minlength=5)[1:]
+    counts = np.bincount(np.stack(many(context, 120)).ravel(), minlength=6)[1:]
     assert np.abs(counts / counts.sum() - MEASURED[context]).max() < 0.08
 
 
@@ -42,13 +42,13 @@ def test_squamous_has_some_necrosis_inside_tumour():
 
 
 def test_classes_of_each_context():
-    assert set(np.unique(np.stack(many("normal")))) <= {0, STROMA, OTHERS}
+    assert set(np.unique(np.stack(many("normal")))) <= {0, OTHERS, AIR}
     assert NECROSIS not in np.unique(np.stack(many("adenocarcinoma")))
 
 
 def test_glands_have_lumens_walled_by_carcinoma():
     whole = layout("adenocarcinoma", (256, 256), np.random.default_rng(5))
-    rim = ndi.binary_dilation(whole == OTHERS) & (whole != OTHERS) & (whole > 0)
+    rim = ndi.binary_dilation(whole == AIR) & (whole != AIR) & (whole > 0)
     assert (whole[rim] == CARCINOMA).mean() > 0.6
 
 

@@ -6,10 +6,10 @@ import tifffile
 from PIL import Image
 
 from diffinfinite_lite.data.mask_files import read_keep, read_mask
-from diffinfinite_lite.labels import LABEL_COLOURS, TEN_TO_FIVE, colour_mask
+from diffinfinite_lite.labels import LABEL_COLOURS, TEN_TO_SIX, colour_mask
 from diffinfinite_lite.pipelines.slide_files import write_mask
 
-LABELS = np.random.default_rng(0).integers(0, 5, (24, 32), dtype=np.uint8)
+LABELS = np.random.default_rng(0).integers(0, 6, (24, 32), dtype=np.uint8)
 FLAT = [value for colour in LABEL_COLOURS for value in colour]
 
 
@@ -35,7 +35,7 @@ def test_grey_values_of_any_depth(tmp_path, dtype):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("name", ["m.png", "m.tif", "m.gif", "m.bmp"])
 def test_index_pictures_are_read_by_their_colours(tmp_path, name, seed):
-    order = np.random.default_rng(seed).permutation(5)  # entry i of the palette has the colour of label order[i]
+    order = np.random.default_rng(seed).permutation(6)  # entry i of the palette has the colour of label order[i]
     pixels = np.argsort(order)[LABELS]
     picture = index(pixels, np.array(LABEL_COLOURS)[order])
     assert np.array_equal(read_mask(save(picture, tmp_path / name)), LABELS)
@@ -61,7 +61,7 @@ def test_grey_with_opacity(tmp_path):
 def test_quantised_colours_of_our_own_picture(tmp_path):
     """Pillow's quantisation reorders the palette: this is the field's case 05."""
     for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE):
-        picture = Image.fromarray(colour_mask(LABELS)).quantize(5, method=method)
+        picture = Image.fromarray(colour_mask(LABELS)).quantize(6, method=method)
         assert np.array_equal(read_mask(save(picture, tmp_path / "m.png")), LABELS)
 
 
@@ -82,14 +82,25 @@ def test_a_tiff_palette_of_eight_bits_is_read_as_what_it_is_meant_for(tmp_path):
     """The format has 16 bits a channel; Pillow takes 255 of them for black, and every label had become unknown."""
     colours = np.zeros((3, 256), np.uint16)
     colours[:, : len(LABEL_COLOURS)] = np.transpose(LABEL_COLOURS)
-    labels = np.arange(5, dtype=np.uint8)[None].repeat(3, axis=0)
+    labels = np.arange(6, dtype=np.uint8)[None].repeat(3, axis=0)
     tifffile.imwrite(tmp_path / "a.tif", labels, photometric="palette", colormap=colours)
     assert np.array_equal(read_mask(tmp_path / "a.tif"), labels)
 
 
+@pytest.mark.parametrize("way", ["index", "grey", "rgb"])
+def test_files_of_five_codes_mean_what_they_say(tmp_path, way):
+    """Written before air had a label: 4 stays others, whether it is a number, a colour or an index of five colours."""
+    five = np.arange(5, dtype=np.uint8)[None].repeat(3, axis=0)
+    pictures = {"index": index(five, LABEL_COLOURS[:5]), "grey": five, "rgb": colour_mask(five)}
+    path = save(pictures[way], tmp_path / "m.png")
+    assert np.array_equal(read_mask(path), five) and np.array_equal(read_mask(path, classes=5), five)
+    with pytest.raises(ValueError, match=r"labels 0 to 4, got (grey values 1 to 5 in )?six\.png"):
+        read_mask(save(colour_mask(five + 1) if way == "rgb" else five + 1, tmp_path / "six.png"), classes=5)
+
+
 def test_ten_classes(tmp_path):
     ten = np.arange(10, dtype=np.uint8)[None]
-    assert read_mask(save(ten, tmp_path / "m.png"), classes=10)[0].tolist() == list(TEN_TO_FIVE)
+    assert read_mask(save(ten, tmp_path / "m.png"), classes=10)[0].tolist() == list(TEN_TO_SIX)
     with pytest.raises(ValueError, match=r"labels 0 to 9, got legend\.png with another colour"):
         read_mask(save(index(LABELS, LABEL_COLOURS), tmp_path / "legend.png"), classes=10)
 
@@ -108,12 +119,12 @@ def smoothed():
 
 REFUSED = {
     "ten.png": (np.arange(10, dtype=np.uint8)[None], "grey values 0 to 9 in ten.png"),
-    "negative.tif": (-LABELS.astype(np.int32), "grey values -4 to 0 in negative.tif"),
+    "negative.tif": (-LABELS.astype(np.int32), "grey values -5 to 0 in negative.tif"),
     "float.tif": (LABELS.astype(np.float32), "float.tif in floating-point numbers"),
     "smoothed.png": (smoothed(), "smoothed.png with another colour (106, 92, 75)"),
     "black.png": (np.zeros((*LABELS.shape, 3), np.uint8), "black.png with another colour (0, 0, 0)"),
     "others.png": (index(LABELS, np.array(LABEL_COLOURS) // 2), "others.png with another colour (95, 95, 95)"),
-    "mixed.png": (index(LABELS, [*LABEL_COLOURS[:4], (4, 4, 4)]), "mixed.png with another colour (4, 4, 4)"),
+    "mixed.png": (index(LABELS, [*LABEL_COLOURS[:5], (5, 5, 5)]), "mixed.png with another colour (5, 5, 5)"),
     "onebit.png": (Image.fromarray(LABELS > 2), "onebit.png in black and white"),
     "black-and-white.png": (index(LABELS % 2, [(255,) * 3, (0,) * 3]), "grey values 0 to 255"),
     "clear.png": (np.dstack([colour_mask(LABELS), 63 * LABELS]), "clear.png with transparent pixels"),
@@ -132,7 +143,7 @@ def test_everything_else_is_refused_and_says_how_to_save(tmp_path, name):
     with pytest.raises(ValueError) as caught:
         read_mask(tmp_path / name)
     said = str(caught.value)
-    assert said.startswith("expected ") and words in said and "save it as PNG in grey values 0 to 4" in said
+    assert said.startswith("expected ") and words in said and "save it as PNG in grey values 0 to 5" in said
     assert "carcinoma 213, 94, 0" in said and "\n" not in said
 
 
@@ -141,7 +152,7 @@ def test_transparent_indices_and_values_are_refused(tmp_path):
     for name, content, key in (("p.png", picture, 2), ("l.png", Image.fromarray(LABELS), 2)):
         with pytest.raises(ValueError, match="with transparent pixels"):
             read_mask(save(content, tmp_path / name, transparency=key))
-    assert np.array_equal(read_mask(save(picture, tmp_path / "p.png", transparency=bytes([255] * 5 + [0]))), LABELS)
+    assert np.array_equal(read_mask(save(picture, tmp_path / "p.png", transparency=bytes([255] * 6 + [0]))), LABELS)
 
 
 def test_sixteen_bit_colour_is_refused(tmp_path):
@@ -153,7 +164,7 @@ def test_sixteen_bit_colour_is_refused(tmp_path):
 def test_missing_file_and_code(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.png"):
         read_mask(tmp_path / "missing.png")
-    with pytest.raises(ValueError, match="5 or 10"):
+    with pytest.raises(ValueError, match="6 classes, 5 or 10"):
         read_mask(tmp_path / "missing.png", classes=7)
 
 

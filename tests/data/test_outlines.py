@@ -13,7 +13,7 @@ from diffinfinite_lite.data.outlines import outlines
 from diffinfinite_lite.data.qupath import CLASS_MAP, CLASSES, geojson_mask, write_geojson
 from diffinfinite_lite.labels import LABELS
 
-MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 4))
+MASKS = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 5))
 
 
 def bands(mask, rows):
@@ -66,11 +66,11 @@ def test_holes_belong_to_the_outline_around_them():
 
 def test_what_qupath_takes(tmp_path):
     """A FeatureCollection of annotations in QuPath's classes and colours, rings closed, outlines first."""
-    mask = np.repeat(np.arange(5, dtype=np.uint8), 2)[None].repeat(3, 0)
+    mask = np.repeat(np.arange(6, dtype=np.uint8), 2)[None].repeat(3, 0)
     write_geojson(tmp_path / "m.geojson", [mask], mask.shape, {"more": "said"})
     content = json.loads((tmp_path / "m.geojson").read_text())
-    assert content["type"] == "FeatureCollection" and content["size"] == [3, 10] and content["more"] == "said"
-    for label, feature in zip(range(1, 5), content["features"], strict=True):
+    assert content["type"] == "FeatureCollection" and content["size"] == [3, 12] and content["more"] == "said"
+    for label, feature in zip(range(1, 6), content["features"], strict=True):
         name, colour = CLASSES[label]
         assert feature["type"] == "Feature" and feature["geometry"]["type"] == "Polygon"
         assert feature["properties"] == {

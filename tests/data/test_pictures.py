@@ -41,6 +41,28 @@ def test_colours_and_labels_are_inverse():
     assert colour_labels(np.array(LABEL_COLOURS) + np.array([0, 0, 1])).tolist() == [-1] * len(LABELS)
 
 
+def seen_by(colour, blindness):
+    """A colour as linear RGB without one kind of cone (Machado et al. 2009, severity 1), or with all."""
+    linear = np.array([v / 3294.6 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in colour])
+    return (np.array(BLIND[blindness]) @ linear).clip(0, 1)
+
+
+BLIND = {
+    "nobody": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+def test_labels_differ_in_print_and_for_colour_blind_readers(blindness):
+    """Lightness (CIE L*) of any two is 10 apart, so that they differ in grey as well, whatever cones a reader has."""
+    luminance = [float(np.dot((0.2126, 0.7152, 0.0722), seen_by(colour, blindness))) for colour in LABEL_COLOURS]
+    lightness = np.sort([116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y for y in luminance])
+    assert np.diff(lightness).min() > (10 if blindness == "nobody" else 5)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.bmp", "a.webp", "a.gif"])
 def test_formats_that_keep_values(tmp_path, rgb, name):
     few = rgb // 128 * 200  # a GIF has 256 colours
@@ -75,7 +97,7 @@ def test_turned_grey_tiffs_have_whole_rows(tmp_path, rgb, tag, compression):
     """Pillow maps uncompressed ones into memory and then cuts their rows at the wrong length."""
     exif = Image.Exif()
     exif[0x0112] = tag
-    labels = rgb[..., 0] % 5
+    labels = rgb[..., 0] % 6
     seen = read_mask(save(labels, tmp_path / "a.tif", exif=exif, compression=compression), notes=[])
     assert np.array_equal(seen, UPRIGHT[tag](labels))
 
@@ -161,7 +183,7 @@ def test_grey_and_masks_are_no_pictures_of_tissue(tmp_path, rgb):
     for path in tmp_path.iterdir():
         with pytest.raises(ValueError, match=rf"stained tissue in colour, got {path.name} in grey .*: save it as RGB"):
             read_rgb(path)
-    legend = Image.fromarray(grey % 5, "P")
+    legend = Image.fromarray(grey % 6, "P")
     legend.putpalette([value for colour in LABEL_COLOURS for value in colour])
     with pytest.raises(ValueError, match=r"got mask\.png in the colours of the labels: it is a mask"):
         read_rgb(save(legend, tmp_path / "mask.png"))

@@ -37,7 +37,7 @@ def place(tmp_path_factory):
 
 
 def labels():
-    return SHAPE.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 4)))
+    return SHAPE.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 5)))
 
 
 def write(draw, picture, place):
@@ -84,7 +84,7 @@ def masks(draw):
     """(picture, whether it must be read, labels by what the picture looks like or None where it shows none)."""
     meant, way = draw(labels()), draw(st.sampled_from(["grey", "deep", "int", "legend", "greys", "rgb", "rgba", "la",
                                                         "foreign", "clear", "one", "float", "quantised"]))  # fmt: skip
-    order = np.array(draw(st.permutations(range(5))))
+    order = np.array(draw(st.permutations(range(6))))
     at, colours = np.argsort(order)[meant], np.array(LABEL_COLOURS)[order]
     opacity = draw(st.integers(0, 255))
     opaque = np.full(meant.shape, 255, np.uint8)
@@ -97,8 +97,8 @@ def masks(draw):
         "rgb": lambda: (Image.fromarray(colour_mask(meant)), True),
         "rgba": lambda: (Image.fromarray(np.dstack([colour_mask(meant), opaque])), True),
         "la": lambda: (Image.fromarray(np.dstack([meant, opaque])), True),
-        "quantised": lambda: (Image.fromarray(colour_mask(meant)).quantize(5), True),
-        "foreign": lambda: (index(at, draw(arrays(np.uint8, (5, 3))) // 2 * 2 + 1), None),  # odd: none of ours
+        "quantised": lambda: (Image.fromarray(colour_mask(meant)).quantize(6), True),
+        "foreign": lambda: (index(at, draw(arrays(np.uint8, (6, 3))) // 2 * 2 + 1), None),  # odd: none of ours
         "clear": lambda: (Image.fromarray(np.dstack([colour_mask(meant), opaque // 255 * opacity])), opacity == 255),
         "one": lambda: (Image.fromarray(meant > 2), None),
         "float": lambda: (Image.fromarray(meant.astype(np.float32)), None),
@@ -115,10 +115,10 @@ def test_masks(place, data):
     if path is None:
         return
     seen = read(read_mask, path)
-    if readable is None:  # shows no labels, except where all colours that the file holds happen to be greys 0 to 4
+    if readable is None:  # shows no labels, except where all colours that the file holds happen to be greys 0 to 5
         with Image.open(path) as stored:
             shown = np.asarray(stored.convert("RGB"))
-        assert seen is None or (shown.max() <= 4 and np.array_equal(np.dstack([seen] * 3), shown))
+        assert seen is None or (shown.max() <= 5 and np.array_equal(np.dstack([seen] * 3), shown))
         return
     assert seen is None or np.array_equal(seen, UPRIGHT[tag](meant))
     written_as_it_is = path.suffix in (".png", ".tiff")
@@ -194,7 +194,7 @@ def test_tiffs_of_another_writer(place, data):
     if kind == "colour":
         meant = draw(arrays(np.uint8, (*shape, 3)))
     else:
-        meant = draw(arrays(np.uint8, shape, elements=st.integers(0, 4)))
+        meant = draw(arrays(np.uint8, shape, elements=st.integers(0, 5)))
     values = meant.astype(np.uint16) * (257 if kind == "colour" else 1) if deep else meant
     white = kind == "0 is white"
     options = {

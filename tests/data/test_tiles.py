@@ -36,7 +36,7 @@ def test_tile_checks_shapes():
 
 
 def test_picture_and_mask_become_a_tile(tmp_path, rgb):
-    labels = (rgb[..., 0] % 5).astype(np.uint8)
+    labels = (rgb[..., 0] % 6).astype(np.uint8)
     tile = read_tile(save(rgb, tmp_path / "a.png"), save(labels, tmp_path / "m.png"), mpp=0.25)
     assert tile.name == "a.png" and tile.mpp == 0.25
     assert np.array_equal(to_rgb(tile.image), rgb) and np.array_equal(tile.mask.numpy(), labels)

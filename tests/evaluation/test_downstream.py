@@ -63,12 +63,12 @@ def test_the_label_of_a_tile_against_scipy():
 def test_a_segmentation_table_against_scikit_learn():
     """Of guesses that are right two times in three, over tiles of several sizes, unknown pixels left out."""
     rng = np.random.default_rng(0)
-    masks = [rng.integers(0, 5, shape) for shape in ((24, 16), (40, 8), (9, 33))]
-    guesses = [np.where(rng.random(m.shape) < 2 / 3, np.maximum(m, 1), rng.integers(1, 5, m.shape)) for m in masks]
+    masks = [rng.integers(0, 6, shape) for shape in ((24, 16), (40, 8), (9, 33))]
+    guesses = [np.where(rng.random(m.shape) < 2 / 3, np.maximum(m, 1), rng.integers(1, 6, m.shape)) for m in masks]
     maps = [Maps(torch.tensor([i]), mask.shape) for i, mask in enumerate(masks)]
     table = segmentation_table(lambda tile: guesses[int(tile.features)], maps, masks)
     truth, guess = (np.concatenate([x.ravel() for x in arrays]) for arrays in (masks, guesses))
-    np.testing.assert_array_equal(table, confusion_matrix(truth[truth > 0], guess[truth > 0], labels=[1, 2, 3, 4]))
+    np.testing.assert_array_equal(table, confusion_matrix(truth[truth > 0], guess[truth > 0], labels=[1, 2, 3, 4, 5]))
     known = truth[truth > 0], guess[truth > 0]
     assert table_score(table) == pytest.approx(f1_score(*known, average="macro"))
     assert table_score(table, jaccard_score) == pytest.approx(jaccard_score(*known, average="macro"))
@@ -76,12 +76,12 @@ def test_a_segmentation_table_against_scikit_learn():
 
 def test_a_segmentation_table_in_closed_form():
     """One guess everywhere fills one column with the areas of the labels, a shift by one label the next diagonal."""
-    masks = [np.repeat([[0, 1, 2, 4]], 8, axis=1).repeat(6, axis=0), np.full((6, 5), 3)]
+    masks = [np.repeat([[0, 1, 2, 4, 5]], 8, axis=1).repeat(6, axis=0), np.full((6, 5), 3)]
     maps = [Maps(torch.tensor([i]), mask.shape) for i, mask in enumerate(masks)]
-    areas = np.array([48, 48, 30, 48])
+    areas = np.array([48, 48, 30, 48, 48])
     table = segmentation_table(lambda tile: np.full(tile.size, 3), maps, masks)
-    np.testing.assert_array_equal(table, areas[:, None] * (np.arange(4) == 2))
-    table = segmentation_table(lambda tile: masks[int(tile.features)] % 4 + 1, maps, masks)
+    np.testing.assert_array_equal(table, areas[:, None] * (np.arange(5) == 2))
+    table = segmentation_table(lambda tile: masks[int(tile.features)] % 5 + 1, maps, masks)
     np.testing.assert_array_equal(table, np.roll(np.diag(areas), 1, axis=1))
 
 
@@ -114,8 +114,8 @@ def test_bad_tables_and_labels_are_a_sentence():
     assert not table(0).any()
     with pytest.raises(ValueError, match="at least one labelled pixel"):
         table_score(table(0))
-    with pytest.raises(ValueError, match="labels 0 to 4, got up to 5"):
-        table(5)
+    with pytest.raises(ValueError, match="labels 0 to 5, got up to 6"):
+        table(6)
 
 
 def test_a_segmenter_finds_what_it_was_shown():

@@ -355,7 +355,7 @@ def test_rows_of_masks_are_the_spatial_functions():
     real, made = masks(0), masks(1)
     result = card(TileSet(pictures(2), made), real=TileSet(pictures(0), real))
     rows = numbers(result, "Space")
-    shares = [spatial.label_fractions(m, 5).mean(0) for m in (real, made)]
+    shares = [spatial.label_fractions(m, 6).mean(0) for m in (real, made)]
     assert rows["share of carcinoma"]["value"] == pytest.approx(shares[1][1], abs=1e-5)
     assert rows["share of stroma"]["real"] == pytest.approx(shares[0][3], abs=1e-5)
     assert rows["share of stroma"]["low"] < rows["share of stroma"]["value"] < rows["share of stroma"]["high"]

@@ -54,5 +54,5 @@ def test_few_queries_equal_one_query_per_pixel():
 def test_unknown_context_and_label_are_refused():
     with pytest.raises(ValueError, match="got 'bone'"):
         condition_map(torch.zeros(2), "bone")
-    with pytest.raises(ValueError, match="got 0 to 5"):
-        condition_map(torch.arange(6))
+    with pytest.raises(ValueError, match="got 0 to 6"):
+        condition_map(torch.arange(7))

@@ -24,7 +24,7 @@ def picture():
 
 @pytest.fixture(scope="module")
 def mask():
-    return (np.add.outer(np.arange(SHAPE[0]) // 40, np.arange(SHAPE[1]) // 40) % 5).astype(np.uint8)
+    return (np.add.outer(np.arange(SHAPE[0]) // 40, np.arange(SHAPE[1]) // 40) % 6).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [SHAPE, (254, 254), (255, 509), (1, 3), (1, 1)])
@@ -59,7 +59,7 @@ def test_mask_tiles_hold_the_labels_in_their_colours(mask, tmp_path):
         tile = Image.open(path)
         top, left = max(0, row * TILE - 1), max(0, column * TILE - 1)
         whole[top : top + tile.height, left : left + tile.width] = np.asarray(tile)
-        assert np.array_equal(np.reshape(tile.getpalette()[:15], (5, 3)), LABEL_COLOURS)
+        assert np.array_equal(np.reshape(tile.getpalette()[:18], (6, 3)), LABEL_COLOURS)
     assert np.array_equal(whole, mask)
     assert about["Format"] == "png" and about["Size"] == {"Width": "523", "Height": "300"}
 

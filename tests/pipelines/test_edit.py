@@ -133,7 +133,7 @@ def test_a_saved_pair_is_edited_like_one_in_memory(tmp_path):
     [
         ({"latents": None}, {}, "pair with its latents"),
         ({}, {"mask": stripes((64, 64))}, "mask of the size 128x448, got 64x64"),
-        ({}, {"mask": np.full(SIZE, 7)}, "labels 0 to 4"),
+        ({}, {"mask": np.full(SIZE, 7)}, "labels 0 to 5"),
         ({}, {"margin": 5}, "multiple of 8 px from 0, got 5"),
         ({}, {"steps": 0}, "from 1 to 1000, got 0"),
         ({"weights": "other"}, {}, "expected the autoencoder 0123.* that made the pair"),

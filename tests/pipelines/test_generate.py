@@ -150,7 +150,7 @@ def test_hand_made_mask_of_squares():
             "among sliding-window, multidiffusion, mixture for a stride, got 'random-patch'",
         ),
         ({"context": "normal", "precision": "int8"}, "fp32, bf16, fp16, got 'int8'"),
-        ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 4 in the mask, got 7 to 7"),
+        ({"mask": np.full((64, 64), 7)}, "expected labels 0 to 5 in the mask, got 7 to 7"),
         ({"mask": np.zeros((64, 64, 3), np.uint8)}, r"got shape \(64, 64, 3\)"),
         ({"mask": np.zeros((64, 64), np.uint8), "size": (128, 64)}, "got 64x64"),
         ({"context": "normal", "device": "cuda:99"}, "got 'cuda:99'"),

@@ -8,7 +8,7 @@ import torch
 from skimage.segmentation import find_boundaries
 
 from diffinfinite_lite.data.layouts import layout
-from diffinfinite_lite.labels import CONTEXTS
+from diffinfinite_lite.labels import CONTEXTS, from_five_codes
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines import masks
 from diffinfinite_lite.pipelines.masks import (
@@ -34,7 +34,7 @@ def test_clear_map_is_left_alone_up_to_its_border():
     assert np.array_equal(clean(scores(labels)), labels)
 
 
-@pytest.mark.parametrize(("inside", "outside"), [(1, 4), (4, 1)])
+@pytest.mark.parametrize(("inside", "outside"), [(1, 5), (5, 1)])
 def test_specks_take_their_surroundings_whatever_their_number(inside, outside):
     labels = np.full((16, 16), outside, np.uint8)
     labels[5, 5:8] = inside
@@ -63,7 +63,7 @@ def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
 
     def sample(denoiser, prompts, **settings):
         seen.append((tuple(prompts.shape), settings["seed"]))
-        yield SimpleNamespace(canvas=SimpleNamespace(latents=torch.zeros(5, *prompts.shape)))
+        yield SimpleNamespace(canvas=SimpleNamespace(latents=torch.zeros(6, *prompts.shape)))
 
     monkeypatch.setattr(masks, "sample", sample)
     monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
@@ -71,37 +71,48 @@ def test_cells_are_square_where_the_largest_mask_is_enlarged(monkeypatch):
     made = [masks.generate_cells(None, "normal", size, seed=7) for size in sizes]
     assert [cells.shape for cells in made] == [(512, 256), (128, 64), (8, 8)], "a cell of what comes back is 8 px"
     assert [shape for shape, _ in seen] == [(256, 128), (128, 64), (48, 48)], "never less than what it learnt from"
-    noise = [coordinate_noise(seed, 0, 5, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
+    noise = [coordinate_noise(seed, 0, 6, Window(0, 0, 32, 32)).flatten() for seed in (7, seen[0][1])]
     assert abs(float(torch.corrcoef(torch.stack(noise))[0, 1])) < 0.05, "the picture starts from its mask's noise"
 
 
 def test_a_small_mask_is_the_middle_of_one_as_large_as_those_learnt_from(monkeypatch):
-    scores = torch.zeros(5, 48, 48)
-    scores[3], scores[1, :, 24:] = 1, 2  # stroma, and carcinoma in the right half
+    scores = torch.zeros(6, 48, 48)
+    scores[4], scores[1, :, 24:] = 1, 2  # walls, and carcinoma in the right half
     level = SimpleNamespace(canvas=SimpleNamespace(latents=scores))
     monkeypatch.setattr(masks, "sample", lambda *_, **settings: [level])
     monkeypatch.setattr(masks, "Denoiser", lambda *_, **settings: None)
     cells = masks.generate_cells(None, "normal", (64, 128))
-    assert cells.shape == (8, 16) and (cells[:, :7] == 3).all() and (cells[:, 9:] == 1).all()
+    assert cells.shape == (8, 16) and (cells[:, :7] == 4).all() and (cells[:, 9:] == 1).all()
+
+
+@pytest.mark.parametrize("context", [None, *CONTEXTS])
+def test_a_model_of_five_codes_draws_the_same_regions_in_six(context):
+    """What five channels say is air, and the walls of normal lung; nothing else moves, borders included."""
+    five = np.repeat(np.array([1, 3, 4, 2, 0], np.uint8), 10)[None].repeat(40, 0)
+    six, same = clean(scores(five)[:5], context), clean(scores(five))
+    assert np.array_equal(same, five) and np.array_equal(six, from_five_codes(five, context))
+    assert set(np.unique(six)) == {0, 1, 2, 4 if context == "normal" else 3, 5}
+    opened = open_borders(six)
+    assert (opened[:, 10:20] == six[:, 10:20]).all() and not opened[:, [9, 20, 29, 30]].any()
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_open_borders_of_layouts(context):
-    """Only borders between regions and the specks in between are given up, and no stroma: most of the mask stays."""
+    """Only borders between regions and the specks in between are given up, and no stroma or wall: most stays."""
     labels = layout(context, (96, 96), np.random.default_rng(0))
     opened = open_borders(labels)
     given_up = opened != labels
-    assert given_up.any() and (opened[given_up] == 0).all() and not (labels[given_up] == 3).any()
+    assert given_up.any() and (opened[given_up] == 0).all() and not np.isin(labels[given_up], (3, 4)).any()
     borders = find_boundaries(np.where(labels == 0, 1, labels), connectivity=2, mode="thick")
     left = np.where(given_up & borders, 0, labels)
     assert specks(left)[given_up & ~borders].all()
-    assert np.isin(opened[specks(opened)], (0, 3)).all()
+    assert np.isin(opened[specks(opened)], (0, 3, 4)).all()
     assert (opened > 0).mean() >= 0.6
 
 
 def test_open_borders_leaves_sparse_masks_and_strands_alone():
     apart = np.zeros((9, 12), np.uint8)
-    apart[:, :5], apart[:, 7:] = 1, 4
+    apart[:, :5], apart[:, 7:] = 1, 5
     strand = np.full((9, 12), 3, np.uint8)
     strand[4:6] = 1
     for labels in (apart, strand, np.ones_like(apart)):
@@ -116,7 +127,7 @@ def test_shipped_model_draws_masks_like_its_layouts(context, monkeypatch):
     monkeypatch.setattr(masks, "open_borders", lambda labels: labels)
     cells = generate_cells(load_models()[2], context, (384, 384), seed=0)
     taught = layout(context, cells.shape, np.random.default_rng(0))
-    assert np.bincount(cells.ravel(), minlength=5).argmax() == np.bincount(taught.ravel(), minlength=5).argmax()
+    assert np.bincount(cells.ravel(), minlength=6).argmax() == np.bincount(taught.ravel(), minlength=6).argmax()
     boundary = [find_boundaries(labels).mean() for labels in (cells, taught)]
     assert 0.5 < boundary[0] / boundary[1] < 1.6
 

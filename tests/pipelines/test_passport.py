@@ -27,7 +27,7 @@ def made(tmp_path_factory, tiny_weights):
     root = tmp_path_factory.mktemp("made")
     pair = generate("squamous", size=(64, 136), weights=tiny_weights, **SETTINGS)
     pair.save(root / "sample")
-    own = np.kron(np.arange(80).reshape(8, 10) % 5, np.ones((8, 8), int)).astype(np.uint8)
+    own = np.kron(np.arange(80).reshape(8, 10) % 6, np.ones((8, 8), int)).astype(np.uint8)
     drawn = generate("normal", own, weights=tiny_weights, **SETTINGS)
     drawn.save(root / "drawn")
     resynthesise(drawn, np.full_like(own, 3), weights=tiny_weights, device="cpu").save(root / "edited")

@@ -50,7 +50,7 @@ def test_the_same_run_writes_the_same_file(tmp_path):
     files = []
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         (tmp_path / folder).mkdir()
-        for write, pixels in ((write_image, smooth(64, 96)), (write_mask, smooth(64, 96)[..., 0] % 5)):
+        for write, pixels in ((write_image, smooth(64, 96)), (write_mask, smooth(64, 96)[..., 0] % 6)):
             path = tmp_path / folder / f"{write.__name__}.ome.tif"
             write(path, [(0, 0, pixels)], (64, 96), mpp=0.5, passport=make_passport({"seed": seed}))
             files.append(path)

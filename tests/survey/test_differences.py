@@ -72,7 +72,7 @@ def test_the_same_seed_makes_the_same_rounds(made):
 @settings(max_examples=40, deadline=None)
 def test_a_blob_lies_where_it_may_and_can_be_told_in_words(seed, label, radius):
     rng = np.random.default_rng(seed)
-    mask = rng.integers(0, 5, (4, 6), np.uint8).repeat(64, 0).repeat(64, 1)
+    mask = rng.integers(0, 6, (4, 6), np.uint8).repeat(64, 0).repeat(64, 1)
     taken = np.zeros(mask.shape, bool)
     taken[:, :64] = True
     blob = d.draw_blob(mask, label, radius, taken, rng)

@@ -109,7 +109,7 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
     found = {path.stem for path in weights.glob("*.safetensors")}
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
     pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
-    assert pair.draft.shape == (3, 8, 8) and set(pair.run["weights"]) == found
+    assert pair.draft.shape == (3, 16, 16) and set(pair.run["weights"]) == found, "with the margin of its autoencoder"
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
@@ -149,14 +149,33 @@ def test_an_adopted_encoder_that_sees_no_borders_gets_decoder_and_detail(picture
     assert generate("squamous", size=(64, 64), steps=1, weights=before, device="cpu").margin == 0
 
 
+def test_a_decoder_that_was_taken_over_is_what_a_new_one_begins_with(tmp_path, monkeypatch):
+    """The shipped one lies in a file of its own, beside an earlier one in the autoencoder's."""
+    seen = []
+
+    class Seen(Exception):
+        pass
+
+    def begin(frozen, *_):
+        seen.append(frozen)
+        raise Seen
+
+    monkeypatch.setattr(recipes, "smoothed", begin)
+    monkeypatch.setattr(recipes, "real_pictures", lambda setting: None)
+    recipes.adopt("autoencoder", tmp_path, borders="reflected")
+    with pytest.raises(Seen):
+        next(recipes.decoder(training_data.Setting(tmp_path, device="cpu"), 1))
+    found, shipped = seen[0].state_dict(), load_lite(WEIGHTS).state_dict()
+    assert seen[0].borders == "reflected" and all(torch.equal(found[key], shipped[key]) for key in shipped)
+
+
 def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
     monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
     images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
-    pictures = images, torch.ones(4, 28, 28, dtype=torch.uint8)
-    monkeypatch.setattr(recipes, "_annotated", lambda setting, tiles: [pictures])
-    for name in ("training_tiles", "cached_tiles"):
-        monkeypatch.setattr(recipes, name, lambda setting: None)
+    conditions, alone = torch.ones(4, 28, 28, dtype=torch.uint8), [[n] for n in range(4)]
+    pictures = training_data.Annotated(images, conditions, alone)
+    monkeypatch.setattr(recipes, "annotated_sets", lambda setting: [pictures])
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     checkpoint.save(runs / "tiles.safetensors", {"images": images}, {"contexts": ["normal"] * 4})
     run("train", "draft", "--networks", "tiny", "--out", runs, "--steps", 1, "--device", "cpu")
@@ -213,7 +232,7 @@ def test_own_masks_take_the_place_of_layouts(tmp_path):
     cells, prompts = training_data.own_masks(training_data.Setting(tmp_path, data=data))
     assert cells.shape == prompts.shape == (4, 48, 48), "400 px is four overlapping patches of 384 px"
     assert cells.unique().tolist() == [3]
-    assert prompts.unique().tolist() == [11]
+    assert prompts.unique().tolist() == [13]
     shutil.rmtree(data / "squamous")
     with pytest.raises(ValueError, match=r"expected masks of at least 384 px with 60% labelled .* found none"):
         run("train", "mask", "--data", data, "--out", tmp_path / "runs", "--steps", 1)

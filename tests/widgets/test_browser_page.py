@@ -91,8 +91,8 @@ def test_steps_are_those_of_the_solver(window):
 
 
 def test_conditions_are_those_of_the_library(window):
-    found = numbers(window, "Array.from(Sampler.conditionMap([0, 1, 2, 3, 4], 'squamous'))")
-    assert found.tolist() == condition_map(torch.arange(5), "squamous").tolist()
+    found = numbers(window, "Array.from(Sampler.conditionMap([0, 1, 2, 3, 4, 5], 'squamous'))")
+    assert found.tolist() == condition_map(torch.arange(6), "squamous").tolist()
 
 
 @pytest.mark.parametrize("margin", [0, 4])
@@ -111,7 +111,7 @@ def test_a_canvas_of_several_windows_is_that_of_the_library(window):
         def __call__(self, z, t, condition):
             return 0.3 * z + 0.01 * condition[:, None] * t[:, None, None, None] / 1000
 
-    labels = torch.arange(56 * 40).view(56, 40) % 7 % 5
+    labels = torch.arange(56 * 40).view(56, 40) % 7 % 6
     labels[:30] = 0  # some windows without a label
     settings = {"rows": 56, "columns": 40, "channels": 4, "patch": 28, "gain": 1.02, "context": "normal", "seed": 3}
     found = window.page.evaluate(
@@ -251,9 +251,9 @@ def test_a_mask_is_drawn_with_mouse_and_keys(window):
     assert "carcinoma" in mask.get_attribute("aria-label")
     for _ in range(3):
         mask.press("z")
-    mask.press("4")
+    mask.press("5")
     mask.press("Space")
-    assert "others" in mask.get_attribute("aria-label")
+    assert "air" in mask.get_attribute("aria-label")
     mask.press("0")
     mask.press("Space")
     assert mask.get_attribute("aria-label") == "Mask: unknown 100 %"

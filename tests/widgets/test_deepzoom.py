@@ -27,7 +27,7 @@ def picture():
 
 @pytest.fixture(scope="module")
 def mask():
-    return (np.add.outer(np.arange(SHAPE[0]) // 40, np.arange(SHAPE[1]) // 40) % 5).astype(np.uint8)
+    return (np.add.outer(np.arange(SHAPE[0]) // 40, np.arange(SHAPE[1]) // 40) % 6).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def mask():
     [
         ({"image": np.zeros((4, 4), np.uint8)}, r"uint8 \(H, W, 3\)"),
         ({"image": np.zeros((4, 4, 3))}, "got float64"),
-        ({"mask": np.zeros((4, 5), np.uint8)}, "labels 0 to 4 of shape"),
-        ({"mask": np.full((4, 4), 5, np.uint8)}, "got 5 to 5"),
+        ({"mask": np.zeros((4, 5), np.uint8)}, "labels 0 to 5 of shape"),
+        ({"mask": np.full((4, 4), 6, np.uint8)}, "got 6 to 6"),
         ({"name": "a b"}, "letters, digits"),
         ({"mpp": 0}, "mpp above 0"),
         ({"opacity": 2}, "opacity from 0 to 1"),

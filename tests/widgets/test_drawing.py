@@ -65,7 +65,7 @@ def test_a_stroke_after_undo_is_the_new_future_and_no_change_is_no_step(drawing)
         (lambda d: d.stroke([], 1, 1), "expected 1 to 20000 points"),
         (lambda d: d.stroke([(1, float("nan"))], 1, 1), "expected 1 to 20000 points"),
         (lambda d: d.stroke("ab", 1, 1), "expected 1 to 20000 points"),
-        (lambda d: d.stroke([(1, 1)], 9, 1), "expected a label 0 to 4, got 9"),
+        (lambda d: d.stroke([(1, 1)], 9, 1), "expected a label 0 to 5, got 9"),
         (lambda d: d.stroke([(1, 1)], 1, 500), "expected a brush of 0 to 128 px"),
         (lambda d: d.polygon([(1, 1), (2, 2)], 1), "expected at least 3 corners"),
         (lambda d: d.fill((99, 1), 1), "expected a point inside of 40x60 px"),

@@ -18,7 +18,7 @@ from diffinfinite_lite.labels import colour_mask
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.widgets import neighbours, session
 from diffinfinite_lite.widgets.figures import measure
-from diffinfinite_lite.widgets.session import Session
+from diffinfinite_lite.widgets.session import BLANK, Session
 from diffinfinite_lite.widgets.state import State
 from diffinfinite_lite.widgets.studio import Studio, contact_sheet
 
@@ -116,7 +116,7 @@ def test_a_stroke_before_the_picture_is_there_is_drawn_on_its_mask(studio, monke
 
     monkeypatch.setattr(studio, "paint", painting)
     person.do("open")
-    assert np.array_equal(before[0], person.pair.mask) and len(np.unique(before[0])) > 1
+    assert np.array_equal(before[0], person.pair.mask) and (before[0] != BLANK).any()
 
 
 def test_without_live_painting_a_stroke_changes_the_mask_alone(person):

@@ -22,8 +22,8 @@ from diffinfinite_lite.widgets.state import State
 from tests.check_site import PHONE, WCAG, browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
-OTHERS = np.full((64, 96), 4, np.uint8)
-LINK = State().draw(OTHERS).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
+AIR = np.full((64, 96), 5, np.uint8)
+LINK = State().draw(AIR).change("steps", "2").change("seed", "5").change("sweep", "conditioning").to_query()
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def test_every_tool_by_keys_and_strokes_by_touch_and_pen(watch, address):
 
     keys("b", "2", "Space", "ArrowRight", "ArrowRight", "Space")
     brushed = steps_until(1)
-    assert set(np.unique(brushed)) == {2, 4}
+    assert set(np.unique(brushed)) == {2, 5}
     keys("e", "ArrowLeft", "Space", "Enter")
     assert 0 in steps_until(2)
     keys("p", "3", "Space", "ArrowUp", "ArrowUp", "Space", "ArrowRight", "ArrowRight", "Space", "Enter")
@@ -206,8 +206,8 @@ def test_every_tool_by_keys_and_strokes_by_touch_and_pen(watch, address):
     assert np.array_equal(steps_until(1), brushed)
     keys("Control+y", "f", "1", "Enter")
     assert 1 in steps_until(3)
-    keys("b", "4", "Control+z", "Control+z", "Control+z")
-    assert (steps_until(0) == 4).all()
+    keys("b", "5", "Control+z", "Control+z", "Control+z")
+    assert (steps_until(0) == 5).all()
 
     keys("1")
     session = page.context.new_cdp_session(page)
@@ -216,7 +216,7 @@ def test_every_tool_by_keys_and_strokes_by_touch_and_pen(watch, address):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     touched = steps_until(1)
-    assert (touched[32, 20:76] == 1).all() and (touched[:10] == 4).all()
+    assert (touched[32, 20:76] == 1).all() and (touched[:10] == 5).all()
     keys("Control+z")
     steps_until(0)
     pen = {"button": "left", "buttons": 1, "pointerType": "pen", "clickCount": 1}
