@@ -18,6 +18,7 @@ from diffinfinite_lite.labels import CELL_PX
 from diffinfinite_lite.metrics.latents import border_ring
 from diffinfinite_lite.models.autoencoder import MARGIN
 from diffinfinite_lite.models.pretrained import load_draft, load_models, sampled_margin
+from diffinfinite_lite.pipelines.cautions import find_cautions
 from diffinfinite_lite.pipelines.config import SamplingConfig
 from diffinfinite_lite.pipelines.edit import REACH
 from diffinfinite_lite.pipelines.endless import Endless
@@ -315,6 +316,15 @@ def test_seams_are_looked_for_where_windows_of_the_canvas_met(paint):
     assert unmoved.rows == canvas.rows, "a margin of as much as the stride moves no line"
     odd = painted_canvas(replace(painted, run=painted.run | {"margin": 24}))
     assert odd.rows == (8, 40, 56, 72), "of windows that begin at rows 0, 4, 8 and 10 of 18"
+
+
+def test_a_plan_that_leaves_a_lattice_does_so_on_any_canvas_larger_than_a_window(weights, two_stage_weights):
+    config, shares = SamplingConfig(plan="sliding-window", patch=64), [0, 1, 0, 0, 0, 0]
+    assert find_cautions("normal", (64, 64), config, shares, two_stage_weights) == find_cautions(
+        "normal", (64, 64), replace(config, plan="mixture"), shares, weights
+    )
+    said = find_cautions("normal", (64, 64), config, shares, weights)
+    assert any("leaves a lattice" in sentence for sentence in said)
 
 
 def test_an_endless_slide_has_no_border_and_needs_none(weights):
