@@ -173,8 +173,7 @@ def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path
     monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
     monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
     images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
-    conditions, alone = torch.ones(4, 28, 28, dtype=torch.uint8), [[n] for n in range(4)]
-    pictures = training_data.Annotated(images, conditions, alone)
+    pictures = training_data.Annotated(images, torch.ones(4, 28, 28, dtype=torch.uint8), [[0, 1], [2], [3]])
     monkeypatch.setattr(recipes, "annotated_sets", lambda setting: [pictures])
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     checkpoint.save(runs / "tiles.safetensors", {"images": images}, {"contexts": ["normal"] * 4})

@@ -43,7 +43,9 @@ def aligned(size=8, count=5, latents=True):
     """Every pixel of a picture, its latents and its condition say the same number."""
     numbers = torch.arange(count * size * size).view(count, 1, size, size)
     small = torch.cat([numbers, numbers + 0.5, numbers * 2], 1).float() / 640
-    return Aligned(small.half(), (1 + numbers[:, 0] % 19).byte(), small.repeat(1, 2, 1, 1).half() if latents else None)
+    alone = [[n] for n in range(count)]
+    z = small.repeat(1, 2, 1, 1).half() if latents else None
+    return Aligned(small.half(), (1 + numbers[:, 0] % 19).byte(), alone, latents=z)
 
 
 def watched(loss, watcher, steps=20):
