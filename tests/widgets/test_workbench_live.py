@@ -168,7 +168,6 @@ def test_windows_that_begin_in_the_margin(watch, tmp_path):
         page.get_by_role("group", name="Picture; arrow keys").focus()
         page.keyboard.press("ArrowRight")
         page.get_by_text(f"Row 0, column 8: at level 2 windows {', '.join(wrote)} of {len(views)} wrote it").wait_for()
-        page.screenshot(path=tmp_path / "margin.png", full_page=True)
 
 
 def test_sheet_finished_two_compared_and_a_phone(watch, address):
