@@ -233,17 +233,33 @@ def _element(node: dict) -> str:
 
 
 @contextmanager
-def browser(size: tuple[int, int] = DESKTOP, scale: float = 1) -> Iterator[Watch]:
-    """A Chromium window without network."""
+def chrome() -> Iterator[object]:
+    """A Chromium without windows: starting one takes longer than most of what it is asked."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
-            context = chrome.new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
-            yield Watch(context.new_page())
+            yield started
         finally:
-            chrome.close()
+            started.close()
+
+
+@contextmanager
+def window_of(started: object, size: tuple[int, int] = DESKTOP, scale: float = 1) -> Iterator[Watch]:
+    """A window of a Chromium that remembers nothing of others."""
+    context = started.new_context(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
+    try:
+        yield Watch(context.new_page())
+    finally:
+        context.close()
+
+
+@contextmanager
+def browser(size: tuple[int, int] = DESKTOP, scale: float = 1) -> Iterator[Watch]:
+    """A window of a Chromium of its own, without network."""
+    with chrome() as started, window_of(started, size, scale) as watch:
+        yield watch
 
 
 def look(watch: Watch, page: Path, name: str, shots: Path | None) -> list[str]:

@@ -25,7 +25,8 @@ _STYLE = (
     ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}"
     "main>*{max-width:60rem;margin:1rem auto}main{color:var(--ink)}.cards figure{margin:0;break-inside:avoid}"
     ".cards img{display:block;width:100%;background:#fff}"
-    ".swatch{display:inline-block;width:1em;height:1em;border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em}"
+    ".swatch{display:inline-block;width:1em;height:1em;border:1px solid;margin:0 .35em 0 1em;vertical-align:-.15em;"
+    "print-color-adjust:exact}"  # or a browser prints no grounds, and with them no colours
     "@media print{header,details{display:none}}"
 )
 _SLIPS = (

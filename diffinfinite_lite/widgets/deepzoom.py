@@ -169,7 +169,7 @@ _PAGE = """%LIBRARY%
 .deep-zoom button:focus-visible, .deep-zoom input:focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
 .deep-zoom label { display: inline-flex; gap: .4rem; align-items: center; }
 .deep-zoom-legend i { display: inline-block; width: 1em; height: 1em; margin-right: .35em; border: 1px solid #888;
-  vertical-align: -.1em; }
+  vertical-align: -.1em; print-color-adjust: exact; }
 .deep-zoom [data-part=status] { margin: 0; font-size: .9em; }
 .deep-zoom:fullscreen { background: Canvas; color: CanvasText; padding: .5rem; display: flex; flex-direction: column; }
 .deep-zoom:fullscreen .deep-zoom-frame { max-height: none; flex: 1; }

@@ -128,7 +128,7 @@ _PAGE = """
 .masked-pictures .masked-legend { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: .5rem 0 0;
   font-size: .9em; }
 .masked-legend i { display: inline-block; width: 1em; height: 1em; margin-right: .35em; border: 1px solid #888;
-  vertical-align: -.1em; }
+  vertical-align: -.1em; print-color-adjust: exact; }
 .masked-pictures:not(:has(input[value="filled"]:checked)) .region-fill,
 .masked-pictures:not(:has(input[value="outlines"]:checked)) :is(.region-halo, .region-line) { display: none; }
 </style>

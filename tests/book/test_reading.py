@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from docutils import nodes
 
-from tests.check_site import PHONE, browser, chromium
+from tests.check_site import PHONE, chrome, chromium, window_of
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book/_ext"))
@@ -165,9 +165,15 @@ def served(site):
         server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def started():
+    with chrome() as started:
+        yield started
+
+
 @pytest.fixture
-def window():
-    with browser() as watch:
+def window(started):
+    with window_of(started) as watch:
         yield watch
 
 

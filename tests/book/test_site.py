@@ -20,7 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.book.chapters import ASSETS, CHAPTERS, SMALL, fill_cache, run, with_small_parameters
-from tests.check_site import DESKTOP, PHONE, broken_links, browser, chromium, looked_at, pages
+from tests.check_site import DESKTOP, PHONE, broken_links, chrome, chromium, looked_at, pages, window_of
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -70,9 +70,16 @@ def site(shared_folder, runs):
     return folder / "_build/html"
 
 
+@pytest.fixture(scope="module")
+def started(site):
+    """A Chromium; after the site, as chapters do not run beside one in the same process."""
+    with chrome() as started:
+        yield started
+
+
 @pytest.fixture
-def window():
-    with browser() as watch:
+def window(started):
+    with window_of(started) as watch:
         yield watch
 
 

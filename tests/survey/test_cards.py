@@ -7,6 +7,7 @@ import pytest
 
 from diffinfinite_lite.labels import LABEL_COLOURS
 from diffinfinite_lite.survey.cards import Card, colours, write_cards, write_codes
+from tests.check_site import chromium
 
 
 def test_letters_and_answers_belong_together_and_order_does_not_tell(tmp_path):
@@ -26,6 +27,17 @@ def test_letters_and_answers_belong_together_and_order_does_not_tell(tmp_path):
     assert {letter: int(i) for letter, i in re.findall(r"<li>(.): answer &lt;(\d)&gt;", after)} == found
     with pytest.raises(ValueError, match="1 to 26 cards, got 0"):
         write_cards([], tmp_path / "b.html", title="T", task="")
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
+def test_the_legend_has_its_colours_on_paper(tmp_path, browser):
+    card = Card(np.zeros((8, 8, 3), np.uint8), "a")
+    file = write_cards([card], tmp_path / "cards.html", title="T", task="", legend=True)
+    page = browser.new_page()
+    page.goto(file.resolve().as_uri())
+    page.emulate_media(media="print")
+    read = "e => e.map((s) => [getComputedStyle(s).printColorAdjust, getComputedStyle(s).backgroundColor])"
+    assert page.locator(".swatch").evaluate_all(read) == [["exact", f"rgb{colour}"] for colour in LABEL_COLOURS]
 
 
 def test_codes_are_all_different_and_valid_in_the_survey(tmp_path):

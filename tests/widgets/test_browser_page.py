@@ -21,7 +21,7 @@ from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trail
 from diffinfinite_lite.sampling.windows import Window
 from diffinfinite_lite.widgets.browser_graphs import export_graphs, round_models, shipped_graphs
 from diffinfinite_lite.widgets.browser_page import write_page
-from tests.check_site import MB, ON_CLICK, addresses, browser, chromium, on_click
+from tests.check_site import MB, ON_CLICK, addresses, chrome, chromium, on_click, window_of
 from tests.toys import tiny_model
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -38,8 +38,14 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def window(page):
-    with browser() as watch:
+def started():
+    with chrome() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def window(started, page):
+    with window_of(started) as watch:
         watch.open(page)
         yield watch
 
@@ -175,14 +181,14 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
     check_picture(window, 224, 4, tmp_path)
 
 
-def test_a_model_with_a_margin_paints_the_picture_within_it(tmp_path):
+def test_a_model_with_a_margin_paints_the_picture_within_it(started, tmp_path):
     """Of 64 px with four latents more on all sides, in windows of 64 px: three a side."""
     weights = tiny_model(tmp_path, borders="reflected")
     (tmp_path / "graphs").mkdir()
     html = write_page(tmp_path / "graphs", export_graphs(tmp_path / "graphs", weights), tmp_path / "_assets", "_assets")
     assert "64 px: 9 windows" in html
     (tmp_path / "paint.html").write_text(PAGE.format(html), "utf8")
-    with browser() as watch:
+    with window_of(started) as watch:
         watch.open(tmp_path / "paint.html")
         check_picture(watch, 64, 2 * 9 * 2, tmp_path, weights)
 

@@ -88,6 +88,9 @@ def test_the_switch_by_keyboard_and_on_a_phone(tmp_path):
         assert lefts == sorted(set(lefts))  # side by side
         assert window.page.get_by_text("the <middle>").count() == 3
         assert window.axe() == [] and window.errors == [] and window.outside == []
+        read = "e => e.map((i) => getComputedStyle(i).printColorAdjust)"
+        printed = window.page.locator(".masked-legend i").evaluate_all(read)
+        assert set(printed) == {"exact"}  # or the legend has no colours on paper
         window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         assert len({box.bounding_box()["x"] for box in window.page.locator("figure").all()}) == 1  # below each other
         assert window.too_wide() <= 0

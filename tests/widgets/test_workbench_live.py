@@ -22,7 +22,7 @@ from PIL import Image
 from diffinfinite_lite.models.autoencoder import MARGIN
 from diffinfinite_lite.sampling.plans import mixture
 from diffinfinite_lite.widgets.state import State
-from tests.check_site import PHONE, WCAG, browser, chromium
+from tests.check_site import PHONE, WCAG, chrome, chromium, window_of
 from tests.toys import tiny_model
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -58,9 +58,15 @@ def address(tiny_weights, tmp_path_factory):
         yield address
 
 
+@pytest.fixture(scope="module")
+def started():
+    with chrome() as started:
+        yield started
+
+
 @pytest.fixture
-def watch():
-    with browser() as watch:
+def watch(started):
+    with window_of(started) as watch:
         watch.page.set_default_timeout(60_000)
         yield watch
         assert [error for error in watch.errors if "GL Driver" not in error] == []
