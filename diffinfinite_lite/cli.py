@@ -563,12 +563,15 @@ def adopt(
     network: Annotated[str, typer.Argument(help="autoencoder, image or mask.")],
     out: Runs = _RUNS,
     weights: Weights = None,
+    borders: Annotated[
+        str | None, typer.Option(help="reflected: the autoencoder sees pictures mirrored at their borders from now on.")
+    ] = None,
 ) -> None:
     """Take a network over from the shipped model (or --weights); `train image` goes on from an image model."""
     from .training.recipes import adopt as take
 
     check_folder(out)
-    for name, digest in take(network, out, weights).items():
+    for name, digest in take(network, out, weights, borders).items():
         typer.echo(f"{name}: {digest}")
 
 

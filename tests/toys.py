@@ -44,15 +44,16 @@ def random_mask(height=20, width=13, seed=0):
     return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_model(folder: Path, *, draft: bool = False, codes: int = len(LABELS)) -> Path:
+def tiny_model(folder: Path, *, draft: bool = False, codes: int = len(LABELS), borders: str = "zero") -> Path:
     """An exported model with random weights: every layer takes part, also those that start at zero.
 
-    With ``draft`` it has two stages; with ``codes=5`` it is as an earlier version wrote it.
+    With ``draft`` it has two stages, with reflected ``borders`` a margin; with ``codes=5`` it is as an earlier version
+    wrote it.
     """
     torch.manual_seed(0)
     with patch.object(unet, "CONDITIONS", codes * len(PROMPTS)):
         parts = {
-            "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1)), {}),
+            "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1), borders=borders), {}),
             "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
             "mask": (MaskUNet(codes, (32, 32)), {}),
         }

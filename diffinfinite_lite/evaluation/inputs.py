@@ -174,10 +174,14 @@ def _beside(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def painted_canvas(pair: Pair) -> PaintedCanvas:
     """A generated pair as the metrics see it: with the lines where its windows met, by the plan that its run names."""
-    size, patch, stride = pair.image.shape[:2], pair.run["patch"], pair.run.get("stride")
+    height, width = (side // CELL_PX for side in pair.mask.shape)
+    patch, stride, margin = pair.run["patch"], pair.run.get("stride"), pair.margin
     plan = find_plan(pair.run["plan"], stride and stride // CELL_PX)
-    lines = window_lines(plan, (size[0] // CELL_PX, size[1] // CELL_PX), patch // CELL_PX)
-    rows, columns = (tuple(CELL_PX * line for line in axis) for axis in (lines.rows, lines.columns))
+    lines = window_lines(plan, (height + 2 * margin, width + 2 * margin), patch // CELL_PX)
+    rows, columns = (  # those of the canvas that lie within the picture
+        tuple(CELL_PX * (line - margin) for line in axis if 0 < line - margin < side)
+        for axis, side in ((lines.rows, height), (lines.columns, width))
+    )
     return PaintedCanvas(to_tensor(pair.image), pair.mask, patch, rows, columns, lines.fixed)
 
 

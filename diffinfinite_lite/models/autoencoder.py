@@ -11,7 +11,8 @@ Two things are properties of the weights, written in their file. *Upsampling*: l
 print their lattice into everything, so that decoders are trained with nearest-neighbour upsampling and convolutions
 (`SmoothDecoder`) today. *Borders*: an encoder that sees zeros beyond the picture puts a ring of larger numbers round
 every latent, which an image model then learns to paint at the border of every window; with ``borders="reflected"`` the
-picture is continued by its mirror image and the latents of that are cut off again.
+picture is continued by its mirror image and the latents of that are cut off again. A decoder has to see as much: so
+canvases are sampled with a margin (`margin_of`), since mirrored latents are no latents of mirrored pictures.
 
 Anything with ``encode``, ``decode``, ``latent_channels`` and ``factor`` is an `Autoencoder`; `DiffusersAutoencoder`
 wraps `AutoencoderKL` and `AutoencoderTiny` into it.
@@ -19,7 +20,7 @@ wraps `AutoencoderKL` and `AutoencoderTiny` into it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import torch
@@ -30,7 +31,17 @@ from ..labels import CELL_PX
 
 UPSAMPLING, BORDERS = ("nearest", "shuffle"), ("reflected", "zero")
 MIRRORED = 4  # latents by which a picture is continued at its borders, and that are cut off again
+MARGIN = 4  # latents that are sampled around a picture for the decoder to see, and not painted
 FINE = 24  # channels of a smooth decoder at full resolution
+
+
+def margin_of(config: Mapping[str, Any]) -> int:
+    """Latents by which a canvas has to be larger than its picture on all sides, for an autoencoder's configuration.
+
+    >>> margin_of({"borders": "reflected"}), margin_of({})
+    (4, 0)
+    """
+    return MARGIN if config.get("borders") == "reflected" else 0
 
 
 class Autoencoder(Protocol):

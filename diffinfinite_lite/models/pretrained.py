@@ -21,7 +21,7 @@ from ..files import read_json
 from ..sampling.guidance import Autoguided
 from . import checkpoint, lowbit
 from .appearance import Appearance
-from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers, margin_of
 from .checkpoint import load_weights
 from .detail import Detail
 from .draft import Draft
@@ -124,6 +124,16 @@ def trained_patch(weights: str | Path | None = None) -> int:
     if not isinstance(patch, int):
         raise ValueError(f"expected the patch in px that the image model was trained on in {path}, got {patch!r}")
     return patch
+
+
+def sampled_margin(weights: str | Path | None = None) -> int:
+    """Latents by which a canvas of this model is larger than its picture on all sides, see `autoencoder.margin_of`.
+
+    It is a property of the autoencoder, and 0 for one of diffusers.
+    """
+    if "autoencoder" not in expected_hashes(weights):
+        return 0
+    return margin_of(checkpoint.read_config(model_folder(weights) / "autoencoder.safetensors") or {})
 
 
 def has_draft(weights: str | Path | None = None) -> bool:
@@ -277,16 +287,23 @@ def load_mask(path: Path) -> MaskUNet | TwoScaleMask:
 
 
 def load_lite(weights: Path) -> LiteAutoencoder:
-    """Our own autoencoder from the folder of a model, with the decoder of ``decoder.safetensors`` where there is one.
+    """Our own autoencoder from the folder of a model, with the decoder in ``decoder.safetensors`` if there is one."""
+    return join_lite(weights / "autoencoder.safetensors", weights / "decoder.safetensors")
 
-    That file says how its decoder, which was trained after the rest, is built. It may hold the upper layers alone.
+
+def join_lite(autoencoder: Path, decoder: Path) -> LiteAutoencoder:
+    """Our own autoencoder, with another decoder that was trained after it where its file exists.
+
+    That file says how its decoder is built, and may hold the upper layers alone. What the encoder sees beyond a picture
+    is for the first one to say.
     """
-    tensors, config = checkpoint.load(weights / "autoencoder.safetensors")
-    later = weights / "decoder.safetensors"
-    if later.exists():
-        newer, config = checkpoint.load(later)
+    tensors, config = checkpoint.load(autoencoder)
+    if decoder.exists():
+        newer, built = checkpoint.load(decoder)
         tensors |= newer
+        config = {**built, "borders": config.get("borders", "zero")}
     model = LiteAutoencoder(**config)
-    return checkpoint.fill(model, {key: tensors[key] for key in model.state_dict() if key in tensors}, weights)
+    kept = {key: tensors[key] for key in model.state_dict() if key in tensors}
+    return checkpoint.fill(model, kept, autoencoder.parent)
 
 

@@ -22,9 +22,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..labels import LABELS, PROMPTS
-from ..models.pretrained import WEIGHTS, has_air, model_folder
+from ..models.pretrained import WEIGHTS, has_air, model_folder, sampled_margin
 from ..sampling.inpainting import Known
 from .config import SamplingConfig
+from .margin import enlarged
 
 
 class Caution(UserWarning):
@@ -86,11 +87,13 @@ def find_cautions(
                 f"colours that real tiles do not have (of these {REAL[0]:.2%}), and in {black:.1%} a channel is at 0 "
                 f"(of these {REAL[1]:.0%}); up to ω 1 no tile was worse than the worst real one"
             )
-    if (steps := LATTICES.get(config.plan)) and config.patch is not None and max(size) > config.patch:
-        found.append(
-            f"the plan {config.plan} leaves a lattice where its windows meet on a canvas above {config.patch} px: "
-            f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
-        )
+    if (steps := LATTICES.get(config.plan)) and config.patch is not None:
+        canvas = enlarged(size, sampled_margin(weights))
+        if max(canvas) > config.patch:
+            found.append(
+                f"the plan {config.plan} leaves a lattice where its windows meet on a canvas above {config.patch} px: "
+                f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
+            )
     if shares[LABELS.index("others")] and context != "normal" and not has_air(weights):
         found.append("the model learnt others and air as one label: it paints others as air, except in normal lung")
     return found

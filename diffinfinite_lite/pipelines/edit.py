@@ -15,6 +15,9 @@ computes from kept latents alone, `REACH` latents away from the nearest open one
 edge. Known pixels of an inpainted picture are kept up to the hole, though latents beside it were painted anew, so
 that a step may show there (chapter 8 measures it, and that the autoencoder alone makes none).
 
+Where the model samples a margin around its pictures (`margin`), it is kept and changed as if it were part of them. That
+of a pair lies with its latents; a given picture goes on there as its mirror image, and that is encoded.
+
 In principle every pixel depends on every label, since windows overlap over the levels. What is left out is what a
 label does beyond the margin.
 """
@@ -34,10 +37,11 @@ from ..data.tiles import to_tensor
 from ..devices import choose_device
 from ..labels import CELL_PX, conditions
 from ..models import pretrained
-from ..models.pretrained import expected_hashes
+from ..models.pretrained import expected_hashes, sampled_margin
 from ..sampling.inpainting import Known
 from .config import SamplingConfig, check_mask, check_memory, configure, takes_settings
 from .generate import generate
+from .margin import enlarged, mirrored, without
 from .pair import Pair
 from .progress import Progress, silent
 from .stages import DETAIL, DRAFT, find_stages, settle
@@ -83,18 +87,20 @@ def resynthesise(
     if pair.latents is None:
         raise ValueError("expected a pair with its latents, got one without: generate it again")
     mask = check_mask(mask, pair.mask.shape)
-    cells = _latents(margin)
+    cells, around = _latents(margin), sampled_margin(weights)
     config = _configured(pair, config, overrides, weights)
     context = pair.run["context"] if context is None else context
     _check_autoencoder(pair, weights)
+    _check_margin(pair, around)
     before, after = conditions(pair.mask, pair.run["context"]), conditions(mask, context)
-    open_ = _grown((before != after).numpy(), cells)
+    open_ = _grown(mirrored(before != after, around).numpy(), cells)
     keep = torch.from_numpy(~open_)
     known = {DETAIL: Known(torch.from_numpy(pair.latents), keep)}
     if pair.draft is not None and config.draft_steps:
         known[DRAFT] = Known(torch.from_numpy(pair.draft), keep)
     generated = generate(context, mask, config=config, known=known, device=device, weights=weights, progress=progress)
-    return _put_back(generated, pair.image, ~_pixels(_grown(open_, REACH)), open_)
+    far = without(~_grown(open_, REACH), around)
+    return _put_back(generated, pair.image, _pixels(far), without(open_, around))
 
 
 @takes_settings
@@ -141,22 +147,24 @@ def inpaint(
     if keep.dtype != bool or keep.shape != image.shape[:2]:
         raise ValueError(f"expected keep to be bool of {_size(image)}, got {keep.dtype} of {_size(keep)}")
     mask = check_mask(mask, image.shape[:2])
-    cells = _latents(margin)
+    cells, around = _latents(margin), sampled_margin(weights)
     config = configure(config, overrides, weights)
     device = choose_device(device)
     if device == "cpu":
-        check_memory(mask.shape, ENCODING_PER_PX, "a smaller picture needs less")
+        check_memory(enlarged(mask.shape, around), ENCODING_PER_PX, "a smaller picture needs less")
     config = settle(config, weights, device)
     stages = find_stages(pretrained.load_models(weights, device), config, context, weights, device)
-    height, width = (side // CELL_PX for side in image.shape[:2])
-    holes = ~np.all(keep.reshape(height, CELL_PX, width, CELL_PX), axis=(1, 3))
+    beyond = [(around * CELL_PX,) * 2] * 2
+    seen, known_px = np.pad(image, [*beyond, (0, 0)], mode="reflect"), np.pad(keep, beyond, mode="reflect")
+    height, width = (side // CELL_PX for side in known_px.shape)
+    holes = ~np.all(known_px.reshape(height, CELL_PX, width, CELL_PX), axis=(1, 3))
     open_ = _grown(holes, cells)
-    shown, kept = to_tensor(_closed(image, keep))[None].to(device), torch.from_numpy(~open_)
+    shown, kept = to_tensor(_closed(seen, known_px))[None].to(device), torch.from_numpy(~open_)
     with torch.no_grad():
         latents = {stage.name: stage.autoencoder.encode(shown)[0].cpu() for stage in stages}
     known = {name: Known(part, kept) for name, part in latents.items()}
     generated = generate(context, mask, config=config, known=known, device=device, weights=weights, progress=progress)
-    return _put_back(generated, image, keep, open_)
+    return _put_back(generated, image, keep, without(open_, around))
 
 
 def _configured(
@@ -186,6 +194,15 @@ def _check_autoencoder(pair: Pair, weights: str | Path | None) -> None:
         if ours.get(part) != theirs.get(part):
             needed, found = (str(hashes.get(part, "none"))[:12] for hashes in (theirs, ours))
             raise ValueError(f"expected the {part} {needed}... that made the pair, got {found}...")
+
+
+def _check_margin(pair: Pair, margin: int) -> None:
+    """Refuse latents without the margin that the model samples today, or with another one."""
+    assert pair.latents is not None  # refused before
+    wanted = tuple(side // CELL_PX + 2 * margin for side in pair.mask.shape)
+    if pair.margin != margin or pair.latents.shape[1:] != wanted:
+        needed = f"expected a pair with latents {wanted}, a margin of {margin} on all sides among them"
+        raise ValueError(f"{needed}, got {pair.latents.shape[1:]} with one of {pair.margin}: generate it again")
 
 
 def _put_back(generated: Pair, image: np.ndarray, keep: np.ndarray, open_: np.ndarray) -> Pair:

@@ -22,16 +22,17 @@ from ..devices import choose_device, lower_precision
 from ..labels import CELL_PX, LABELS, conditions
 from ..models import pretrained
 from ..models.autoencoder import Autoencoder
-from ..models.pretrained import provenance
+from ..models.pretrained import provenance, sampled_margin
 from ..sampling.cost import peak_memory, timed
 from ..sampling.decode import count_tiles, decode_stream
 from ..sampling.inpainting import Known
 from ..sampling.plans import TRAITS
 from .cautions import find_cautions, find_copies, say
 from .config import SamplingConfig, check_content, check_memory, configure, takes_settings
+from .margin import enlarged
 from .masks import generate_mask
 from .pair import Pair
-from .passport import MASK, hash_mask
+from .passport import MARGIN, MASK, hash_mask
 from .progress import Progress, silent
 from .stages import (
     DETAIL,
@@ -75,7 +76,7 @@ def generate(
     size : (H, W) in px, multiples of 8 from 64; that of the mask where there is one, else (1024, 1024) by default.
     config : how to sample, see `SamplingConfig`; its defaults by default.
     known : latents to keep, by the name of the stage (`stages.NAMES`), see `edit.inpaint` and `edit.resynthesise`;
-        needs a mask.
+        of the canvas with its margin (`Pair.latents`); needs a mask.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     weights : folder of a model, as `diffinfinite train export` writes it; the shipped one by default.
     progress : wraps the items of each part of the work, for example ``lambda items, n, part: tqdm(items, part, n)``;
@@ -91,7 +92,9 @@ def generate(
     config = configure(config, overrides, weights)
     device = choose_device(device)
     mask, size = check_content(context, mask, size)
-    check_memory(size, BYTES_PER_PX, "a smaller picture needs less, and `diffinfinite slide` a fraction of it")
+    margin = sampled_margin(weights)
+    instead = "a smaller picture needs less, and `diffinfinite slide` a fraction of it"
+    check_memory(enlarged(size, margin), BYTES_PER_PX, instead)
     if known is not None and mask is None:
         raise ValueError("expected a mask beside the latents to keep, got none")
     given = {} if mask is None else {MASK: hash_mask(mask)}
@@ -117,32 +120,37 @@ def generate(
         last, frames = follow(progress(sampled, levels, "sampling"))
     latents = last[DETAIL].canvas.latents
     with timed(clock, "decoding"):
-        image = picture(models.autoencoder, latents, config, border_width(config, size), progress)
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
+        image = picture(models.autoencoder, latents, config, margin, progress)
+    run = record_run(
+        context, size, config, device=device, weights=weights, shares=shares, cautions=cautions, margin=margin
+    )
     run |= given | cost_of(last, config.window, clock) | peak_memory(device)
     draft = last[DRAFT].canvas.latents.cpu().numpy().copy() if DRAFT in last else None
     return Pair(image, mask, frames, run, latents.cpu().numpy().copy(), draft)
 
 
-def border_width(config: SamplingConfig, size: tuple[int, int]) -> int:
-    """By how many latents the decoder has to continue a canvas of (H, W) px on all sides.
+def border_width(config: SamplingConfig, size: tuple[int, int], margin: int) -> int:
+    """By how many latents the decoder has to continue a canvas of (H, W) px on all sides: by none with a margin.
 
-    Where windows wrap around, a canvas has no edge while it is sampled, so that its outermost latents are not those of
-    a training tile: beside the decoder's zero padding they would turn into a grey frame. Everywhere else they are, and
-    continuing them would draw a dotted one.
+    A sampled margin is what the decoder should see. The autoencoder of a model without one saw zeros beyond its
+    pictures. Where windows wrap around, a canvas has no edge while it is sampled, so that its outermost latents are not
+    those of a training tile: beside the decoder's zero padding they would turn into a grey frame. Everywhere else they
+    are, and continuing them would draw a dotted one.
     """
-    return BORDER if TRAITS[config.plan].wraps and max(size) > config.window * CELL_PX else 0
+    edgeless = TRAITS[config.plan].wraps and max(size) > config.window * CELL_PX
+    return BORDER if edgeless and not margin else 0
 
 
 def picture(
-    autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, border: int, progress: Progress = silent
+    autoencoder: Autoencoder, latents: Tensor, config: SamplingConfig, margin: int, progress: Progress = silent
 ) -> np.ndarray:
-    """The picture of a canvas, uint8 (H, W, 3); floats of it are in memory part by part."""
+    """The picture of a canvas with its margin, uint8 (H, W, 3); floats of it are in memory part by part."""
     height, width = latents.shape[1:]
-    image = np.empty((height * CELL_PX, width * CELL_PX, 3), np.uint8)
-    tiles: dict[str, Any] = {"tile": TILE, "overlap": OVERLAP, "border": border}
+    size = (height - 2 * margin) * CELL_PX, (width - 2 * margin) * CELL_PX
+    image = np.empty((*size, 3), np.uint8)
+    tiles: dict[str, Any] = {"tile": TILE, "overlap": OVERLAP, "border": border_width(config, size, margin)}
     with lower_precision(latents.device, config.precision):
-        parts = decode_stream(autoencoder, latents, batch_size=1, **tiles)
+        parts = decode_stream(autoencoder, latents, batch_size=1, margin=margin, **tiles)
         for top, left, part in progress(parts, count_tiles((height, width), **tiles), "decoding"):
             pixels = to_rgb(part)
             image[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
@@ -158,6 +166,7 @@ def record_run(
     weights: str | Path | None,
     shares: Sequence[float],
     cautions: Sequence[str] = (),
+    margin: int = 0,
 ) -> dict:
     """What ``run.json`` says of a run but its cost: what was painted, how, on what and with which weights.
 
@@ -165,8 +174,10 @@ def record_run(
     ----------
     shares : of each label in the mask
     cautions : of `find_cautions`, recorded as "warnings" where there are any
+    margin : latents that the canvas had around the picture, recorded in px where there are any
     """
-    said = {"warnings": list(cautions)} if cautions else {}
+    said: dict[str, Any] = {"warnings": list(cautions)} if cautions else {}
+    said |= {MARGIN: margin * CELL_PX} if margin else {}
     return {
         "context": context,
         "size": list(size),

@@ -15,9 +15,9 @@ from ..data.mask_files import read_mask
 from ..data.pictures import read_rgb
 from ..data.qupath import write_geojson
 from ..files import check_folder, check_space, move, read_json, staged
-from ..labels import LABEL_COLOURS, LABELS, colour_mask
+from ..labels import CELL_PX, LABEL_COLOURS, LABELS, colour_mask
 from .config import in_six_codes, rename_keys
-from .passport import TEXT, make_passport, png_info, xmp
+from .passport import MARGIN, TEXT, make_passport, png_info, xmp
 
 RESULT_PER_PX = 6  # bytes of disk, at most: noise does not shrink in a PNG, and latents and timestep maps come to it
 LONGEST_SHOWN = 2048  # px
@@ -81,8 +81,10 @@ class Pair:
     mask : uint8 (H, W), labels 0..5
     timesteps : list of int arrays (H/8, W/8), noise levels still to go for each latent pixel, over the run
     run : what `run.json` holds: settings, versions, weight hashes, cost
-    latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them
-    draft : float32 (3, H/8, W/8), standardised thumbnail that it was painted under, where the model has a draft
+    latents : float32 (C, H/8, W/8), what the picture was decoded from: `edit.resynthesise` keeps parts of them. Where
+        the model samples a margin, it is around them, so that they are 2 `margin` higher and wider
+    draft : float32 (3, H/8, W/8), standardised thumbnail that it was painted under, where the model has a draft; with
+        the same margin
     """
 
     image: np.ndarray
@@ -91,6 +93,11 @@ class Pair:
     run: dict
     latents: np.ndarray | None = None
     draft: np.ndarray | None = None
+
+    @property
+    def margin(self) -> int:
+        """Latents around those of the picture."""
+        return int(self.run.get(MARGIN, 0)) // CELL_PX
 
     def show(self) -> Shown:
         """Picture and mask with its legend, for a notebook: side by side, on a narrow screen under each other.

@@ -25,7 +25,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..data.mask_files import read_mask
 from ..files import read_json
-from ..models.pretrained import expected_hashes, provenance
+from ..labels import CELL_PX
+from ..models.pretrained import expected_hashes, provenance, sampled_margin
 from .config import SamplingConfig, in_six_codes, rename_keys
 
 NOTICE = "synthetic, not for diagnosis"
@@ -33,6 +34,7 @@ TEXT = "diffinfinite"  # key of the passport in PNG and GeoJSON
 NAMESPACE = "urn:diffinfinite-lite:passport#"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MASK = "mask_sha256"  # in a run: hash of the labels, where they were given and not made by the mask model
+MARGIN = "margin"  # in a run: px of canvas that were sampled around the picture and cut off; missing for 0
 REGION = "region"  # in a run: X, Y, W, H of a part of an endless slide
 _BEGIN, _END = f"<{TEXT}:passport>", f"</{TEXT}:passport>"
 _LIKE = ("image.png", "image.ome.tif")  # the pictures of a result
@@ -193,6 +195,9 @@ def repeat(path: str | Path, mask: np.ndarray | None = None, weights: str | Path
     if ours != theirs:
         differ = [name for name in {**ours, **(theirs or {})} if ours.get(name) != (theirs or {}).get(name)]
         raise ValueError(f"expected the weights that made {path} (--weights), got another {', '.join(differ)}")
+    margin, sampled = run.get(MARGIN, 0), CELL_PX * sampled_margin(weights)
+    if margin != sampled:
+        raise ValueError(f"expected a picture sampled with a margin of {sampled} px as today, got {margin} in {path}")
     if mask is None and MASK in run:
         mask = in_six_codes(run, _mask_beside(path, run[MASK]))[1]
     versions = provenance(weights)["versions"]

@@ -13,6 +13,7 @@ from the start. Results take their names when all of them are complete.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -44,6 +45,7 @@ from .cautions import find_cautions, say
 from .config import SamplingConfig, check_content, check_mpp, configure, takes_settings
 from .dzi import write_dzi
 from .generate import OVERLAP, border_width, record_run
+from .margin import enlarged
 from .masks import LabelRows, generate_cells, upsample
 from .passport import MASK, TEXT, hash_mask, make_passport
 from .progress import Progress, silent
@@ -138,15 +140,17 @@ def generate_slide(
             if mask is not None:
                 labels = _Rows(store / "labels.raw", labels)
             last = last_levels(progress(levels, count_levels(stages), "sampling"))
-    latents = last[DETAIL].canvas.latents
-    run = record_run(context, size, config, device=device, weights=weights, shares=shares, cautions=cautions)
+    latents, margin = last[DETAIL].canvas.latents, stages[-1].margin
+    run = record_run(
+        context, size, config, device=device, weights=weights, shares=shares, cautions=cautions, margin=margin
+    )
     run |= {**given, "mpp": mpp, "cluster": cluster, "workers": workers}
     passport = make_passport(run)
     with explain_full_disk(out, f"all {count_levels(stages)} levels are safe in {store}"):
         place = emptied(out / UNFINISHED)
         with timed(clock, "decoding"):
             on_device = Plane(lambda *at: latents[at].to(device), latents.shape)
-            pixels = _pixels(place, models.autoencoder, on_device, config, size, device, progress)
+            pixels = _pixels(place, models.autoencoder, on_device, config, margin, device, progress)
             write_image(place / "image.ome.tif", pixels, size, mpp=mpp, passport=passport)
         with timed(clock, "pyramids"):
             write_mask_and_tiles(place, lambda: _bands(labels, size), size, mpp, passport)
@@ -236,10 +240,10 @@ def _check_disk(store: Path, out: Path, stages: Sequence[Stage], size: tuple[int
     """
     for stage in stages:
         check_store(stage_store(store, stage, stages))
-    pixels, what = size[0] * size[1], f"of {size[0]} x {size[1]} px"
+    pixels, what = math.prod(size), f"of {size[0]} x {size[1]} px"
     new = [stage for stage in stages if not (stage_store(store, stage, stages) / "progress.json").exists()]
     numbers = sum(2 * stage.autoencoder.latent_channels + 2 for stage in new)
-    canvas = pixels // CELL_PX**2 * numbers * 4  # float32
+    canvas = math.prod(enlarged(size, stages[0].margin)) // CELL_PX**2 * numbers * 4  # float32
     check_space(store, canvas, f"the canvas {what}")
     check_space(out, pixels * RESULT_PER_PX, f"the results {what}")
     if same_disk(store, out):
@@ -258,16 +262,16 @@ def _pixels(
     autoencoder: Autoencoder,
     latents: Plane,
     config: SamplingConfig,
-    size: tuple[int, int],
+    margin: int,
     device: str,
     progress: Progress,
 ) -> Iterator[Part]:
-    """Decode a canvas tile by tile; what waits for the tiles below waits in files in a folder."""
-    border = border_width(config, size)
+    """Decode a canvas with its margin tile by tile; what waits for the tiles below waits in files in a folder."""
+    _, height, width = latents.shape
+    border = border_width(config, ((height - 2 * margin) * CELL_PX, (width - 2 * margin) * CELL_PX), margin)
     with lower_precision(torch.device(device), config.precision), tempfile.TemporaryDirectory(dir=place) as waiting:
         tiles = {"tile": TILE, "overlap": OVERLAP, "border": border}
-        parts = decode_stream(autoencoder, latents, **tiles, strips=StripFiles(waiting))
-        _, height, width = latents.shape
+        parts = decode_stream(autoencoder, latents, margin=margin, **tiles, strips=StripFiles(waiting))
         watched = progress(parts, count_tiles((height, width), **tiles), "decoding")
         yield from ((top, left, to_bytes(part.cpu().numpy())) for top, left, part in watched)
 

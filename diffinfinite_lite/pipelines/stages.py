@@ -8,6 +8,9 @@ that its network reads beside the latents:
 
 Both lie on one grid, so that they share mask, plan, windows and all else that is said of sampling. A model without a
 draft has the second stage alone, and so has any model with ``draft_steps=0``: the paper's single stage.
+
+Where the model samples a margin around its pictures (`margin`), the canvases of both stages have it. It is put around
+the labels here, and what is shown of a level is without it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from ..labels import PROMPTS
 from ..models.autoencoder import Autoencoder
 from ..models.detail import Detail
 from ..models.draft import Draft
-from ..models.pretrained import Drafting, Models, guided, load_draft
+from ..models.pretrained import Drafting, Models, guided, load_draft, sampled_margin
 from ..models.thumbnails import Thumbnails
 from ..sampling.beside import Across, Beside, NoisedCanvas
 from ..sampling.canvas import Canvas
@@ -39,6 +42,7 @@ from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
 from .appearance import find_codes, settled
 from .config import SamplingConfig
+from .margin import mirrored, without
 
 DRAFT, DETAIL = "draft", "detail"
 NAMES = (DRAFT, DETAIL)
@@ -64,6 +68,7 @@ class Stage:
     method : how it is sampled.
     channels_beside : how many the network reads beside its latents.
     beside : makes these of the canvas of the stage before, None for the first one.
+    margin : latents by which its canvas is larger than the picture on all sides.
     """
 
     name: str
@@ -72,11 +77,12 @@ class Stage:
     method: Method
     channels_beside: int = 0
     beside: Callable[[Canvas | None], Beside | None] = nothing
+    margin: int = 0
 
 
 @dataclass(frozen=True)
 class StageLevel(Level):
-    """A `loop.Level` of one of the stages.
+    """A `loop.Level` of one of the stages. Its frames are those of the picture; canvas and clean have the margin, too.
 
     Attributes
     ----------
@@ -91,10 +97,10 @@ class StageLevel(Level):
 
     def preview(self) -> np.ndarray | None:
         """What there is to see of the picture: its draft so far, uint8 (H/8, W/8, 3); None in the second stage."""
-        pictures = self.stage and self.stage.autoencoder
-        if not isinstance(pictures, Thumbnails):
+        if self.stage is None or not isinstance(self.stage.autoencoder, Thumbnails):
             return None
-        return to_rgb(pictures.small(self.canvas.latents[:]).cpu())
+        draft = without(self.canvas.latents[:], self.stage.margin)
+        return to_rgb(self.stage.autoencoder.small(draft).cpu())
 
 
 def settle(config: SamplingConfig, weights: str | Path | None, device: str) -> SamplingConfig:
@@ -120,7 +126,8 @@ def find_stages(
         If the model has no draft and the settings ask for one, or no earlier version for autoguidance.
     """
     network, method = guided(models.image, config.autoguidance, weights), _method(config, config.steps, config.seed)
-    detail = Stage(DETAIL, network, models.autoencoder, method)
+    margin = sampled_margin(weights)
+    detail = Stage(DETAIL, network, models.autoencoder, method, margin=margin)
     if not config.draft_steps:
         return [detail]
     drafting = _drafting(config, weights, device)
@@ -134,7 +141,7 @@ def find_stages(
 
     seed = config.seed ^ DRAFT_NOISE ^ PROMPTS.index(context or PROMPTS[0]) << CONTEXT_BITS
     planned, drawn = drafting.network, _method(config, config.draft_steps, seed)
-    draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance)
+    draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance, margin)
     return [draft, replace(detail, channels_beside=Detail.beside, beside=read_draft)]
 
 
@@ -212,8 +219,8 @@ def sample_stages(
     ----------
     stages : of `find_stages`
     estimators : a `Denoiser` by the name of each stage, or what takes its place
-    labels : conditions (h, w) at latent resolution, see `labels.conditions`
-    known : latents to keep, by the name of the stage
+    labels : conditions (h, w) of the picture at latent resolution, see `labels.conditions`
+    known : latents to keep, by the name of the stage, of the canvas with its margin
     record, store : as of `sample.sample`, see `stage_store`
 
     Yields
@@ -232,7 +239,7 @@ def sample_stages(
     def begin(stage: Stage, before: Canvas | None) -> Iterator[Level]:
         return sample(
             estimators[stage.name],
-            labels,
+            mirrored(labels, stage.margin),
             stage.method,
             channels=stage.autoencoder.latent_channels,
             known=(known or {}).get(stage.name),
@@ -246,7 +253,10 @@ def sample_stages(
         for k, stage in enumerate(stages):
             later = total - done - stage.method.steps
             for level in run:
-                yield StageLevel(**vars(level), stage=stage, number=done + level.step, later=later)
+                found = vars(level)
+                if level.frames is not None:
+                    found = found | {"frames": without(level.frames, stage.margin)}
+                yield StageLevel(**found, stage=stage, number=done + level.step, later=later)
             done += stage.method.steps
             if k + 1 < len(stages):
                 run = begin(stages[k + 1], level.canvas)
@@ -268,7 +278,8 @@ def follow(levels: Iterable[StageLevel]) -> tuple[dict[str, StageLevel], list[np
         for level in levels:
             maps = level.frames
             if maps is None:  # nothing was open at this level: its map is the one after it
-                maps = level.canvas.timestep_map[None]
+                assert level.stage is not None  # `sample_stages` says which
+                maps = without(level.canvas.timestep_map[None], level.stage.margin)
             frames.extend((maps + level.later).short().cpu().numpy())
             yield level
 

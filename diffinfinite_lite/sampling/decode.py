@@ -51,6 +51,7 @@ def decode_stream(
     overlap: int | None = None,
     batch_size: int = 4,
     border: int = 0,
+    margin: int = 0,
     strips: Strips | None = None,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Image of a latent canvas in parts that do not overlap, in reading order.
@@ -65,6 +66,8 @@ def decode_stream(
     batch_size : tiles per call of the decoder
     border : latents by which the canvas is continued on all sides, repeating its outermost ones, and cropped again;
         without it the decoder's zero padding draws a frame
+    margin : outermost latents on all sides that are read and not painted, where a canvas was sampled larger than its
+        picture
     strips : see `Strips`; a dict by default
 
     Yields
@@ -73,17 +76,12 @@ def decode_stream(
 
     Raises
     ------
-    ValueError : z is not (C, h, w), tile below 2, overlap not below it, batch_size below 1 or border below 0.
+    ValueError : z is not (C, h, w), tile below 2, overlap not below it, batch_size below 1, border or margin below 0,
+        or nothing within the margin.
     """
-    if z.ndim != 3 or 0 in z.shape:
-        raise ValueError(f"expected latents (C, h, w), got {tuple(z.shape)}")
-    if tile < 2 or batch_size < 1 or border < 0:
-        got = f"{tile}, {batch_size} and {border}"
-        wanted = "a tile of at least 2, a batch_size of at least 1 and a border of at least 0"
-        raise ValueError(f"expected {wanted}, got {got}")
     overlap = tile - tile // 2 if overlap is None else overlap
-    if not 0 <= overlap < tile:
-        raise ValueError(f"expected an overlap from 0 to below the tile's {tile}, got {overlap}")
+    _check(z, tile, overlap, batch_size, border, margin)
+    painted, cut = [n - 2 * margin for n in z.shape[1:]], border + margin
     whole = [n + 2 * border for n in z.shape[1:]]
     height, width = (min(tile, n) for n in whole)
     tops, lefts = (_starts(n, extent, tile - overlap) for n, extent in zip(whole, (height, width), strict=True))
@@ -109,17 +107,17 @@ def decode_stream(
             carried = blend[..., across:].clone()
             if top != tops[-1]:
                 strips[left] = blend[:, down:, :across].clone()
-            # of the rest, what is not border; parts end where the next tile begins, so that some are border only
-            edges = ((top, down, z.shape[1]), (left, across, z.shape[2]))
+            # of the rest, what is painted; parts end where the next tile begins, so that some are cut off as a whole
+            edges = ((top, down, painted[0]), (left, across, painted[1]))
             rows, columns = (
-                slice(max(factor * (border - start), 0), min(factor * (border + n - start), finished))
+                slice(max(factor * (cut - start), 0), min(factor * (cut + n - start), finished))
                 for start, finished, n in edges
             )
             if rows.start < rows.stop and columns.start < columns.stop:
                 y, x = (factor * start + part.start for start, part in ((top, rows), (left, columns)))
                 part = blend[:, rows, columns]
                 weight = sums[0][y : y + part.shape[1], None] * sums[1][x : x + part.shape[2]]
-                yield y - factor * border, x - factor * border, part / weight.to(part)
+                yield y - factor * cut, x - factor * cut, part / weight.to(part)
 
 
 def count_tiles(size: tuple[int, int], *, tile: int, overlap: int, border: int = 0) -> int:
@@ -149,6 +147,20 @@ def decode(autoencoder: Decoder, z: Tensor | Plane, **settings: Any) -> Tensor:
     for top, _, part in decode_stream(autoencoder, z, **settings):
         rows.setdefault(top, []).append(part)
     return torch.cat([torch.cat(rows.pop(top), dim=2) for top in sorted(rows)], dim=1)
+
+
+def _check(z: Tensor | Plane, tile: int, overlap: int, batch_size: int, border: int, margin: int) -> None:
+    """Refuse latents and tiles that cannot be, see `decode_stream`."""
+    if z.ndim != 3 or 0 in z.shape:
+        raise ValueError(f"expected latents (C, h, w), got {tuple(z.shape)}")
+    if tile < 2 or batch_size < 1 or border < 0 or margin < 0:
+        got = f"{tile}, {batch_size}, {border} and {margin}"
+        wanted = "a tile of at least 2, a batch_size of at least 1, a border and a margin of at least 0"
+        raise ValueError(f"expected {wanted}, got {got}")
+    if not 0 <= overlap < tile:
+        raise ValueError(f"expected an overlap from 0 to below the tile's {tile}, got {overlap}")
+    if min(z.shape[1:]) <= 2 * margin:
+        raise ValueError(f"expected latents within a margin of {margin}, got {tuple(z.shape)}")
 
 
 def _starts(n: int, tile: int, stride: int) -> list[int]:

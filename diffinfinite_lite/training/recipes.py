@@ -28,7 +28,7 @@ from ..files import held, staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
 from ..models import checkpoint, pretrained
 from ..models.appearance import Appearance
-from ..models.autoencoder import Autoencoder, LiteAutoencoder, load_diffusers
+from ..models.autoencoder import BORDERS, Autoencoder, LiteAutoencoder, load_diffusers
 from ..models.detail import Detail
 from ..models.draft import Draft
 from ..models.efficientnet import EfficientNetLite0
@@ -140,13 +140,16 @@ def autoencoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress
 def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """A smooth decoder for the latents as they are, against two critics; the encoder is not touched.
 
-    It is that of ``train autoencoder`` in the same folder or, where there is none, the shipped one. A step is 4 crops
-    of 144 px on a CPU, 32 on a GPU.
+    It is that of ``train autoencoder`` or ``train adopt`` in the same folder or, where there is none, the shipped one;
+    a decoder that was taken over is what it begins with. Borders of pictures are in none of its crops, so that it is
+    the same for latents that know them and those that do not. A step is 4 crops of 144 px on a CPU, 32 on a GPU.
     """
     network = setting.place(EfficientNetLite0.pretrained().eval().requires_grad_(False))
-    own = (setting.runs / "autoencoder" / "ema.safetensors").exists()
-    if own:
-        frozen, known_by = _trained_autoencoder(setting), checkpoint.sha256(_ema(setting.runs, "autoencoder"))
+    if _place_of(setting.runs, "autoencoder").exists():
+        own, before = _ema(setting.runs, "autoencoder"), _place_of(setting.runs, "decoder")
+        taken = before.exists() and "adopted" in (checkpoint.read_origin(before) or {})
+        frozen = pretrained.join_lite(own, before) if taken else _trained_autoencoder(setting)
+        known_by = _encoder_known_by(setting.runs)
     else:
         frozen, known_by = load_lite(pretrained.WEIGHTS), pretrained.expected_hashes()["autoencoder"]
     frozen, pictures = setting.place(frozen), real_pictures(setting)
@@ -194,6 +197,12 @@ def _latents(setting: Setting, cache: Path, orientations: int = 1) -> tuple[dict
 def _autoencoder_known_by(setting: Setting) -> str | dict[str, str]:
     """What says which autoencoder's latents are learnt, for a fingerprint."""
     return fingerprint.of_model(setting.vae) if setting.vae else checkpoint.sha256(_ema(setting.runs, "autoencoder"))
+
+
+def _encoder_known_by(runs: Path) -> str:
+    """What says which encoder a folder has, whatever it sees beyond a picture: that of the model it was taken from."""
+    path = _ema(runs, "autoencoder")
+    return (checkpoint.read_origin(path) or {}).get("adopted") or checkpoint.sha256(path)
 
 
 def _encode(setting: Setting, orientations: int) -> dict[str, Tensor]:
@@ -436,7 +445,7 @@ def _two_scales(setting: Setting, folder: Path, steps: int) -> Iterator[Progress
     yield from fit(model, loss, optimisation, out=folder, origin=origin)
 
 
-def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str, str]:
+def adopt(name: str, runs: Path, weights: str | Path | None = None, borders: str | None = None) -> dict[str, str]:
     """Take a network over from an exported model: the autoencoder, the image model, or the model of masks.
 
     `image` goes on from an image model that was taken over; the others are used as they are. What tissue they were
@@ -448,6 +457,9 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str,
         training changed in it; or "mask".
     runs : folder of the model in the making.
     weights : folder of the other model; the shipped one by default.
+    borders : of an autoencoder, what it is to see beyond pictures from now on (`models.autoencoder`), if not the same
+        as before. Weights and standardisation stay: with "reflected" the latents lose their ring and, with it, some of
+        their unit variance, so that an image model has to be trained on.
 
     Returns
     -------
@@ -462,6 +474,8 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str,
     """
     if name not in ADOPTED:
         raise ValueError(f"expected a network out of {', '.join(ADOPTED)}, got {name!r}")
+    if borders is not None and (name != "autoencoder" or borders not in BORDERS):
+        raise ValueError(f"expected borders of an autoencoder out of {', '.join(BORDERS)}, got {borders!r} of {name}")
     hashes = pretrained.expected_hashes(weights)
     if name not in hashes:
         raise ValueError(f"expected a model with a network {name} in {pretrained.model_folder(weights)}, got none")
@@ -478,6 +492,7 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None) -> dict[str,
         return taken
     for part, digest in taken.items():
         tensors, config = checkpoint.load(pretrained.model_folder(weights) / f"{part}.safetensors")
+        config |= {"borders": borders} if borders and part == name else {}
         with held(runs / part):
             checkpoint.save(_place_of(runs, part), tensors, config, {"adopted": digest})
     return taken
@@ -548,6 +563,7 @@ def _halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
     tensors, config = checkpoint.load(runs / "decoder" / "ema.safetensors")
+    config.pop("borders", None)  # they are the encoder's
     return {key: value for key, value in tensors.items() if key.startswith("decoder.")}, config
 
 
@@ -602,6 +618,8 @@ def _check_follows(runs: Path, after: str, before: str) -> None:
     if not (runs / after / "ema.safetensors").exists():
         return
     found = (checkpoint.read_origin(runs / after / "ema.safetensors") or {}).get(before)
+    if after == "decoder" and found == _encoder_known_by(runs):
+        return
     if isinstance(found, str) and found != checkpoint.sha256(_ema(runs, before)):  # a dict: a model of diffusers
         raise ValueError(
             f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..data import catalog
 from ..data.tiles import to_rgb
 from ..labels import conditions
 from ..models.pretrained import Drafting, load_draft, load_models
-from ..models.thumbnails import Thumbnails
 from ..pipelines.appearance import MORPH, find_codes, imitate, settled, to_text
 from ..pipelines.config import SamplingConfig, configure
 from ..pipelines.stages import find_stages, last_levels, make_denoiser, sample_stages
@@ -127,10 +125,9 @@ class Appearances:
         stage = find_stages(models, config, context, studio.weights, studio.device)[0]
         denoisers = {stage.name: make_denoiser(stage, config, studio.device)}
         labels = conditions(mask, context).to(studio.device)
-        last = last_levels(sample_stages([stage], denoisers, labels))
-        assert isinstance(stage.autoencoder, Thumbnails)  # the first stage of a model that has a draft
-        with torch.no_grad():
-            return to_rgb(stage.autoencoder.small(last[stage.name].canvas.latents).cpu())
+        shown = last_levels(sample_stages([stage], denoisers, labels))[stage.name].preview()
+        assert shown is not None  # the first stage of a model that has a draft
+        return shown
 
     def _drafting(self) -> Drafting:
         found = load_draft(self.studio.weights, self.studio.device)

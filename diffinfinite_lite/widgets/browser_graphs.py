@@ -28,7 +28,7 @@ from ..extras import extra
 from ..files import move, staged
 from ..labels import CONDITIONS
 from ..models.autoencoder import Autoencoder
-from ..models.pretrained import Models, expected_hashes, load_models, trained_patch
+from ..models.pretrained import Models, expected_hashes, load_models, sampled_margin, trained_patch
 
 OPSET = 20  # of ONNX
 SMALL = 2**14  # weights of a layer; smaller ones stay as they are: first and last layers, which are most sensitive
@@ -60,15 +60,16 @@ class EightBits(nn.Module):
 
 
 class Decoding(nn.Module):
-    """The way back of an autoencoder as a network of its own."""
+    """The way back of an autoencoder as a network of its own, from a canvas with its margin to the picture."""
 
-    def __init__(self, autoencoder: Autoencoder) -> None:
+    def __init__(self, autoencoder: Autoencoder, margin: int = 0) -> None:
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder, self.cut = autoencoder, margin * autoencoder.factor
 
     def forward(self, z: Tensor) -> Tensor:
         """See `Autoencoder.decode`."""
-        return self.autoencoder.decode(z)
+        image = self.autoencoder.decode(z)
+        return image[..., self.cut : -self.cut, self.cut : -self.cut] if self.cut else image
 
 
 def round_weights(network: nn.Module) -> nn.Module:
@@ -96,12 +97,14 @@ class Facts:
     channels : of the latents.
     patch : side of a window, latent pixels.
     gain : of the image model, see `sampling.denoiser`.
+    margin : latents that are sampled around a picture; the graph of the decoder cuts them off.
     model : first digits of the weights' SHA-256.
     """
 
     channels: int
     patch: int
     gain: float
+    margin: int
     model: str
 
 
@@ -110,7 +113,7 @@ def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
 
     ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any
     number B of windows of the training patch's side n. ``decoder.onnx``: z float (1, C, h, w) to image float
-    (1, 3, 8h, 8w).
+    (1, 3, 8h, 8w), smaller by the margin on all sides.
 
     Parameters
     ----------
@@ -128,8 +131,9 @@ def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
     channels, patch = models.autoencoder.latent_channels, trained_patch(weights) // models.autoencoder.factor
     z, labels = torch.zeros(2, channels, patch, patch), torch.zeros(2, patch, patch, dtype=torch.int64)
     _export(models.image, folder / IMAGE, {"z": z, "t": labels[:, 0, 0], "condition": labels}, ({0: ANY},) * 3)
-    _export(Decoding(models.autoencoder), folder / DECODER, {"z": z[:1]}, ({2: ANY, 3: ANY},))
-    return Facts(channels, patch, models.image.gain, expected_hashes(weights)["image"][:12])
+    margin = sampled_margin(weights)
+    _export(Decoding(models.autoencoder, margin), folder / DECODER, {"z": z[:1]}, ({2: ANY, 3: ANY},))
+    return Facts(channels, patch, models.image.gain, margin, expected_hashes(weights)["image"][:12])
 
 
 def _export(network: nn.Module, file: Path, inputs: dict[str, Tensor], shapes: tuple[dict, ...]) -> None:

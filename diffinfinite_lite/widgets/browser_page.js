@@ -285,7 +285,8 @@ const BrowserPaint = (() => {
 
     // The picture of a state by the decoder, once.
     function decode(state) {
-      state.picture ??= pool.run({ task: "decode", z: state.clean, rows: state.side, columns: state.side }).then((pixels) => {
+      const canvas = state.side + 2 * settings.facts.margin;
+      state.picture ??= pool.run({ task: "decode", z: state.clean, rows: canvas, columns: canvas }).then((pixels) => {
         state.pixels = pixels;
         if (states[shown] === state) paintPixels(state);
       }).catch((error) => { state.picture = null; throw error; });
@@ -327,7 +328,8 @@ const BrowserPaint = (() => {
       [pen.lineWidth, pen.strokeStyle] = [canvas.width / 112, "rgb(213, 94, 0)"];
       for (const window of open) {
         const extent = settings.facts.patch * scale - pen.lineWidth, inset = pen.lineWidth / 2;
-        pen.strokeRect(window.left * scale + inset, window.top * scale + inset, extent, extent);
+        const [x, y] = [window.left, window.top].map((start) => (start - settings.facts.margin) * scale + inset);
+        pen.strokeRect(x, y, extent, extent);
       }
       const [low, high] = [Math.min(...stepsLeft), Math.max(...stepsLeft)];
       const words = low === high ? `${low} of ${steps} steps left` : `${low} to ${high} of ${steps} steps left`;
@@ -405,10 +407,11 @@ const BrowserPaint = (() => {
     async function grow() {
       const { facts } = settings, { side } = mask, [seed, steps, omega] = ["seed", "steps", "omega"].map(value);
       if (!Number.isSafeInteger(seed) || seed < 0) throw new Error(`expected a seed from 0 to ${Number.MAX_SAFE_INTEGER}, got ${part("seed").value}`);
-      const context = part("context").value, began = performance.now(), labels = mask.labels.slice(), open = new Set();
+      const context = part("context").value, began = performance.now(), open = new Set();
+      const { margin } = facts, canvas = side + 2 * margin, labels = Sampler.mirrored(mask.labels, side, margin);
       const stepsLeft = new Uint16Array(side * side).fill(steps);
       let evaluations = 0, done = 0, level = 0;
-      const windows = Sampler.windows(side, side, facts.patch).length;
+      const windows = Sampler.windows(canvas, canvas, facts.patch).length;
       const evaluate = async (z, t, conditions, window) => {
         const found = await pool.run({ task: "evaluate", z, t, conditions }, () => {
           open.add(window);
@@ -420,16 +423,16 @@ const BrowserPaint = (() => {
       };
       const added = (window) => {
         open.delete(window);
-        for (let row = window.top; row < window.top + facts.patch; row++) {
-          stepsLeft.fill(steps - level - 1, row * side + window.left, row * side + window.left + facts.patch);
-        }
+        const [top, left, bottom, right] = [window.top, window.left, window.top + facts.patch, window.left + facts.patch]
+          .map((edge) => Math.min(Math.max(edge - margin, 0), side)); // within the picture
+        for (let row = top; row < bottom; row++) stepsLeft.fill(steps - level - 1, row * side + left, row * side + right);
         showTime(stepsLeft, steps, open);
         part("bar").value = ++done / (steps * windows);
       };
       states = [];
       growing = windows * (omega > 0 ? 2 : 1);
       say(`Level 1 of ${steps}`);
-      const run = { ...facts, rows: side, columns: side, context, seed, steps, omega };
+      const run = { ...facts, rows: canvas, columns: canvas, context, seed, steps, omega };
       for await (const { clean } of Sampler.sample(labels, run, evaluate, added)) {
         level++;
         const made = { context, seed, steps, omega, solver: "dpm-solver++", plan: "mixture", level, model: facts.model };

@@ -24,8 +24,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..browser_scripts import ONNX_RUNTIME
 from ..labels import CELL_PX, CONTEXTS, LABEL_COLOURS, LABELS
+from ..sampling.plans import mixture
 from .browser_graphs import DECODER, IMAGE, Facts
 from .pictures import fill
 
@@ -78,8 +81,7 @@ def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
     worker = json.dumps(_source("browser_worker.js"))
     code = f"{_source('browser_sampler.js')}\nconst WORKER = {worker};\n{_source('browser_page.js')}"
     (folder / "paint.js").write_text(code, "utf8")
-    side = facts.patch * CELL_PX
-    sizes = {side: f"{side} px: one window", 2 * side: f"{2 * side} px: nine windows"}
+    sizes = {cells * CELL_PX: _windows(cells, facts) for cells in (facts.patch, 2 * facts.patch)}
     return fill(
         _PAGE,
         STYLE=_source("browser_page.css"),
@@ -102,6 +104,17 @@ def _scripts(named: dict[str, Path], folder: Path, address: str) -> list[dict[st
             script.write_text(f'BrowserPaint.take("{name}", {number}, "{text[start : start + CHUNK]}");\n', "ascii")
             made.append({"address": f"{address}/{script.name}", "bytes": script.stat().st_size})
     return made
+
+
+def _windows(cells: int, facts: Facts) -> str:
+    """How large a picture of so many cells a side is, and in how many windows.
+
+    >>> _windows(56, Facts(channels=8, patch=28, gain=1.0, margin=0, model=""))
+    '448 px: 9 windows'
+    """
+    canvas = cells + 2 * facts.margin
+    count = len(list(mixture((canvas, canvas), facts.patch, torch.Generator())))
+    return f"{cells * CELL_PX} px: {'one window' if count == 1 else f'{count} windows'}"
 
 
 def _source(name: str) -> str:

@@ -157,6 +157,15 @@ const Sampler = (() => {
     return Int32Array.from(labels, (label) => (label > 0 ? label + LABELS * prompt : 0));
   }
 
+  // ---- pipelines/margin.py --------------------------------------------------------------------------------------
+
+  // Labels of a square continued on all sides by their mirror image.
+  function mirrored(labels, side, margin) {
+    const whole = side + 2 * margin, from = (k) => (k < 0 ? -1 - k : k < side ? k : 2 * side - 1 - k);
+    return labels.constructor.from({ length: whole * whole }, (_, i) =>
+      labels[from(Math.floor(i / whole) - margin) * side + from((i % whole) - margin)]);
+  }
+
   // ---- loop.py --------------------------------------------------------------------------------------------------
 
   // Values of a window, channel by channel, out of a canvas.
@@ -218,5 +227,5 @@ const Sampler = (() => {
     }
   }
 
-  return { alphasCumprod, conditionMap, coordinateNoise, dpmSolver, sample, trailingTimesteps, windows };
+  return { alphasCumprod, conditionMap, coordinateNoise, dpmSolver, mirrored, sample, trailingTimesteps, windows };
 })();

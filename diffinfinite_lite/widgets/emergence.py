@@ -18,18 +18,21 @@ from ..data.tiles import to_rgb
 from ..labels import CELL_PX
 from ..models.thumbnails import Thumbnails
 from ..pipelines.config import SamplingConfig, configure
-from ..pipelines.generate import border_width, generate, picture
+from ..pipelines.generate import generate, picture
+from ..pipelines.margin import without
 from ..pipelines.stages import Stage, StageLevel
 from ..sampling.noise import level_generator
 from ..sampling.windows import Window
 from .pictures import Picture
 
 SHARE = 0.3  # of a run's time that pictures of estimates may take
-Box = tuple[int, int, int, int]  # top, left, height, width in latent pixels, wrapping like `Window`
+Box = tuple[int, int, int, int]  # top, left, height, width in latent pixels of the picture, see `windows_of_levels`
 
 
 def windows_of_levels(stages: Sequence[Stage], size: tuple[int, int]) -> list[list[Box]]:
     """Windows of every level of all stages, in the order of their writing.
+
+    Like a `Window` they wrap around the canvas; where that has a margin, they may begin outside the picture.
 
     Parameters
     ----------
@@ -37,16 +40,17 @@ def windows_of_levels(stages: Sequence[Stage], size: tuple[int, int]) -> list[li
     size : (H, W) of the picture in px
     """
 
-    def box(window: Window) -> Box:
-        return window.top, window.left, window.height, window.width
+    def box(window: Window, margin: int) -> Box:
+        return window.top - margin, window.left - margin, window.height, window.width
 
     found = []
-    for method in (stage.method for stage in stages):
+    for stage in stages:
+        method, around = stage.method, 2 * stage.margin
         assert callable(method.plan)  # `find_stages` looks its name up
-        canvas = max(size[0] // CELL_PX, method.patch), max(size[1] // CELL_PX, method.patch)
+        canvas = max(size[0] // CELL_PX + around, method.patch), max(size[1] // CELL_PX + around, method.patch)
         for level in range(method.steps):
             views = method.plan(canvas, method.patch, level_generator(method.seed, level))
-            found.append([box(window) for window, _ in views])
+            found.append([box(window, stage.margin) for window, _ in views])
     return found
 
 
@@ -57,13 +61,11 @@ class Emergence:
     Attributes
     ----------
     config : with its patch
-    size : (H, W) of the picture in px
-    estimates : stage and clean latents (C, h, w) of each level so far, drafts first
+    estimates : stage and clean latents (C, h, w) of each level so far, with the stage's margin, drafts first
     pictures : uint8 (H, W, 3) of those estimates that were decoded, by level
     """
 
     config: SamplingConfig
-    size: tuple[int, int]
     estimates: list[tuple[Stage, Tensor]] = field(default_factory=list)
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -86,11 +88,10 @@ class Emergence:
                 raise ValueError(f"expected a level from 0 to {len(self.estimates) - 1}, got {level}")
             stage, clean = self.estimates[level]
             if isinstance(stage.autoencoder, Thumbnails):  # a draft: one of its pixels is a cell
-                draft = to_rgb(stage.autoencoder.small(clean).cpu())
+                draft = to_rgb(stage.autoencoder.small(without(clean, stage.margin)).cpu())
                 self.pictures[level] = draft.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
             else:
-                border = border_width(self.config, self.size)
-                self.pictures[level] = picture(stage.autoencoder, clean, self.config, border)
+                self.pictures[level] = picture(stage.autoencoder, clean, self.config, stage.margin)
         return self.pictures[level]
 
 
@@ -109,7 +110,7 @@ def emerging(
     step (noise), after one, and so on to the last one.
     """
     height, width = mask.shape
-    emergence = Emergence(configure(None, settings, weights), (height, width))
+    emergence = Emergence(configure(None, settings, weights))
 
     def watch(items: Iterable, total: int, part: str) -> Iterator:
         yield from emergence.watch(items) if part == "sampling" else items

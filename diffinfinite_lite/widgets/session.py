@@ -389,7 +389,8 @@ class Session:
             if state.mask is None and _digest(self.state) == _digest(state):
                 self.drawing = Drawing(mask)
                 self._show_mask()
-        self.show(run={"windows": self.studio.windows_of(state), "size": list(state.size), "mask": shown(mask, "png")})
+        windows, margin = self.studio.windows_of(state), self.studio.margin
+        self.show(run={"windows": windows, "margin": margin, "size": list(state.size), "mask": shown(mask, "png")})
 
         def level(emergence: Emergence) -> None:
             at = len(emergence.estimates) - 1

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..devices import choose_device
 from ..labels import CELL_PX
-from ..models.pretrained import has_draft, load_models, trained_patch
+from ..models.pretrained import has_draft, load_models, sampled_margin, trained_patch
 from ..pipelines.config import DRAFT_STEPS, SamplingConfig, configure
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
@@ -57,12 +57,14 @@ class Studio:
     queue : of the jobs of all sessions
     draft : whether the model has a draft, and with it an appearance
     patch : side of the windows that it was trained on, px
+    margin : latents that it samples around a picture
     """
 
     def __init__(self, weights: str | Path | None = None, device: str | None = None, workers: int = 1) -> None:
         self.weights = None if weights is None else Path(weights)
         self.device, self.named_device = choose_device(device), device
         self.draft, self.patch = has_draft(self.weights), trained_patch(self.weights)
+        self.margin = sampled_margin(self.weights)
         self.queue = Queue(workers)
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
@@ -111,7 +113,7 @@ class Studio:
         """
         config = configure(state.config, {}, self.weights)
         mask = self.mask_of(job, state)
-        emergence = Emergence(config, state.size) if shown else None
+        emergence = Emergence(config) if shown else None
 
         def progress(items: Iterable, total: int, part: str) -> Iterator:
             if part != "sampling":

@@ -159,7 +159,8 @@ function explore(fixed, send) {
   root.status = ({ phase }) => { frame.classList.toggle("stale", phase === "running" || phase === "waiting"); };
   root.parts = {
     run: (value) => {
-      const painted = value.size.map((side, axis) => Math.max(side / 8, ...value.windows[0].map((box) => box[2 + axis])));
+      const painted = value.size.map((side, axis) => // the canvas: the picture with its margin, or a single window
+        Math.max(side / 8 + 2 * value.margin, ...value.windows[0].map((box) => box[2 + axis])));
       const covers = ([top, left, height, width], row, column) =>
         (row - top + painted[0]) % painted[0] < height && (column - left + painted[1]) % painted[1] < width;
       run = { ...value, painted, covers };

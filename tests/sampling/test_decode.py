@@ -50,6 +50,36 @@ def test_one_tile_and_smaller():
         torch.testing.assert_close(decode(Blur(), z, tile=8), Blur().decode(z[None])[0])
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    tile=st.integers(2, 9),
+    overlap=st.integers(0, 8),
+    margin=st.integers(0, 5),
+    border=st.integers(0, 2),
+)
+def test_a_margin_is_read_and_not_painted(height, width, tile, overlap, margin, border):
+    """The picture is that of what lies within the margin, whatever the tiles: `Repeat` sees no neighbours."""
+    z = torch.randn(3, height + 2 * margin, width + 2 * margin)
+    tiles = {"tile": tile, "overlap": min(overlap, tile - 1), "border": border}
+    parts = list(decode_stream(Repeat(), z, margin=margin, **tiles))
+    assert parts[0][:2] == (0, 0) and sum(part[0].numel() for *_, part in parts) == 64 * height * width
+    inner = z[:, margin : margin + height, margin : margin + width]
+    whole = decode(Repeat(), z, margin=margin, **tiles)
+    torch.testing.assert_close(whole, Repeat().decode(inner[None])[0], rtol=1e-5, atol=1e-5)
+    assert len(list(decode_stream(Repeat(), z, batch_size=1, **tiles))) >= len(parts)
+
+
+def test_the_decoder_sees_the_margin_and_no_zeros():
+    """`Blur` reaches two latents: with a margin of two the picture is that of the middle of a larger one."""
+    z = torch.randn(3, 30, 26, generator=torch.Generator().manual_seed(0))
+    whole = Blur().decode(z[None])[0, :, 8:-8, 8:-8]
+    inner = z[:, 2:-2, 2:-2]
+    torch.testing.assert_close(decode(Blur(), inner, tile=32, margin=2), whole)
+    assert (decode(Blur(), z[:, 4:-4, 4:-4], tile=32, border=2) - whole).abs().max() > 0.1, "repeated ones are others"
+
+
 def test_edges_of_tiles_are_blended_away():
     z = torch.ones(3, 48, 48)
     image = decode(Blur(), z, tile=16)

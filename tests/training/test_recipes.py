@@ -18,6 +18,7 @@ from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.training import data as training_data
 from diffinfinite_lite.training import recipes
+from tests.toys import tiny_model
 
 CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
 
@@ -108,7 +109,64 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
     found = {path.stem for path in weights.glob("*.safetensors")}
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
     pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
-    assert pair.draft.shape == (3, 8, 8) and set(pair.run["weights"]) == found
+    assert pair.draft.shape == (3, 16, 16) and set(pair.run["weights"]) == found, "with the margin of its autoencoder"
+
+
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
+def test_an_adopted_encoder_that_sees_no_borders_gets_decoder_and_detail(pictures, tmp_path):
+    """As the next weights are made: the shipped encoder, mirrored pictures, a new decoder, detail trained on."""
+    before = tiny_model(tmp_path)
+    runs, weights, other = (tmp_path / name for name in ("runs", "weights", "other"))
+    data = ("--data", pictures, "--steps", 1, "--device", "cpu")
+    with pytest.raises(ValueError, match=r"expected borders of an autoencoder out of reflected, zero, got 'reflected'"):
+        recipes.adopt("image", runs, before, "reflected")
+    assert not runs.exists()
+    for name in ("autoencoder", "image", "mask"):
+        words = ("--borders", "reflected") if name == "autoencoder" else ()
+        run("train", "adopt", name, *words, "--weights", before, "--out", runs)
+    taken, origin = (read(runs / "autoencoder/ema.safetensors") for read in (checkpoint.load, checkpoint.read_origin))
+    left = checkpoint.load(before / "autoencoder.safetensors")
+    assert taken[1] == left[1] | {"borders": "reflected"}
+    assert origin == {"adopted": checkpoint.sha256(before / "autoencoder.safetensors")}
+    assert all(torch.equal(taken[0][key], left[0][key]) for key in left[0]), "the standardisation, too"
+    run("train", "adopt", "autoencoder", "--weights", before, "--out", other)
+    run("train", "decoder", *data, "--out", other)  # where the encoder still sees zeros: no crop of it has a border
+    shutil.copytree(other / "decoder", runs / "decoder")
+    run("train", "decoder", *data, "--out", runs)  # goes on, here with nothing left to do
+    assert "borders" in checkpoint.read_config(runs / "decoder/ema.safetensors")
+    run("train", "draft", *data, "--networks", "tiny", "--out", runs)
+    run("train", "detail", *data, "--out", runs)
+    run("train", "export", "--out", runs, "--weights", weights)
+    autoencoder = load_lite(weights)
+    assert autoencoder.borders == "reflected" and autoencoder.config["upsampling"] == "nearest"
+    images = recipes.cached_tiles(training_data.Setting(runs, data=pictures))[0]
+    with torch.no_grad():
+        z = autoencoder.encode(images[:1].permute(0, 3, 1, 2).float() / 127.5 - 1)
+    seen = checkpoint.load(runs / "detail/latents.safetensors")[0]["z0"][:1].float()
+    torch.testing.assert_close(seen, z, atol=0.02, rtol=0.02)
+    pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
+    assert pair.run["margin"] == 32 and pair.latents.shape == (8, 16, 16) and pair.image.shape == (64, 64, 3)
+    assert generate("squamous", size=(64, 64), steps=1, weights=before, device="cpu").margin == 0
+
+
+def test_a_decoder_that_was_taken_over_is_what_a_new_one_begins_with(tmp_path, monkeypatch):
+    """The shipped one lies in a file of its own, beside an earlier one in the autoencoder's."""
+    seen = []
+
+    class Seen(Exception):
+        pass
+
+    def begin(frozen, *_):
+        seen.append(frozen)
+        raise Seen
+
+    monkeypatch.setattr(recipes, "smoothed", begin)
+    monkeypatch.setattr(recipes, "real_pictures", lambda setting: None)
+    recipes.adopt("autoencoder", tmp_path, borders="reflected")
+    with pytest.raises(Seen):
+        next(recipes.decoder(training_data.Setting(tmp_path, device="cpu"), 1))
+    found, shipped = seen[0].state_dict(), load_lite(WEIGHTS).state_dict()
+    assert seen[0].borders == "reflected" and all(torch.equal(found[key], shipped[key]) for key in shipped)
 
 
 def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from diffinfinite_lite.labels import LABEL_COLOURS, condition_map
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.pipelines.config import configure
 from diffinfinite_lite.pipelines.generate import picture
+from diffinfinite_lite.pipelines.margin import mirrored
 from diffinfinite_lite.pipelines.stages import find_stages, last_levels, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
@@ -18,9 +19,10 @@ from diffinfinite_lite.sampling.plans import mixture
 from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
-from diffinfinite_lite.widgets.browser_graphs import round_models, shipped_graphs
+from diffinfinite_lite.widgets.browser_graphs import export_graphs, round_models, shipped_graphs
 from diffinfinite_lite.widgets.browser_page import write_page
-from tests.check_site import MB, ON_CLICK, addresses, browser, chromium, on_click
+from tests.check_site import MB, ON_CLICK, addresses, chrome, chromium, on_click, window_of
+from tests.toys import tiny_model
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 WAIT = 240_000  # ms; a picture of few steps takes seconds on an idle machine
@@ -36,8 +38,14 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def window(page):
-    with browser() as watch:
+def started():
+    with chrome() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def window(started, page):
+    with window_of(started) as watch:
         watch.open(page)
         yield watch
 
@@ -93,6 +101,13 @@ def test_conditions_are_those_of_the_library(window):
     assert found.tolist() == condition_map(torch.arange(6), "squamous").tolist()
 
 
+@pytest.mark.parametrize("margin", [0, 4])
+def test_labels_go_on_beyond_the_picture_as_in_the_library(window, margin):
+    labels = torch.arange(25).view(5, 5)
+    found = numbers(window, f"Array.from(Sampler.mirrored(Uint8Array.from({labels.flatten().tolist()}), 5, {margin}))")
+    assert found.tolist() == mirrored(labels, margin).flatten().tolist()
+
+
 def test_a_canvas_of_several_windows_is_that_of_the_library(window):
     """With arithmetic in the place of the network: noise, plan, guidance, gain and solver together."""
 
@@ -141,25 +156,41 @@ def saved(window, name, folder):
     return Image.open(folder / download.value.suggested_filename)
 
 
-def test_the_picture_is_that_of_pytorch(window, tmp_path):
-    """With the same weights of eight bits, for the mask that the page saves: within 2 of 255 grey levels."""
-    words = paint(window, build="wasm", size=224, steps=2, omega=1, seed=5, context="squamous")
+def check_picture(window, size, evaluations, tmp_path, weights=None):
+    """What the page paints and PyTorch, with the same weights of eight bits and for the mask that the page saves."""
+    words = paint(window, build="wasm", size=size, steps=2, omega=1, seed=5, context="squamous")
     assert words.startswith("Painted in")
-    assert " 4 evaluations" in words
+    assert f" {evaluations} evaluations" in words
     image, mask = saved(window, "save", tmp_path), saved(window, "save-mask", tmp_path)
     assert image.info["Description"].startswith("Synthetic")
     assert json.loads(image.info["Comment"])["seed"] == 5
     colours = np.array(LABEL_COLOURS)
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
-    config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1})
-    models = round_models(load_models())
-    (stage,) = find_stages(models, config, "squamous", None, "cpu")
+    config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1}, weights)
+    models = round_models(load_models(weights))
+    (stage,) = find_stages(models, config, "squamous", weights, "cpu")
     denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
     last = last_levels(sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous")))
-    expected = picture(models.autoencoder, last[stage.name].canvas.latents, config, 0).astype(int)
+    expected = picture(models.autoencoder, last[stage.name].canvas.latents, config, stage.margin).astype(int)
     apart = np.abs(np.asarray(image.convert("RGB")).astype(int) - expected)
     assert apart.max() <= 2
     assert apart.mean() < 0.1  # single precision: at the first level the clean latents are 20,000 times a difference
+
+
+def test_the_picture_is_that_of_pytorch(window, tmp_path):
+    check_picture(window, 224, 4, tmp_path)
+
+
+def test_a_model_with_a_margin_paints_the_picture_within_it(started, tmp_path):
+    """Of 64 px with four latents more on all sides, in windows of 64 px: three a side."""
+    weights = tiny_model(tmp_path, borders="reflected")
+    (tmp_path / "graphs").mkdir()
+    html = write_page(tmp_path / "graphs", export_graphs(tmp_path / "graphs", weights), tmp_path / "_assets", "_assets")
+    assert "64 px: 9 windows" in html
+    (tmp_path / "paint.html").write_text(PAGE.format(html), "utf8")
+    with window_of(started) as watch:
+        watch.open(tmp_path / "paint.html")
+        check_picture(watch, 64, 2 * 9 * 2, tmp_path, weights)
 
 
 def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):

@@ -15,11 +15,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
+from diffinfinite_lite.models.autoencoder import MARGIN
+from diffinfinite_lite.sampling.plans import mixture
 from diffinfinite_lite.widgets.state import State
 from tests.check_site import PHONE, WCAG, chrome, chromium, window_of
+from tests.toys import tiny_model
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
 AIR = np.full((64, 96), 5, np.uint8)
@@ -154,6 +158,22 @@ def test_explore_a_turned_control_a_fault_and_a_cancelled_run(watch, address):
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for()
     assert "size=1024x1024" in page.url and "steps=50" in page.url
+
+
+def test_windows_that_begin_in_the_margin(watch, tmp_path):
+    """The picture is asked which windows wrote a place: those of the canvas, told from the picture's corner."""
+    weights, row, column = tiny_model(tmp_path, borders="reflected"), MARGIN, MARGIN + 1  # of the canvas
+    views = [at for at, _ in mixture((8 + 2 * MARGIN, 12 + 2 * MARGIN), 8, torch.Generator())]
+    wrote = [
+        str(number)
+        for number, at in enumerate(views, start=1)
+        if at.top <= row < at.top + at.height and at.left <= column < at.left + at.width
+    ]
+    with served(weights, tmp_path) as address:
+        page = open_page(watch, address)
+        page.get_by_role("group", name="Picture; arrow keys").focus()
+        page.keyboard.press("ArrowRight")
+        page.get_by_text(f"Row 0, column 8: at level 2 windows {', '.join(wrote)} of {len(views)} wrote it").wait_for()
 
 
 def test_sheet_finished_two_compared_and_a_phone(watch, address):
