@@ -244,10 +244,7 @@ def generate_cells(
     seed: int = 0,
     masks: str = KINDS[0],
     opened: bool = True,
-    steps: int = STEPS,
-    precision: str = "fp32",
-    device: str = "cpu",
-    progress: Progress = silent,
+    **sampling: Any,
 ) -> np.ndarray:
     """`generate_mask` in cells: uint8 array (H / 8, W / 8).
 
@@ -256,10 +253,7 @@ def generate_cells(
     seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
     masks : "model", or "layout" for a simulated layout in place of what the model draws.
     opened : leave borders between regions unknown, see `open_borders`.
-    steps : of sampling with fresh noise, of each scale.
-    precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
-    device : "cpu", "cuda", ...; that of the model.
-    progress : takes the levels as the part "mask".
+    sampling : of `sample_cells`: steps, precision, device and progress; a layout has no use for them.
     """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
@@ -267,21 +261,45 @@ def generate_cells(
         raise ValueError(f"expected masks to be one of {', '.join(KINDS)}, got {masks!r}")
     if not 0 <= seed < 2**64:  # here, as noise would speak of the seed that is made of it below
         raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
-    found = scales(model) if masks == "model" else []
-    largest = LARGEST_OF_ONE if len(found) == 1 else LARGEST
+    drawn = masks == "layout"
+    largest = LARGEST_OF_ONE if not drawn and len(scales(model)) == 1 else LARGEST
     cell = CELL_PX * max(1, max(size) / (CELL_PX * largest))  # px; the same along both sides
     shape = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
-    if found:
-        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
-        for level in progress(levels, len(found) * steps, "mask"):
-            scores = level.canvas.latents
-        labels = _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
-    else:
+    if drawn:
         labels = layout(context, shape, np.random.default_rng(seed))
+    else:
+        labels = sample_cells(model, context, shape, seed, **sampling)
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
     return open_borders(labels) if opened else labels
+
+
+def sample_cells(
+    model: nn.Module,
+    context: str,
+    shape: tuple[int, int],
+    seed: int,
+    *,
+    steps: int = STEPS,
+    precision: str = "fp32",
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Cells that a mask model draws, cleaned, uint8 array of `shape`.
+
+    Parameters
+    ----------
+    steps : of sampling with fresh noise, of each scale.
+    precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
+    device : "cpu", "cuda", ...; that of the model.
+    progress : takes the levels as the part "mask".
+    """
+    found = scales(model)
+    levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
+    for level in progress(levels, len(found) * steps, "mask"):
+        scores = level.canvas.latents
+    return _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
 
 
 def sample_scales(

@@ -59,7 +59,7 @@ def test_solid_growth_has_no_lumen_and_cribriform_has_many_in_one_gland(monkeypa
 def test_papillae_have_cores_of_stroma_that_end_in_the_open(monkeypatch, no_front):
     for labels in grown("papillary", monkeypatch):
         cores, count = ndi.label(labels == STROMA, np.ones((3, 3)))
-        inner = [s for s in ndi.find_objects(cores) if all(0 < a.start and a.stop < 200 for a in s)]
+        inner = [s for s in ndi.find_objects(cores) if all(a.start > 0 and a.stop < 200 for a in s)]
         assert count >= 3 and inner
         assert 1 <= thickness([labels], STROMA) <= 8
 
