@@ -35,7 +35,7 @@ from diffinfinite_lite.labels import CELL_PX, CONTEXTS, LABELS, colour_mask, poo
 from diffinfinite_lite.metrics.architecture import adjacency, continuity, filled, lumens, thickness
 from diffinfinite_lite.metrics.spatial import boundary_density, regions
 from diffinfinite_lite.models.pretrained import load_mask, load_models, model_folder, provenance
-from diffinfinite_lite.pipelines.masks import draw_cells
+from diffinfinite_lite.pipelines.masks import generate_cells
 
 SETS = {"adenocarcinoma": "lung_aca", "squamous": "lung_scc", "normal": "lung_n"}
 TILE, FIELD, UM = 28, 127, 4.0  # cells of a tile of 224 px and of a field of 1016 px; um of a cell
@@ -204,7 +204,7 @@ def main(
     def drawn(network: torch.nn.Module, count: int, masks: str = "model") -> Callable[[str], Masks]:
         def draw(context: str) -> Masks:
             return [
-                draw_cells(network, context, (SIZE, SIZE), seed=seed, masks=masks)
+                generate_cells(network, context, (SIZE, SIZE), seed=seed, masks=masks, opened=False)
                 for seed in range(count)
             ]
 

@@ -191,7 +191,7 @@ def segmentation_table(segmenter: Segmenter, maps: Sequence[Maps], masks: Sequen
     ...     return np.full(tile.size, 3, np.uint8)
     >>> mask = np.array([[3, 3], [1, 0]], np.uint8)
     >>> segmentation_table(sees_stroma, [Maps(torch.zeros(1, 1, 1), (2, 2))], [mask])[:, 2].tolist()
-    [1, 0, 2, 0]
+    [1, 0, 2, 0, 0]
     """
     table = np.zeros((CLASSES, CLASSES), np.int64)
     for tile, mask in _pairs(maps, masks):

@@ -110,7 +110,7 @@ def generate(
         with timed(clock, "mask"):
             assert context is not None  # check_content demands one of the two
             settings = {name: getattr(config, name) for name in ("seed", "masks", "precision")}
-            mask = generate_mask(models.mask, context, size, **settings, progress=progress)
+            mask = generate_mask(models.mask, context, size, **settings, device=device, progress=progress)
     shares = [round(float((mask == label).mean()), 4) for label in range(len(LABELS))]
     cautions = say(find_cautions(context, size, config, shares, weights) + find_copies(known))
     with timed(clock, "sampling"):

@@ -220,7 +220,7 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     model : the mask model, see `models.masks`.
     context : "adenocarcinoma", "squamous" or "normal".
     size : (H, W) in px.
-    settings : of `draw_cells`: seed, masks, steps, precision and progress.
+    settings : of `generate_cells`: seed, masks, opened, steps, precision, device and progress.
 
     Returns
     -------
@@ -236,31 +236,24 @@ def generate_mask(model: nn.Module, context: str, size: tuple[int, int], **setti
     return np.concatenate([upsample(cells, size, slice(top, top + BAND_PX)) for top in range(0, size[0], BAND_PX)])
 
 
-def generate_cells(model: nn.Module, context: str, size: tuple[int, int], **settings: Any) -> np.ndarray:
-    """`generate_mask` in cells: uint8 array (H / 8, W / 8)."""
-    return open_borders(draw_cells(model, context, size, **settings))
-
-
-def draw_cells(
+def generate_cells(
     model: nn.Module,
     context: str,
     size: tuple[int, int],
     *,
     seed: int = 0,
     masks: str = KINDS[0],
-    steps: int = STEPS,
-    precision: str = "fp32",
-    progress: Progress = silent,
+    opened: bool = True,
+    **sampling: Any,
 ) -> np.ndarray:
-    """`generate_cells` before borders between regions are left unknown (`open_borders`).
+    """`generate_mask` in cells: uint8 array (H / 8, W / 8).
 
     Parameters
     ----------
     seed : of the mask; the picture under it may have the same one, see `OTHER_NOISE`.
     masks : "model", or "layout" for a simulated layout in place of what the model draws.
-    steps : of sampling with fresh noise, of each scale.
-    precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
-    progress : takes the levels as the part "mask".
+    opened : leave borders between regions unknown, see `open_borders`.
+    sampling : of `sample_cells`: steps, precision, device and progress; a layout has no use for them.
     """
     if context not in CONTEXTS:
         raise ValueError(f"expected a context among {', '.join(CONTEXTS)}, got {context!r}")
@@ -268,21 +261,45 @@ def draw_cells(
         raise ValueError(f"expected masks to be one of {', '.join(KINDS)}, got {masks!r}")
     if not 0 <= seed < 2**64:  # here, as noise would speak of the seed that is made of it below
         raise ValueError(f"expected a seed from 0 to 2**64 - 1, got {seed}")
-    found = scales(model) if masks == "model" else []
-    largest = LARGEST_OF_ONE if len(found) == 1 else LARGEST
+    drawn = masks == "layout"
+    largest = LARGEST_OF_ONE if not drawn and len(scales(model)) == 1 else LARGEST
     cell = CELL_PX * max(1, max(size) / (CELL_PX * largest))  # px; the same along both sides
     shape = math.ceil(size[0] / cell), math.ceil(size[1] / cell)
-    if found:
-        levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision)
-        for level in progress(levels, len(found) * steps, "mask"):
-            scores = level.canvas.latents
-        labels = _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
-    else:
+    if drawn:
         labels = layout(context, shape, np.random.default_rng(seed))
+    else:
+        labels = sample_cells(model, context, shape, seed, **sampling)
     fine = math.ceil(size[0] / CELL_PX), math.ceil(size[1] / CELL_PX)
     if fine != labels.shape:  # in strips: floats of all of it would be the largest thing that a slide holds in memory
         labels = np.concatenate([upsample(labels, fine, slice(top, top + PATCH)) for top in range(0, fine[0], PATCH)])
-    return labels
+    return open_borders(labels) if opened else labels
+
+
+def sample_cells(
+    model: nn.Module,
+    context: str,
+    shape: tuple[int, int],
+    seed: int,
+    *,
+    steps: int = STEPS,
+    precision: str = "fp32",
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> np.ndarray:
+    """Cells that a mask model draws, cleaned, uint8 array of `shape`.
+
+    Parameters
+    ----------
+    steps : of sampling with fresh noise, of each scale.
+    precision : "fp32", "bf16" or "fp16", see `devices.PRECISIONS`.
+    device : "cpu", "cuda", ...; that of the model.
+    progress : takes the levels as the part "mask".
+    """
+    found = scales(model)
+    levels = sample_scales(found, context, shape, seed=seed, steps=steps, precision=precision, device=device)
+    for level in progress(levels, len(found) * steps, "mask"):
+        scores = level.canvas.latents
+    return _middle(clean(scores.cpu().numpy() / SCALE, context), shape)
 
 
 def sample_scales(
@@ -293,6 +310,7 @@ def sample_scales(
     seed: int,
     steps: int = STEPS,
     precision: str = "fp32",
+    device: str = "cpu",
     record: bool = False,
 ) -> Iterator[Level]:
     """Run the loop for one scale after the other, on canvases that hold `shape` cells; yields all levels.
@@ -301,7 +319,6 @@ def sample_scales(
     middle of the squares, and of the cells the middle is what was asked for.
     """
     before: Canvas | None = None
-    device = next((weight.device for weight in found[0].network.parameters()), torch.device("cpu"))
     for number, scale in enumerate(found):
         canvas = [max(scale.patch, -(-n // scale.cells)) for n in shape]
         if before is not None:

@@ -132,7 +132,7 @@ def generate_slide(
         _check_disk(store, out, stages, size)
     with _machines(denoisers, builds, cluster, workers) as estimators:  # first, since a cluster may not answer
         with timed(clock, "mask"):
-            labels = _cells(models, context, size, config, progress) if labels is None else labels
+            labels = _cells(models, context, size, config, device, progress) if labels is None else labels
             cells, shares = _pool(labels, size, context)
         cautions = say(find_cautions(context, size, config, shares, weights))
         with timed(clock, "sampling"):
@@ -214,12 +214,13 @@ def _cells(
     context: str | None,
     size: tuple[int, int],
     config: SamplingConfig,
+    device: str,
     progress: Progress,
 ) -> np.ndarray:
     """Cells of a mask that the mask model makes, labels (h, w); see `masks.generate_cells`."""
     assert context is not None  # check_content demands a context where there is no mask
     settings = {name: getattr(config, name) for name in ("seed", "masks", "precision")}
-    return generate_cells(models.mask, context, size, **settings, progress=progress)
+    return generate_cells(models.mask, context, size, **settings, device=device, progress=progress)
 
 
 def _check_arguments(store: str | Path, out: str | Path, mpp: float, cluster: str | None, workers: int | None) -> None:

@@ -92,7 +92,7 @@ class Studio:
             job.begin("mask", 0)
             model = load_models(self.weights, self.device).mask
             settings = {name: getattr(state.config, name) for name in ("seed", "masks", "precision")}
-            found = generate_mask(model, state.context, state.size, **settings)
+            found = generate_mask(model, state.context, state.size, device=self.device, **settings)
             with self._lock:
                 self._masks[key] = found
                 while len(self._masks) > MASKS:

@@ -15,7 +15,6 @@ from diffinfinite_lite.pipelines import masks
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.pipelines.masks import (
     clean,
-    draw_cells,
     generate_cells,
     generate_mask,
     one_hot,
@@ -125,7 +124,7 @@ def test_open_borders_leaves_sparse_masks_and_strands_alone():
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_shipped_model_draws_masks_like_layouts(context):
     """Regions of the right labels and of about the right coarseness: specks would have far more boundary."""
-    opened, cells = (draw(load_models()[2], context, (384, 384), seed=0) for draw in (generate_cells, draw_cells))
+    opened, cells = (generate_cells(load_models()[2], context, (384, 384), seed=0, opened=o) for o in (True, False))
     assert (opened > 0).mean() >= 0.6 and np.array_equal(opened, open_borders(cells))
     drawn = [layout(context, cells.shape, np.random.default_rng(seed)) for seed in range(8)]
     assert np.bincount(cells.ravel(), minlength=6).argmax() == np.bincount(np.ravel(drawn), minlength=6).argmax()
