@@ -355,7 +355,7 @@ class Annotated:
 def annotated_sets(setting: Setting) -> list[Annotated]:
     """What both stages learn from, the training tiles first: those, tissue of slides, and published pairs."""
     images, masks, contexts = cached_tiles(setting)
-    conditions = torch.stack([condition_map(m, c) for m, c in zip(_pooled(masks), contexts, strict=True)]).byte()
+    conditions = torch.stack([condition_map(m, c) for m, c in zip(pool_mask(masks), contexts, strict=True)]).byte()
     if setting.data:
         return [Annotated(images, conditions, [[n] for n in range(len(images))])]
     alike: dict[str, list[int]] = {}
@@ -367,7 +367,7 @@ def annotated_sets(setting: Setting) -> list[Annotated]:
         found.append(Annotated(images, conditions, [[n] for n in range(len(images))], SHARES[name]))
     images, masks = pairs()
     each = [[n] for n in range(len(images))]
-    return [*found, Annotated(images, condition_map(_pooled(masks)).byte(), each, SHARES["diffinfinite-lung"])]
+    return [*found, Annotated(images, condition_map(pool_mask(masks)).byte(), each, SHARES["diffinfinite-lung"])]
 
 
 def _slide_tiles(name: str) -> tuple[Tensor, Tensor]:
@@ -389,11 +389,6 @@ def _slide_tiles(name: str) -> tuple[Tensor, Tensor]:
         images.append(torch.from_numpy(rgb))
         conditions.append(condition_map(pool_mask(mask[None])[0], tile.context).byte())
     return torch.stack(images), torch.stack(conditions)
-
-
-def _pooled(masks: Tensor) -> Tensor:
-    """`pool_mask` of many masks: shares of every label of all of them at once would not fit into memory."""
-    return torch.cat([pool_mask(part) for part in masks.split(64)])
 
 
 def pairs() -> tuple[Tensor, Tensor]:

@@ -166,7 +166,7 @@ def decoder(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
 
 
 def _origin_of_sets(setting: Setting) -> dict[str, object]:
-    """The fingerprint of `_pictures`, and of all that is learnt from tiles and pairs."""
+    """The fingerprint of `_pictures`, and of all that is learnt from tiles, slides and pairs."""
     origin = {"code": fingerprint.code(), "tiles": fingerprint.digest(origin_of_tiles(setting))}
     if setting.data:
         return origin
