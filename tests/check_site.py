@@ -173,11 +173,13 @@ class Watch:
     def open(self, path: Path, mode: str = "light") -> None:
         """Show a file of the site in light or dark colours, those of the theme's switch and of the system."""
         self.page.emulate_media(color_scheme=mode)
-        self.page.add_init_script(f"try {{ localStorage.setItem('mode', '{mode}'); "
-                                  f"localStorage.setItem('theme', '{mode}'); }} catch {{}}")
+        self.page.add_init_script(
+            f"try {{ localStorage.setItem('mode', '{mode}'); localStorage.setItem('theme', '{mode}'); }} catch {{}}"
+        )
         self.page.goto(path.resolve().as_uri(), wait_until="load")
-        self.page.add_style_tag(content="*, *::before, *::after { animation: none !important; "
-                                        "transition: none !important; }")  # axe would measure colours half-way
+        self.page.add_style_tag(
+            content="*, *::before, *::after { animation: none !important; transition: none !important; }"
+        )  # axe would measure colours half-way
 
     def open_view(self, path: Path, view: str) -> None:
         """Show a page of the book in one of its views, look or code."""

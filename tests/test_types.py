@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CALLS = '''
+CALLS = """
 import torch
 
 from diffinfinite_lite.labels import condition_map, pool_mask
@@ -21,7 +21,7 @@ def right(mask: torch.Tensor, autoencoder: Autoencoder) -> torch.Tensor:
 
 def swapped(mask: torch.Tensor) -> torch.Tensor:
     return condition_map("normal", pool_mask(8, mask))
-'''
+"""
 
 
 def test_swapped_arguments_are_reported(tmp_path):

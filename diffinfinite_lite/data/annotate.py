@@ -149,9 +149,7 @@ def _regions(votes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         size = np.bincount(holes.ravel(), minlength=count + 1)
         around = ndi.maximum_filter(labels, 3)
         top = ndi.maximum(around, holes, np.arange(count + 1))
-        low = ndi.minimum(
-            np.where(labels == 0, np.where(around > 0, around, 9), 9), holes, np.arange(count + 1)
-        )
+        low = ndi.minimum(np.where(labels == 0, np.where(around > 0, around, 9), 9), holes, np.arange(count + 1))
         fill = (size < MIN_BLOB / 4) & (top == low)
         fill[0] = False
         labels = np.where(fill[holes], top[holes], labels).astype(np.uint8)

@@ -175,9 +175,7 @@ def select(name: str, split: str | None = None, label: str | None = None, kind: 
     >>> len(select("diffinfinite-lung", "test", kind="real image"))
     3
     """
-    rows = [
-        e for e in entries(name) if split in (None, e.split) and label in (None, e.label) and kind in e.kind
-    ]
+    rows = [e for e in entries(name) if split in (None, e.split) and label in (None, e.label) and kind in e.kind]
     if not rows:
         known = sorted({(e.split, e.label, e.kind) for e in entries(name)})
         raise ValueError(

@@ -139,9 +139,7 @@ def cut(tile: Tile, size: int, mpp: float | None = None) -> Iterator[Tile]:
         mask = interpolate(mask[None, None].float(), shape, mode="nearest-exact")[0, 0].to(mask.dtype)
     height, width = mask.shape
     if min(height, width) < size:
-        raise ValueError(
-            f"expected a tile of at least {size} x {size} px, got {height} x {width} for {tile.name}"
-        )
+        raise ValueError(f"expected a tile of at least {size} x {size} px, got {height} x {width} for {tile.name}")
     for top in _patch_offsets(height, size):
         for left in _patch_offsets(width, size):
             rows, cols = slice(top, top + size), slice(left, left + size)

@@ -149,9 +149,7 @@ def fit_classifier(maps: Sequence[Maps], carcinoma: Sequence[bool], *, seed: int
     return Classifier(*_fit(_pooled(maps), truth, 2, seed, steps))
 
 
-def fit_segmenter(
-    maps: Sequence[Maps], masks: Sequence[np.ndarray], *, seed: int = 0, steps: int = 400
-) -> Segmenter:
+def fit_segmenter(maps: Sequence[Maps], masks: Sequence[np.ndarray], *, seed: int = 0, steps: int = 400) -> Segmenter:
     """Train on labelled pixels, at most 256 cells of `CELL_PX` a tile.
 
     Parameters

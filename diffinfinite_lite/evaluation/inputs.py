@@ -83,9 +83,7 @@ class Sources:
     def __post_init__(self) -> None:
         if (self.run is None) == (self.synthetic is None) or (self.run is None and self.real is None):
             given = [name for name in ("real", "synthetic", "run") if getattr(self, name) is not None]
-            raise ValueError(
-                f"expected real and synthetic folders, or a run, got {', '.join(given) or 'none of them'}"
-            )
+            raise ValueError(f"expected real and synthetic folders, or a run, got {', '.join(given) or 'none of them'}")
 
 
 def read_tiles(folder: str | Path, role: str) -> TileSet:

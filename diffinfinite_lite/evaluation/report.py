@@ -181,9 +181,7 @@ def measure_files(
     if pair is None:
         result = evaluate(*sets.values(), extractors, generator=generator)
     else:
-        result, shown["synthetic"] = evaluate_run(
-            pair, sets["real"], sets["train"], extractors, generator=generator
-        )
+        result, shown["synthetic"] = evaluate_run(pair, sets["real"], sets["train"], extractors, generator=generator)
         shown["pair"] = pair
     result["notes"] = [note for tiles in sets.values() if tiles for note in tiles.notes] + result["notes"]
     return result, shown
@@ -278,9 +276,7 @@ def nearest(synthetic: np.ndarray, train: np.ndarray, count: int = 6) -> list[di
     """The synthetic tiles nearest to a training tile by their features, closest first."""
     distance, index = (found[:, 0] for found in neighbours(train).kneighbors(synthetic))
     order = np.argsort(distance, kind="stable")[:count]
-    return [
-        {"synthetic": int(i), "train": int(index[i]), "distance": round(float(distance[i]), 4)} for i in order
-    ]
+    return [{"synthetic": int(i), "train": int(index[i]), "distance": round(float(distance[i]), 4)} for i in order]
 
 
 def sketch(real: np.ndarray, synthetic: np.ndarray, limit: int = 400, k: int = 3) -> dict:

@@ -79,9 +79,7 @@ def against_training(
     metric: Metric, real: np.ndarray, synthetic: np.ndarray, train: np.ndarray, draws: Draws
 ) -> Measured:
     """A metric between features of training samples and of synthetic ones, beside that of real ones."""
-    found = bootstrap(
-        lambda x: metric.function(train, x), synthetic, generator=draws.generator, repeats=draws.repeats
-    )
+    found = bootstrap(lambda x: metric.function(train, x), synthetic, generator=draws.generator, repeats=draws.repeats)
     return Measured(found.value, found.low, found.high, real=metric.function(train, real))
 
 

@@ -80,9 +80,7 @@ def load(path: Path, endings: tuple[str, ...] = ("",)) -> tuple[dict[str, Tensor
             names = [key for key in file.keys() if key.endswith(endings)]  # noqa: SIM118
             return {key: file.get_tensor(key) for key in names}, config
     except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"expected a complete checkpoint of this library, got {path.name}: {error}"
-        ) from error
+        raise ValueError(f"expected a complete checkpoint of this library, got {path.name}: {error}") from error
 
 
 def read_origin(path: Path) -> dict | None:
@@ -102,9 +100,7 @@ def _header(path: Path, key: str) -> dict | None:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {}).get(key, "null"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(
-            f"expected a complete checkpoint of this library, got {path.name}: {error}"
-        ) from error
+        raise ValueError(f"expected a complete checkpoint of this library, got {path.name}: {error}") from error
 
 
 def check_readable(path: Path, what: str) -> None:

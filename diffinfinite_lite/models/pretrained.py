@@ -305,5 +305,3 @@ def join_lite(autoencoder: Path, decoder: Path) -> LiteAutoencoder:
     model = LiteAutoencoder(**config)
     kept = {key: tensors[key] for key in model.state_dict() if key in tensors}
     return checkpoint.fill(model, kept, autoencoder.parent)
-
-

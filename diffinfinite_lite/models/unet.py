@@ -46,9 +46,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         h = self.norm2(self.conv1(F.silu(self.norm1(x))))
-        scale, shift = (
-            (self.time(time)[:, None, None] + self.label(condition)).permute(0, 3, 1, 2).chunk(2, dim=1)
-        )
+        scale, shift = (self.time(time)[:, None, None] + self.label(condition)).permute(0, 3, 1, 2).chunk(2, dim=1)
         h = h * (1 + scale) + shift
         return self.skip(x) + self.conv2(F.silu(h))
 
@@ -68,16 +66,10 @@ class MaskAttention(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         b, c, h, w = x.shape
         key, value = (
-            self.key_value(self.norm(x))
-            .flatten(2)
-            .unflatten(1, (2, self.heads, -1))
-            .transpose(-1, -2)
-            .unbind(1)
+            self.key_value(self.norm(x)).flatten(2).unflatten(1, (2, self.heads, -1)).transpose(-1, -2).unbind(1)
         )
         query = self.query.weight.to(key.dtype).unflatten(1, (self.heads, -1)).transpose(0, 1)
-        answers = F.scaled_dot_product_attention(
-            query.expand(b, -1, -1, -1), key, value
-        )  # (B, heads, conditions, c)
+        answers = F.scaled_dot_product_attention(query.expand(b, -1, -1, -1), key, value)  # (B, heads, conditions, c)
         answers = answers.transpose(1, 2).flatten(2)
         picked = answers.gather(1, condition.reshape(b, -1, 1).expand(-1, -1, c))
         return x + self.out(picked.transpose(1, 2).reshape(b, c, h, w))

@@ -150,9 +150,7 @@ def torus_grid(size: Size, patch: int, generator: torch.Generator) -> Iterator[V
 
 
 @plan("sliding-window", stride=1 / 2)
-def sliding_window(
-    size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
-) -> Iterator[View]:
+def sliding_window(size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None) -> Iterator[View]:
     """Windows in raster order; the first writer wins, the last of an axis is flush with the border. Nothing is random.
 
     Parameters, yields and raises as in `multidiffusion`, but windows are ``patch // 2`` apart by default.
@@ -162,9 +160,7 @@ def sliding_window(
 
 
 @plan("multidiffusion", stride=1 / 4)
-def multidiffusion(
-    size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None
-) -> Iterator[View]:
+def multidiffusion(size: Size, patch: int, generator: torch.Generator, *, stride: int | None = None) -> Iterator[View]:
     """Average of all windows over each pixel (MultiDiffusion, Bar-Tal et al., 2023). Nothing is random.
 
     Averaging noise estimates equals averaging the windows' next states, since a step is affine in both. Parameters as
@@ -269,5 +265,3 @@ def _average(
     for top, rows in axes[0]:
         for left, columns in axes[1]:
             yield Window(top, left, len(rows), len(columns)), rows[:, None] * columns
-
-

@@ -83,7 +83,7 @@ def write_cards(
         for name, colour in zip(LABELS, LABEL_COLOURS, strict=True)
     )
     body = (
-        f"<style>{_STYLE}</style><p>{escape(task)}</p>{f'<p>{swatches}</p>' if legend else ''}<div class=\"cards\">"
+        f'<style>{_STYLE}</style><p>{escape(task)}</p>{f"<p>{swatches}</p>" if legend else ""}<div class="cards">'
         f"{figures}</div><details><summary>Answers</summary><ul>{answers}</ul></details>"
     )
     path = Path(file)

@@ -29,8 +29,6 @@ with extra("course"):
     from statsmodels.stats.proportion import proportion_confint
 
 
-
-
 @dataclass(frozen=True)
 class Published:
     """What section 5.2 of the paper reports of its survey; single pathologists are drawn there, not tabulated."""

@@ -344,12 +344,15 @@ class Annotated:
     conditions : uint8 (N, H/8, W/8), see `labels.condition_map`.
     clusters : the indices of the pictures in each cluster, of which one is drawn as often as of any other.
     share : of the set in what is drawn.
+    apart : how far the orientations lie apart in which detail sees one picture: 1 for all eight; 4 for a quarter turn
+        and its mirror image, which quarter turn depends on the picture, where a cluster holds turned copies anyway.
     """
 
     images: Tensor
     conditions: Tensor
     clusters: list[list[int]]
     share: float = 1.0
+    apart: int = 1
 
 
 def annotated_sets(setting: Setting) -> list[Annotated]:
@@ -361,7 +364,7 @@ def annotated_sets(setting: Setting) -> list[Annotated]:
     alike: dict[str, list[int]] = {}
     for n, cluster in enumerate(checkpoint.read_config(setting.runs / "tiles.safetensors")["clusters"]):
         alike.setdefault(cluster, []).append(n)
-    found = [Annotated(images, conditions, list(alike.values()), SHARES["lc25000-lung"])]
+    found = [Annotated(images, conditions, list(alike.values()), SHARES["lc25000-lung"], apart=4)]
     for name in catalog.training_sets("slides"):
         images, conditions = _slide_tiles(name)
         found.append(Annotated(images, conditions, [[n] for n in range(len(images))], SHARES[name]))

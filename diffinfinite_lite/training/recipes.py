@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..devices import Compute
 from ..extras import extra
 from ..files import held, staged
 from ..labels import CELL_PX, LABELS, condition_map, pool_mask
@@ -41,6 +42,7 @@ from ..sampling.solvers import cosine_alphas
 from . import fingerprint
 from .data import (
     PATCH_PX,
+    Annotated,
     Setting,
     annotated_sets,
     cached_tiles,
@@ -373,7 +375,7 @@ def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder, dict[str,
 def _detail_sets(
     setting: Setting, cache: Path, encoder: Autoencoder, known_by: object
 ) -> tuple[list[Aligned], dict[str, object]]:
-    """All sets in eight orientations, made once, and their fingerprint; thumbnails are not standardised yet.
+    """All sets in their orientations, made once, and their fingerprint; thumbnails are not standardised yet.
 
     Parameters
     ----------
@@ -385,23 +387,37 @@ def _detail_sets(
             fingerprint.check(cache, origin)
         else:
             encoder = encoder.to(setting.device)
-            found: dict[str, list[Tensor]] = defaultdict(list)
+            found: dict[str, Tensor] = {}
             drawn = []
             for n, part in enumerate(annotated_sets(setting)):
-                batch, count = 16 if part.images.shape[1] <= SLIDE_TILE_PX else 4, len(part.images)
-                for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
-                    seen = turned(part.images, k)
-                    found[f"z{n}"].append(encode_tiles(encoder, seen, setting.compute, batch))
-                    found[f"h{n}"].append(thumbnails(seen))
-                    found[f"c{n}"].append(turned(part.conditions, k))
-                alike = [[k * count + i for k in range(ORIENTATIONS) for i in cluster] for cluster in part.clusters]
+                tensors, alike = _in_orientations(part, encoder, setting.compute)
+                found |= {f"{name}{n}": tensor for name, tensor in tensors.items()}
                 drawn.append({"clusters": alike, "share": part.share})
-            checkpoint.save(cache, {name: torch.cat(parts) for name, parts in found.items()}, {"sets": drawn}, origin)
+            checkpoint.save(cache, found, {"sets": drawn}, origin)
     tensors, config = checkpoint.load(cache)
     return [
         Aligned(tensors[f"h{n}"], tensors[f"c{n}"], latents=tensors[f"z{n}"], **part)
         for n, part in enumerate(config["sets"])
     ], origin
+
+
+def _in_orientations(
+    part: Annotated, encoder: Autoencoder, compute: Compute
+) -> tuple[dict[str, Tensor], list[list[int]]]:
+    """Latents z, thumbnails h and conditions c of a set's pictures in their orientations, and its clusters of these."""
+    batch = 16 if part.images.shape[1] <= SLIDE_TILE_PX else 4
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    places: dict[int, list[int]] = defaultdict(list)
+    for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
+        seen = torch.arange(len(part.images))[k % part.apart :: part.apart]
+        images = turned(part.images[seen], k)
+        found["z"].append(encode_tiles(encoder, images, compute, batch))
+        found["h"].append(thumbnails(images))
+        found["c"].append(turned(part.conditions[seen], k))
+        for place, picture in enumerate(seen.tolist(), sum(map(len, places.values()))):
+            places[picture].append(place)
+    clusters = [[place for picture in cluster for place in places[picture]] for cluster in part.clusters]
+    return {name: torch.cat(parts) for name, parts in found.items()}, clusters
 
 
 def _trained_draft(runs: Path) -> Drafter:

@@ -326,5 +326,3 @@ def _fit(grow: Grow, inputs: list[Tensor], outputs: list[Tensor]) -> None:
     fitted = len(solved)
     grow.conv.weight[:fitted] = solved[:, :-1].view(fitted, -1, 3, 3).to(grow.conv.weight)
     grow.conv.bias[:fitted] = solved[:, -1].to(grow.conv.weight)  # type: ignore[index]  # None only without a bias
-
-

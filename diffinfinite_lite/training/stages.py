@@ -9,7 +9,7 @@ and conditions lie on one grid:
              thumbnail: without one the same weights are a single stage
 
 Pictures are turned and mirrored, never latents: a turned latent is not the latent of the turned picture. Thumbnails are
-pictures; latents are encoded once in all eight orientations.
+pictures; latents are encoded once, in as many orientations as a set asks for.
 
 The timesteps of a batch are spread over tenths of the schedule, and the log tells the loss in each: where a model still
 learns, and that a loss that falls at one end says nothing about the other.

@@ -94,8 +94,9 @@ def test_chapters_are_there_as_plain_notebooks(site):
     for path in made:
         notebook = nbformat.read(path, 4)
         if path.stem in SMALL:
-            assert any("image/jpeg" in output.get("data", {}) for cell in notebook.cells
-                       for output in cell.get("outputs", [])), f"{path.name} brings no figure"
+            assert any(
+                "image/jpeg" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
+            ), f"{path.name} brings no figure"
             assert path.stat().st_size < 3_000_000
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         for leftover in ("```{", ":class:", "{doc}", "{cite", "{term}", "- [x]"):
@@ -283,8 +284,10 @@ def test_player_by_keyboard(site, window):
     root.get_by_role("button", name="Next frame").press("Enter")
     assert words.inner_text().startswith("Frame 3 of 3: all pixels have 0 steps")
     root.get_by_role("button", name="Play").press("Space")
-    window.page.wait_for_function("document.querySelector('#p p').textContent.startsWith('Frame 3')"
-                                  " && document.querySelector('#p [data-do=play]').textContent === 'Play'")
+    window.page.wait_for_function(
+        "document.querySelector('#p p').textContent.startsWith('Frame 3')"
+        " && document.querySelector('#p [data-do=play]').textContent === 'Play'"
+    )
     assert window.errors == []
 
 
@@ -336,8 +339,12 @@ def test_the_first_page_loads_the_large_field_on_a_click(site, window):
 
 @needs_chromium
 def test_a_long_page_is_shot_in_several_pictures(tmp_path, window):
-    (tmp_path / "page.html").write_text("<!doctype html><body style='margin: 0'>" + "".join(
-        f"<div style='height: 500px; background: rgb({grey}, {grey}, {grey})'></div>" for grey in range(0, 250, 50)))
+    (tmp_path / "page.html").write_text(
+        "<!doctype html><body style='margin: 0'>"
+        + "".join(
+            f"<div style='height: 500px; background: rgb({grey}, {grey}, {grey})'></div>" for grey in range(0, 250, 50)
+        )
+    )
     window.open(tmp_path / "page.html")
     made = window.shoot(tmp_path / "page-desktop.png", tallest=1000)
     assert [path.name for path in made] == ["page-desktop.png", "page-desktop-2.png", "page-desktop-3.png"]
@@ -350,8 +357,10 @@ def test_a_long_page_is_shot_in_several_pictures(tmp_path, window):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_the_window_shows_the_mode_asked_for(tmp_path, window, mode):
     """By the switch of the theme, and by the system where a page knows no switch."""
-    (tmp_path / "page.html").write_text("<!doctype html><style>body { background: #fff } "
-                                        "@media (prefers-color-scheme: dark) { body { background: #111 } }</style>")
+    (tmp_path / "page.html").write_text(
+        "<!doctype html><style>body { background: #fff } "
+        "@media (prefers-color-scheme: dark) { body { background: #111 } }</style>"
+    )
     window.open(tmp_path / "page.html", mode)
     assert window.light() == (mode == "light")
     assert window.page.evaluate("[localStorage.mode, localStorage.theme]") == [mode, mode]
@@ -368,17 +377,17 @@ def test_quiz_by_keyboard(site, window):
     assert says.inner_text() == "Choose one first."
 
     quiz.get_by_role("radio", name="1", exact=True).press("Space")
-    assert says.inner_text() == ""                      # choosing does not mark: arrow keys choose as they move
+    assert says.inner_text() == ""  # choosing does not mark: arrow keys choose as they move
     check.press("Enter")
     assert says.inner_text() == "Not quite."
     assert quiz.get_by_text("One is too few.").is_visible()
-    assert answer.get_attribute("open") is None         # its own reason is enough, try again
+    assert answer.get_attribute("open") is None  # its own reason is enough, try again
 
     window.page.keyboard.press("Shift+Tab")
     window.page.keyboard.press("ArrowDown")
     check.press("Enter")
     assert says.inner_text() == "Not quite."
-    assert answer.get_attribute("open") is not None     # no reason of its own: the explanation unfolds
+    assert answer.get_attribute("open") is not None  # no reason of its own: the explanation unfolds
 
     quiz.locator("input").nth(2).press("Space")
     assert answer.get_attribute("open") is None

@@ -79,9 +79,7 @@ def test_speed():
     assert min(seconds) < 0.06
 
 
-@pytest.mark.parametrize(
-    "rgb", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3)), np.zeros((8, 64, 3), np.uint8)]
-)
+@pytest.mark.parametrize("rgb", [np.zeros((64, 64), np.uint8), np.zeros((64, 64, 3)), np.zeros((8, 64, 3), np.uint8)])
 def test_bad_picture(rgb):
     with pytest.raises(ValueError, match="RGB bytes"):
         annotate(rgb, "normal")
@@ -106,9 +104,7 @@ def test_shares_on_real_tiles(label):
         assert share[1] > 0.35
 
 
-@pytest.mark.skipif(
-    not catalog.available("diffinfinite-lung"), reason="needs diffinfinite-lung: set DIFFINFINITE_DATA"
-)
+@pytest.mark.skipif(not catalog.available("diffinfinite-lung"), reason="needs diffinfinite-lung: set DIFFINFINITE_DATA")
 def test_agreement_with_expert_masks():
     confusion = np.zeros((5, 5))
     for tile in catalog.load("diffinfinite-lung", kind="real image", normalised=True):

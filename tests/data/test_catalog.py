@@ -33,9 +33,7 @@ def nowhere(tmp_path, monkeypatch):
 
 
 def png(labels=None):
-    array = (
-        np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8) if labels is None else labels
-    )
+    array = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8) if labels is None else labels
     out = io.BytesIO()
     Image.fromarray(array).save(out, "png")
     return out.getvalue()

@@ -283,11 +283,15 @@ def test_annotations(place, boxes, encoding, shape):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["Feature", "Polygon", "Tumor"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["type", "features", "geometry", "geometries", "coordinates", "properties", "classification"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "features", "geometry", "geometries", "coordinates", "properties", "classification"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=12,
 )

@@ -143,10 +143,7 @@ def test_without_training_tiles(tmp_path):
 
 
 def test_default_extractors():
-    names = {
-        row["features"]
-        for row in card(pictures(2, 12), real=pictures(0, 12), extractors=None)["rows"]
-    }
+    names = {row["features"] for row in card(pictures(2, 12), real=pictures(0, 12), extractors=None)["rows"]}
     assert names == {"EfficientNetLite0", "Handcrafted", "Space"}
 
 
@@ -344,9 +341,7 @@ def test_long_range_of_a_canvas():
     pieces = [whole.image[y : y + 64, x : x + 64] for y in range(0, 512, 64) for x in range(0, 512, 64)]
     rows = [np.hstack([pieces[i] for i in order[8 * j : 8 * j + 8]]) for j in range(8)]
     pasted = Pair(np.vstack(rows), whole.mask, [], whole.run)
-    far, near = (
-        {r["name"]: r["value"] for r in evaluate_run(p, generator=rng)[0]["rows"]} for p in (whole, pasted)
-    )
+    far, near = ({r["name"]: r["value"] for r in evaluate_run(p, generator=rng)[0]["rows"]} for p in (whole, pasted))
     assert far["canvas correlation length"] > 1.5 * near["canvas correlation length"]
     assert far["long-range correlation"] > near["long-range correlation"] + 0.03
 

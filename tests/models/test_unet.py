@@ -42,10 +42,7 @@ def test_few_queries_equal_one_query_per_pixel():
     torch.nn.init.normal_(layer.out.weight)
     x, condition = torch.randn(2, 16, 6, 5), torch.randint(CONDITIONS, (2, 6, 5))
     key, value = layer.key_value(layer.norm(x)).flatten(2).transpose(1, 2).chunk(2, dim=2)
-    heads = [
-        part.unflatten(2, (4, 4)).transpose(1, 2)
-        for part in (layer.query(condition).flatten(1, 2), key, value)
-    ]
+    heads = [part.unflatten(2, (4, 4)).transpose(1, 2) for part in (layer.query(condition).flatten(1, 2), key, value)]
     weights = (heads[0] @ heads[1].transpose(-1, -2) / 2).softmax(dim=-1)
     answer = (weights @ heads[2]).transpose(1, 2).flatten(2).transpose(1, 2).reshape(2, 16, 6, 5)
     torch.testing.assert_close(layer(x, condition), x + layer.out(answer), atol=1e-5, rtol=1e-5)

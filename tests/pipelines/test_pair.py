@@ -37,7 +37,7 @@ def test_a_pair_is_shown_as_picture_and_mask_of_a_size_that_a_page_can_hold():
         "Tissue generated as squamous",
         "The mask it was painted under: unknown, stroma",
     ]
-    files = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall("base64,(.*?)\"", html)]
+    files = [Image.open(io.BytesIO(base64.b64decode(data))) for data in re.findall('base64,(.*?)"', html)]
     assert [file.size for file in files] == [(LONGEST_SHOWN // 2 + 8, 8)] * 2
     assert np.unique(np.asarray(files[1])).tolist() == [0, 3]  # labels, not shades between them
     whole = Image.open(io.BytesIO(shown._repr_png_()))

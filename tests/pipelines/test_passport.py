@@ -156,6 +156,6 @@ def test_files_without_a_passport_are_refused(tmp_path, content):
 
 
 def test_words_of_a_run_do_not_break_the_packet(tmp_path):
-    odd = {"warnings": ["a <b> & </diffinfinite:passport> \u03c9 \"]]>"]}
+    odd = {"warnings": ['a <b> & </diffinfinite:passport> \u03c9 "]]>']}
     (tmp_path / "a.xmp").write_bytes(xmp(make_passport(odd)))
     assert read_passport(tmp_path / "a.xmp")["run"] == odd

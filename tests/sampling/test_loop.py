@@ -67,9 +67,7 @@ def algorithm_2(unet, mask, y, windows, timesteps, eta, omega, noise):
 def test_first_writer_plans_are_algorithm_2_bit_for_bit(name, eta, omega):
     mask, seed, steps = labels(), 5, 6
     whole = Window(0, 0, *mask.shape)
-    windows = [
-        [w for w, _ in PLANS[name](tuple(mask.shape), 8, level_generator(seed, k))] for k in range(steps)
-    ]
+    windows = [[w for w, _ in PLANS[name](tuple(mask.shape), 8, level_generator(seed, k))] for k in range(steps)]
     noise = [coordinate_noise(seed, 2 * k + 2, 2, whole) for k in range(steps)]
     start = coordinate_noise(seed, 0, 2, whole)
     wanted = algorithm_2(Stub(), mask, start, windows, trailing_timesteps(steps), eta, omega, noise)
@@ -350,9 +348,7 @@ def test_everything_known_needs_no_network():
 def test_known_pixels_carry_the_noise_of_their_level():
     known = Known(torch.full((2, 64, 64), 3.0), torch.ones(64, 64, dtype=torch.bool))
     settings = {"channels": 2, "patch": 64, "steps": 5, "known": known}
-    for level, t in zip(
-        sample(Denoiser(Stub(), ALPHAS), labels(64, 64), **settings), (799, 599, 399), strict=False
-    ):
+    for level, t in zip(sample(Denoiser(Stub(), ALPHAS), labels(64, 64), **settings), (799, 599, 399), strict=False):
         assert abs(level.canvas.latents.mean() - 3 * ALPHAS[t] ** 0.5) < 0.05
         assert abs(level.canvas.latents.var() - (1 - ALPHAS[t])) < 0.05
 

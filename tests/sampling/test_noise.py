@@ -65,9 +65,7 @@ def test_ddpm_equals_diffusers(steps, monkeypatch):
 @pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
 def test_dpm_solver_equals_diffusers(steps):
     z = z0 = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))
-    theirs = diffusers.DPMSolverMultistepScheduler(
-        1000, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing"
-    )
+    theirs = diffusers.DPMSolverMultistepScheduler(1000, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing")
     theirs.set_timesteps(steps)
     for t in theirs.timesteps.tolist():
         z = theirs.step(network(z, t), t, z).prev_sample

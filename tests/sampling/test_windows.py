@@ -17,9 +17,7 @@ def draw(name, size, patch, seed=0):
 
 @pytest.mark.parametrize("name", PLANS)
 @settings(max_examples=40, deadline=None)
-@given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)), patch=st.integers(1, 12), seed=st.integers(0, 99)
-)
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), patch=st.integers(1, 12), seed=st.integers(0, 99))
 def test_weights_sum_to_one_for_any_size(name, size, patch, seed):
     views = draw(name, size, patch, seed)
     check_plan(views, size)

@@ -16,9 +16,9 @@ from diffinfinite_lite.sampling.solvers import cosine_alphas
 from diffinfinite_lite.training.loop import Optimisation, fit, learning_rate
 from diffinfinite_lite.training.losses import Crops, Draws, autoencoder_loss, image_loss
 
-TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[
-    :, None, None
-].expand(3, 40, 40, 3)
+TILES = torch.tensor([[200, 120, 180], [90, 60, 140], [240, 240, 240]], dtype=torch.uint8)[:, None, None].expand(
+    3, 40, 40, 3
+)
 CROPS = Crops(size=32, batch=2)
 
 

@@ -214,6 +214,24 @@ def test_orientations_are_the_eight_of_a_square():
     assert all(torch.equal(recipes.turned(coloured, n)[..., 1], recipes.turned(picture, n)) for n in range(8))
 
 
+@pytest.mark.parametrize(("apart", "orientations"), [(1, 8), (4, 2)])
+def test_pictures_are_encoded_in_their_orientations_with_what_they_show(apart, orientations, monkeypatch):
+    """Of each the same of latents, thumbnail and conditions; near-duplicates together see all eight."""
+    values = torch.arange(8 * 9, dtype=torch.uint8).view(8, 3, 3)  # 24 px of nine values each
+    images = values.repeat_interleave(8, 1).repeat_interleave(8, 2)[..., None].repeat(1, 1, 1, 3)
+    monkeypatch.setattr(recipes, "encode_tiles", lambda encoder, x, compute, batch: x[:, ::8, ::8, 0])
+    part = training_data.Annotated(images, values, [[0, 1, 2, 3], [4, 5, 6], [7]], apart=apart)
+    tensors, clusters = recipes._in_orientations(part, None, None)
+    assert torch.equal(tensors["z"], tensors["c"])
+    assert torch.allclose(tensors["h"][:, 0].float(), tensors["c"].float() / 127.5 - 1, atol=1e-2)
+    for cluster, places in zip(part.clusters, clusters, strict=True):
+        assert len(places) == orientations * len(cluster)
+        found = {(int(tensors["z"][p].min()) // 9, tuple(tensors["z"][p].flatten().tolist())) for p in places}
+        assert len(found) == len(places) and {picture for picture, _ in found} == set(cluster)
+    first = [tensors["z"][p] - tensors["z"][p].min() for p in clusters[0]]
+    assert len({tuple(x.flatten().tolist()) for x in first}) == 8
+
+
 def test_an_update_needs_an_image_model(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected an image model in .*: run diffinfinite train image"):
         run("train", "update", "--out", tmp_path / "runs", "--steps", 1)

@@ -38,8 +38,11 @@ def test_the_widget_takes_the_place_of_its_picture(tmp_path, monkeypatch, pytest
     with Image.open(tmp_path / "_assets/w.webp") as still:
         assert still.size == (WIDEST, WIDEST // 2)
     script = (pytestconfig.rootpath / SITE).read_text("utf8")
-    (tmp_path / "page.html").write_text(f"""<!doctype html><html lang="en"><title>t</title><main><h1>t</h1>{FIGURE}
-        </main><script>{script}</script></html>""", "utf8")
+    (tmp_path / "page.html").write_text(
+        f"""<!doctype html><html lang="en"><title>t</title><main><h1>t</h1>{FIGURE}
+        </main><script>{script}</script></html>""",
+        "utf8",
+    )
     with browser() as window:
         requested = []
         window.page.on("request", lambda request: requested.append(request.url))

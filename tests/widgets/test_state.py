@@ -18,9 +18,7 @@ def mask(height=64, width=96):
 
 
 def same(one, other):
-    return all(
-        np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(State)
-    )
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(State))
 
 
 OTHER = replace(SamplingConfig(solver="ddim", eta=0.5, plan="sliding-window", stride=64, steps=3), seed=2**64 - 1)
