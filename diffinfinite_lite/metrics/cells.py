@@ -2,8 +2,8 @@ r"""Cells: what single ones look like, read off H&E pictures at about 0.5 um/px 
 
 Two numbers that rulers over whole tiles hardly see and pathologists do at once. *Red cells* absorb green light: paler
 or bluer ones are no longer red. *Nuclei of a clone* vary in size; how much is what pleomorphism means, and a generator
-that smudges and splits nuclei has too much of it. Neither is a diagnosis: nuclei are connected dark blue regions, parted
-at their waists, and what is found on real pictures is the measure of what is found on others.
+that smudges and splits nuclei has too much of it. Neither is a diagnosis: nuclei are connected dark blue regions,
+parted at their waists, and what is found on real pictures is the measure of what is found on others.
 """
 
 from __future__ import annotations
