@@ -149,12 +149,12 @@ def solvers(test: list[Tensor], painter: Painter, count: int) -> dict[str, float
 
     Parameters
     ----------
-    count : of tiles of a context, `ACROSS` squared at most
+    count : of tiles of a context in the whole report; a quarter of them, and `ACROSS` squared at most, are painted here
     """
     extractor = Cached(efficientnet_features(), FEATURES)
     real = extractor(test)
     standardise = Standardiser.fit(real)
-    size = (TILE * min(ACROSS, int(np.ceil(count**0.5))),) * 2
+    size = (TILE * min(ACROSS, int(np.ceil((count / 4) ** 0.5))),) * 2
     masks = [(c, painter.draw(c, size, 0)) for c in CONTEXTS]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
