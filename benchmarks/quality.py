@@ -322,7 +322,8 @@ def drafts_near_training(drafts: list[np.ndarray], real: dict[str, list[Tile]]) 
 
 
 def sheet(path: Path, made: list[Tensor], real: list[Tensor], columns: int = 8) -> None:
-    """Two rows of generated tiles over two rows of real ones, not chosen."""
+    """Two rows of generated tiles over two rows of real ones, not chosen; shorter ones where there are few tiles."""
+    columns = max(1, min(columns, len(made) // 2, len(real) // 2))
     rows = [
         np.hstack([to_rgb(x) for x in tiles[i * columns : (i + 1) * columns]]) for tiles in (made, real) for i in (0, 1)
     ]

@@ -8,6 +8,7 @@ import painting
 import pytest
 import quality
 import torch
+from PIL import Image
 
 from diffinfinite_lite import generate
 from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
@@ -258,3 +259,9 @@ def test_appearance_of_twins_is_none():
     found = quality.appearance(Twins(), masks, tiles, [ruler])
     assert found["masks"] == 1 and found["features"]["pixels"]["seeds"] == 0
     assert found["features"]["pixels"]["contexts"] == pytest.approx(1, abs=0.2)
+
+
+def test_a_sheet_of_few_tiles_is_narrow(tmp_path):
+    tiles = [torch.full((3, 8, 8), n / 10) for n in range(5)]
+    quality.sheet(tmp_path / "sheet.png", tiles[:4], tiles)
+    assert Image.open(tmp_path / "sheet.png").size == (16, 32)
