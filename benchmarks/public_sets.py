@@ -70,9 +70,7 @@ def crc_val_he_7k(folder: str | Path, limit: int | None = None) -> Iterator[Labe
 
 def _colorectal(folder: str | Path, limit: int | None, source: str) -> Iterator[Labelled]:
     root = Path(folder)
-    found = {
-        tissue: sorted(p for p in (root / tissue).glob("*") if p.suffix.lower() in SUFFIXES) for tissue in TISSUES
-    }
+    found = {tissue: sorted(p for p in (root / tissue).glob("*") if p.suffix.lower() in SUFFIXES) for tissue in TISSUES}
     chosen = [path for paths in found.values() for path in _spread(paths, limit)]
     if not chosen:
         raise ValueError(f"expected folders such as TUM with .tif files in {root}, got none")

@@ -5,12 +5,16 @@
 * overhead: the share of a run that is not network, by plan and size; and the run over *bare*, the same number of
   evaluations of the network and nothing else, in its best batch size;
 * published loop: Alg. 2 as it is coded, one window and one label at a time, two evaluations a label;
-* distance: Fréchet distance to real test tiles of what that loop paints and of what torus-grid, or the default mixture,
-  and dense conditioning paint, for the same masks and seeds (left out where LC25000 is not on the machine);
-* growth: the exponent of time over area, levels and decoding together;
-* pair: prompt to saved files with 20 steps of DPM-Solver++ over the bare evaluations of its two networks;
+* distance: Fréchet distance to real test tiles of what that loop paints and of what torus-grid and dense conditioning
+  paint, both in the paper's single stage, or the library's defaults, draft and all, for the same masks and seeds (left
+  out where LC25000 is not on the machine);
+* growth: the exponent of time over area, levels of all stages and decoding together;
+* pair: prompt to saved files with 20 steps of DPM-Solver++ a stage over the bare evaluations of all its networks;
 * live: seconds, and no ratio, from a new seed in the workbench to the picture of its patch, mask and all; in a process
   of its own, as a notebook's kernel is.
+
+Overhead and the published loop are about the loop, not about pictures: they run it over bare latents of the image
+model. Everything else goes the way that `generate` goes, so that stages and a sampled margin are in it.
 
 Half windows (DiffCollage) count by their pixels. Run it on an idle machine: load at the start is in the file.
 """
@@ -41,11 +45,12 @@ from diffinfinite_lite.labels import CONTEXTS, PROMPTS, condition_map
 from diffinfinite_lite.metrics.features import Standardiser, efficientnet_features
 from diffinfinite_lite.metrics.fidelity import frechet_distance
 from diffinfinite_lite.metrics.resampling import bootstrap
-from diffinfinite_lite.models.pretrained import load_models, trained_patch
-from diffinfinite_lite.pipelines.generate import BORDER, OVERLAP, TILE
-from diffinfinite_lite.pipelines.masks import generate_mask
+from diffinfinite_lite.models.pretrained import has_draft, load_draft, load_models, sampled_margin, trained_patch
+from diffinfinite_lite.pipelines.config import configure
+from diffinfinite_lite.pipelines.generate import picture
+from diffinfinite_lite.pipelines.masks import generate_mask, scales
+from diffinfinite_lite.pipelines.stages import DETAIL, find_stages, last_levels, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.cost import peak_memory
-from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise, level_generator
 from diffinfinite_lite.sampling.plans import PLANS, random_patch
@@ -153,7 +158,7 @@ def against_published_loop(network: nn.Module, channels: int, patch: int, batch:
     }
 
 
-def distance(px: int, steps: int) -> dict | None:
+def distance(px: int, steps: int, weights: Path | None = None) -> dict | None:
     """The same masks painted by each way, one canvas a context: Fréchet distances of their tiles with 95% intervals.
 
     The published way comes from the library, which paints the same pictures with fewer evaluations (tested). Sides are
@@ -161,36 +166,39 @@ def distance(px: int, steps: int) -> dict | None:
     """
     if not catalog.available("lc25000-lung"):
         return None
-    extractor, side = efficientnet_features(), trained_patch()
+    extractor, side = efficientnet_features(), trained_patch(weights)
     real = extractor(tile.image for tile in catalog.load("lc25000-lung", "test", normalised=True))
     standardise = Standardiser.fit(real)
-    real, masks = standardise(real), [(c, generate_mask(load_models().mask, c, (px, px))) for c in CONTEXTS]
-    ways = {
-        "published": ("random-patch", "per-label"),
-        "ours": ("torus-grid", "dense"),
-        "default": ("mixture", "dense"),
+    model = load_models(weights).mask
+    real, masks = standardise(real), [(c, generate_mask(model, c, (px, px))) for c in CONTEXTS]
+    ways: dict[str, dict] = {
+        "published": {"plan": "random-patch", "conditioning": "per-label", "draft_steps": 0},
+        "ours": {"plan": "torus-grid", "conditioning": "dense", "draft_steps": 0},
+        "default": {"plan": "mixture", "conditioning": "dense"},
     }
     found: dict = {"px": px, "steps": steps, "tiles": len(masks) * (px // side) ** 2}
-    for name, (plan, conditioning) in ways.items():
-        settings = {"steps": steps, "omega": 1.0, "plan": plan, "conditioning": conditioning}
-        pictures = (generate(c, mask, solver="dpm-solver++", **settings).image for c, mask in masks)
+    for name, way in ways.items():
+        settings = {"steps": steps, "omega": 1.0, "solver": "dpm-solver++", "weights": weights, **way}
+        pictures = (generate(c, mask, **settings).image for c, mask in masks)
         tiles = [to_tensor(tile.copy()) for picture in pictures for tile in cut_canvas(picture, (side, side))]
         to_real, generator = partial(frechet_distance, real), np.random.default_rng(0)
         found[name] = vars(bootstrap(to_real, standardise(extractor(tiles)), generator=generator))
     return found
 
 
-def growth(network: nn.Module, autoencoder: nn.Module, patch: int, batch: int, sides: list[int]) -> dict:
-    """Seconds of 20 levels and decoding by size, from fewer levels on larger canvases, and the exponent over area."""
-    channels, rows = autoencoder.latent_channels, []
+def growth(batch: int, sides: list[int], weights: Path | None = None) -> dict:
+    """Seconds of 20 levels a stage and decoding by size, and the exponent over area; larger canvases: fewer levels."""
+    models, rows = load_models(weights), []
     for side in sides:
         steps = max(1, 8 * sides[0] // side)
-        denoiser = Denoiser(network, ALPHAS, batch_size=batch)
+        settings = {"plan": "torus-grid", "steps": steps, "draft_steps": steps if has_draft(weights) else 0}
+        config = configure(None, settings | {"batch_size": batch}, weights)
+        stages = find_stages(models, config, PROMPTS[1], weights, "cpu")
+        denoisers = {stage.name: make_denoiser(stage, config, "cpu") for stage in stages}
         began = time.perf_counter()
-        settings = {"channels": channels, "patch": patch, "plan": "torus-grid", "steps": steps}
-        *_, level = sample(denoiser, mosaic(side, patch), **settings)
+        last = last_levels(sample_stages(stages, denoisers, mosaic(side, config.window)))
         sampled = time.perf_counter() - began
-        decode(autoencoder, level.canvas.latents, tile=TILE, overlap=OVERLAP, batch_size=1, border=BORDER)
+        picture(models.autoencoder, last[DETAIL].canvas.latents, config, sampled_margin(weights))
         decoding = time.perf_counter() - began - sampled
         rows.append({"px": 8 * side, "level": sampled / steps, "decoding": decoding})
     areas = np.log([row["px"] ** 2 for row in rows])
@@ -206,15 +214,26 @@ def growth(network: nn.Module, autoencoder: nn.Module, patch: int, batch: int, s
     }
 
 
-def pair_end_to_end(px: int, steps: int) -> dict:
-    """A prompt to saved files, over the bare evaluations of the image and the mask network."""
-    networks, shapes = load_models()[1:], ([], [])
+def networks_of_a_pair(weights: Path | None) -> list[tuple[str, nn.Module]]:
+    """Every network that `generate` asks for a pair, by the part of the work that it does."""
+    models, drafting = load_models(weights), load_draft(weights)
+    image = [("image", models.image), *([("draft", drafting.network)] if drafting else [])]
+    return [*image, *(("mask", scale.network) for scale in scales(models.mask))]
+
+
+def pair_end_to_end(px: int, steps: int, weights: Path | None = None) -> dict:
+    """A prompt to saved files, over the bare evaluations of its networks."""
+    networks = networks_of_a_pair(weights)
+    shapes: list[list] = [[] for _ in networks]
     hooks = [
         network.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(inputs[0].shape))
-        for network, seen in zip(networks, shapes, strict=True)
+        for (_, network), seen in zip(networks, shapes, strict=True)
     ]
     settings = {"steps": steps, "solver": "dpm-solver++", "batch_size": 32, "device": "cpu"}  # where the hooks are
-    generate("adenocarcinoma", size=(64, 64), **settings | {"steps": 1})  # imports are the process's, not the pair's
+    settings |= {"draft_steps": steps if has_draft(weights) else 0, "weights": weights}
+    small = max(64, 8 * (sampled_margin(weights) + 1))  # px
+    warm = {name: 1 for name in ("steps", "draft_steps") if settings[name]}
+    generate("adenocarcinoma", size=(small, small), **settings | warm)  # imports are the process's, not the pair's
     for seen in shapes:
         seen.clear()
     with tempfile.TemporaryDirectory() as folder:
@@ -225,28 +244,29 @@ def pair_end_to_end(px: int, steps: int) -> dict:
         total = time.perf_counter() - began
     for hook in hooks:
         hook.remove()
-    alone = []
-    for network, seen in zip(networks, shapes, strict=True):
+    alone: dict[str, float] = {}
+    for (part, network), seen in zip(networks, shapes, strict=True):
         _, channels, patch, _ = seen[0]
         batch = best_batch(network, patch, channels)
-        alone.append(bare(network, sum(shape[0] for shape in seen), batch, patch, channels))
+        seconds = bare(network, sum(shape[0] for shape in seen), batch, patch, channels)
+        alone[part] = alone.get(part, 0.0) + seconds
     return {
         "px": px,
         "steps": steps,
         "seconds": {**pair.run["seconds"], "saving": total - made, "total": total},
-        "bare_seconds": {"image": alone[0], "mask": alone[1]},
-        "pair_over_bare": total / sum(alone),
-        "given_mask_over_bare": (total - pair.run["seconds"]["mask"]) / alone[0],
+        "bare_seconds": alone,
+        "pair_over_bare": total / sum(alone.values()),
+        "given_mask_over_bare": (total - pair.run["seconds"]["mask"]) / (sum(alone.values()) - alone["mask"]),
     }
 
 
-def live(px: int, steps: int, seeds: int) -> dict:
+def live(px: int, steps: int, seeds: int, weights: Path | None = None) -> dict:
     """Turn the seed in a workbench, whose call of `generate` this is; the slowest of so many seeds counts."""
     from diffinfinite_lite.widgets.session import Session  # its plotting packages belong to no other figure's memory
     from diffinfinite_lite.widgets.studio import Studio
 
     parts: dict = {}
-    session = Session(Studio(), lambda **shown: parts.update(shown), f"size={px}x{px}&steps={steps}")
+    session = Session(Studio(weights), lambda **shown: parts.update(shown), f"size={px}x{px}&steps={steps}")
     slowest = {}
 
     def turn(action: dict) -> float:
@@ -269,6 +289,16 @@ def alone(measure: Callable[..., dict], *arguments: object) -> dict:
     """What a measurement finds in a fresh process, which no other one has used."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()
+
+
+def named(pair: dict) -> str:
+    """The networks of a pair as a sentence has them.
+
+    >>> named({"bare_seconds": {"image": 1.0, "draft": 1.0, "mask": 1.0}})
+    'image, draft and mask'
+    """
+    *first, last = pair["bare_seconds"]
+    return f"{', '.join(first)} and {last}"
 
 
 def table(result: dict) -> str:
@@ -313,9 +343,9 @@ def table(result: dict) -> str:
         f"| exponent of time over area, {grown['rows'][0]['px']} to {grown['rows'][-1]['px']} px (levels alone "
         f"{grown['exponent_levels']:.2f}, decoding {grown['exponent_decoding']:.2f}) "
         f"| {grown['exponent']:.2f} | at most {BARS['exponent']:g} |",
-        f"| pair of {pair['px']} px, {pair['steps']} steps, saved, over bare networks of mask and image "
+        f"| pair of {pair['px']} px, {pair['steps']} steps, saved, over bare networks of {named(pair)} "
         f"| {pair['pair_over_bare']:.2f} | at most {BARS['pair_over_bare']:g} |",
-        f"| the same with a given mask, over the bare image network | {pair['given_mask_over_bare']:.2f} "
+        f"| the same with a given mask, over those but the mask's | {pair['given_mask_over_bare']:.2f} "
         f"| at most {BARS['pair_over_bare']:g} |",
         *(
             f"| live: seconds for a new patch of {live['px']} px in the workbench, {live['steps']} steps, ω = {omega}, "
@@ -329,11 +359,11 @@ def table(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(quick: bool = False, out: Path = Path("reports/bench.json")) -> None:
+def main(quick: bool = False, weights: Path | None = None, out: Path = Path("reports/bench.json")) -> None:
     """Measure everything, write the figures as JSON and beside it as Markdown; --quick tries it on small canvases."""
     began, load = time.perf_counter(), os.getloadavg()[0]
-    autoencoder, network, _ = load_models()
-    channels, patch = autoencoder.latent_channels, trained_patch() // autoencoder.factor
+    autoencoder, network, _ = load_models(weights)
+    channels, patch = autoencoder.latent_channels, trained_patch(weights) // autoencoder.factor
     batch = best_batch(network, patch, channels)
     small, medium, sides = (32, 48, [32, 64]) if quick else (128, 256, [64, 128, 256, 512])
     runs = [(small, plan, 1 if quick else 2) for plan in ("random-patch", "torus-grid", "sliding-window")]
@@ -349,10 +379,10 @@ def main(quick: bool = False, out: Path = Path("reports/bench.json")) -> None:
         "patch": patch * autoencoder.factor,
         "overhead": [overhead(network, channels, patch, batch, *run) for run in runs],
         "published_loop": against_published_loop(network, channels, patch, batch, medium, 1),
-        "distance": distance(*((480, 1) if quick else (1024, 20))),
-        "growth": growth(network, autoencoder, patch, batch, sides),
-        "pair": pair_end_to_end(*((128, 2) if quick else (1024, 20))),
-        "live": alone(live, *((64, 2, 1) if quick else (224, 10, 3))),
+        "distance": distance(*((480, 1) if quick else (1024, 20)), weights),
+        "growth": growth(batch, sides, weights),
+        "pair": pair_end_to_end(*((128, 2) if quick else (1024, 20)), weights),
+        "live": alone(live, *((64, 2, 1) if quick else (224, 10, 3)), weights),
         "bars": BARS,
     }
     result |= peak_memory("cpu") | {"minutes": (time.perf_counter() - began) / 60}

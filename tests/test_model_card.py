@@ -1,16 +1,13 @@
 """What is committed belongs together: the model card, the reports and the weights that ship."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+import quality
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"
-SPEC = importlib.util.spec_from_file_location("quality", ROOT / "benchmarks/quality.py")
-quality = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(quality)
 
 
 def report(name):

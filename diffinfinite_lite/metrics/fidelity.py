@@ -37,6 +37,33 @@ with extra("evaluate"):
     from sklearn.preprocessing import StandardScaler
 
 
+def appearance_difference(first: np.ndarray, second: np.ndarray, real: np.ndarray, others: np.ndarray) -> float:
+    """How far two pictures of one mask lie apart, over how far two real tiles do: 0 for twins.
+
+    Parameters
+    ----------
+    first, second : (N, D), features of two pictures for each mask, row by row
+    real, others : (M, D) and (K, D), features of real tiles, one of each cluster, of the kinds of tissue that the two
+        pictures show; the same array twice where they show one
+
+    Raises
+    ------
+    ValueError : pictures that do not come in pairs, or see `resampling.check`.
+
+    >>> x = np.random.default_rng(0).normal(size=(60, 8))
+    >>> appearance_difference(x[:20], x[:20], x[40:], x[40:])
+    0.0
+    >>> 0.8 < appearance_difference(x[:20], x[20:40], x[40:], x[40:]) < 1.2
+    True
+    """
+    first, second = check(1, first=first, second=second)
+    if len(first) != len(second):
+        raise ValueError(f"expected two pictures for each mask, got {len(first)} and {len(second)}")
+    real, others = check(2, real=real, others=others)
+    between = cdist(real, others)
+    return float(np.linalg.norm(first - second, axis=1).mean() / between[between > 0].mean())  # a tile is no other one
+
+
 @dataclass(frozen=True)
 class PrecisionRecall:
     """Shares in [0, 1]: synthetic samples that look real, and real samples that the model could have made."""

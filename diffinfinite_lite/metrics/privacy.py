@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.stats import rankdata, ranksums, tiecorrect
 
 from ..extras import extra
@@ -100,6 +101,58 @@ def authenticity(train: np.ndarray, synthetic: np.ndarray) -> float:
     _, synthetic = check(1, train=train, synthetic=synthetic)
     distance, index = neighbours(train).kneighbors(synthetic)
     return float((distance > radii(train, 1)[index]).mean())
+
+
+def nearest_ratio(train: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much nearer a picture is to one training picture than to any other, in any of its eight orientations.
+
+    Parameters
+    ----------
+    train, pictures : (N, h, h, C) and (M, h, h, C), small squares such as drafts; of training ones one of each cluster
+
+    Returns
+    -------
+    distance to the nearest over that to the second nearest (M,), 0 for a copy and near 1 for nobody's; and which is the
+    nearest (M,)
+
+    Raises
+    ------
+    ValueError : fewer than two training pictures, no squares, or sets of different sizes.
+
+    >>> train = np.random.default_rng(0).normal(size=(5, 4, 4, 3))
+    >>> ratio, index = nearest_ratio(train, np.rot90(train[3:4], axes=(1, 2)))
+    >>> ratio.tolist(), index.tolist()
+    ([0.0], [3])
+    """
+    shape = train.shape[1:]
+    if len(train) < 2 or len(shape) != 3 or shape[0] != shape[1] or pictures.shape[1:] != shape:
+        wanted = "at least 2 training pictures (N, h, h, C) and others of their size"
+        raise ValueError(f"expected {wanted}, got {train.shape} and {pictures.shape}")
+    known, near = train.reshape(len(train), -1), np.full((len(pictures), len(train)), np.inf)
+    for turns in range(4):
+        turned = np.rot90(pictures, turns, axes=(1, 2))
+        for seen in (turned, turned[:, :, ::-1]):
+            np.minimum(near, cdist(seen.reshape(len(pictures), -1), known), out=near)
+    first, second = np.partition(near, 1, axis=1)[:, :2].T
+    return np.divide(first, second, out=np.zeros_like(first), where=second > 0), near.argmin(axis=1)
+
+
+def suspicious_share(unseen: np.ndarray, made: np.ndarray) -> tuple[float, float]:
+    """Share of made pictures with a `nearest_ratio` below that of every unseen real one, and how large it may be.
+
+    Made pictures that are as unseen ones stay below the limit in 95 of 100 draws of the latter: for each of them the
+    share is that of a uniform number below the smallest of n, which is above q with probability (1 - q)^n.
+
+    Parameters
+    ----------
+    unseen, made : ratios (N,) and (M,)
+
+    >>> suspicious_share(np.linspace(0.5, 1, 20), np.array([0.2, 0.9, 0.9, 0.9]))[0]
+    0.25
+    """
+    if not (len(unseen) and len(made)):
+        raise ValueError(f"expected ratios of unseen and of made pictures, got {len(unseen)} and {len(made)}")
+    return float((made < unseen.min()).mean()), float(1 - 0.05 ** (1 / len(unseen)))
 
 
 def data_copying_ct(

@@ -3,6 +3,9 @@
 Models whose autoencoder knows no borders are sampled on a canvas that is so many latents larger on all sides
 (`models.pretrained.sampled_margin`). Its labels, and those of a given picture, go on there as their mirror image; its
 latents never do.
+
+So a picture is written down together with what would lie around it, and read back without (`encode_around`,
+`decode_within`); without a margin these are ``encode`` and ``decode``.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..labels import CELL_PX
+from ..models.autoencoder import Autoencoder
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
@@ -47,3 +52,34 @@ def enlarged(size: tuple[int, int], margin: int) -> tuple[int, int]:
     (128, 160)
     """
     return size[0] + 2 * margin * CELL_PX, size[1] + 2 * margin * CELL_PX
+
+
+def encode_around(autoencoder: Autoencoder, images: Tensor, margin: int) -> Tensor:
+    """Latents (B, C, H/8 + 2 margin, W/8 + 2 margin) of pictures (B, 3, H, W) that go on as their mirror image.
+
+    Parameters
+    ----------
+    margin : of the model, see `models.pretrained.sampled_margin`
+
+    >>> from ..models.thumbnails import Thumbnails
+    >>> encode_around(Thumbnails((0, 0, 0), (1, 1, 1)), torch.zeros(1, 3, 64, 96), 4).shape
+    torch.Size([1, 3, 16, 20])
+    """
+    return autoencoder.encode(pad(images, (margin * CELL_PX,) * 4, mode="reflect") if margin else images)
+
+
+def decode_within(autoencoder: Autoencoder, latents: Tensor, margin: int) -> Tensor:
+    """Pictures (B, 3, H, W), about [-1, 1], of latents with their margin, which the decoder sees and nobody else.
+
+    All at one go; `generate.picture` takes large ones part by part.
+
+    >>> from ..models.thumbnails import Thumbnails
+    >>> decode_within(Thumbnails((0, 0, 0), (1, 1, 1)), torch.zeros(1, 3, 16, 20), 4).shape
+    torch.Size([1, 3, 64, 96])
+    """
+    return without(autoencoder.decode(latents), margin * CELL_PX)
+
+
+def read_back(autoencoder: Autoencoder, images: Tensor, margin: int) -> Tensor:
+    """Pictures (B, 3, H, W) written down as latents and read back: what a model that errs nowhere makes of them."""
+    return decode_within(autoencoder, encode_around(autoencoder, images, margin), margin)

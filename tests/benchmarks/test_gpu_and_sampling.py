@@ -13,6 +13,7 @@ import torch
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.sample import sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas
+from tests import toys
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -47,6 +48,32 @@ def test_masks_hold_as_many_labels_a_window_as_the_bar_asks_for(sampling):
     denoiser = Denoiser(Stub(), cosine_alphas(), batch_size=64)
     *_, level = sample(denoiser, sampling.mosaic(256, 16), channels=1, patch=16, plan="torus-grid", steps=2)
     assert level.ledger.labels / level.ledger.windows > 2.5
+
+
+def test_time_is_that_of_all_networks_of_a_pair(sampling, tiny_weights, two_stage_weights):
+    for weights, parts in ((tiny_weights, ["image", "mask"]), (two_stage_weights, ["image", "draft", "mask"])):
+        assert [part for part, _ in sampling.networks_of_a_pair(weights)] == parts
+        found = sampling.pair_end_to_end(128, 2, weights)
+        assert list(found["bare_seconds"]) == parts and found["seconds"]["total"] > 0
+        assert found["given_mask_over_bare"] > 0 and sampling.named(found).endswith(" and mask")
+
+
+def test_both_stages_and_the_margin_are_in_the_growth(sampling, tiny_weights, tmp_path, monkeypatch):
+    """Counted, not timed: a stage more, and a canvas that is larger by the margin."""
+    sizes = []
+    whole = sampling.sample_stages
+
+    def counted(stages, denoisers, labels):
+        for level in whole(stages, denoisers, labels):
+            sizes.append((level.stage.name, level.canvas.latents.shape[-1]))
+            yield level
+
+    monkeypatch.setattr(sampling, "sample_stages", counted)
+    sampling.growth(4, [16, 24], tiny_weights)
+    assert sizes == [("detail", 16)] * 8 + [("detail", 24)] * 5
+    sizes.clear()
+    sampling.growth(4, [16, 24], toys.tiny_model(tmp_path, draft=True, borders="reflected"))
+    assert set(sizes) == {(name, side + 8) for name in ("draft", "detail") for side in (16, 24)}
 
 
 def test_gpu_script_needs_torch_and_numpy_only(tmp_path):

@@ -266,3 +266,15 @@ def test_one_image_is_refused():
             metric(np.zeros((5, 2)), np.zeros((1, 2)))
     with pytest.raises(ValueError, match="k of at least 1"):
         fidelity.precision_recall(np.zeros((5, 2)), np.zeros((5, 2)), k=0)
+
+
+def test_twins_have_no_difference_of_appearance_and_strangers_that_of_real_tiles():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 60, 8)) + np.array([[[0]], [[3]]])
+    pair = rng.normal(size=(2, 60, 8))
+    assert fidelity.appearance_difference(one, one, one, one) == 0
+    assert fidelity.appearance_difference(*pair, one, one) == pytest.approx(1, abs=0.1)
+    assert fidelity.appearance_difference(pair[0], pair[1] + 3, one, other) == pytest.approx(1, abs=0.1)
+    assert fidelity.appearance_difference(*pair, one, other) < 0.6, "two contexts that look like one"
+    with pytest.raises(ValueError, match="expected two pictures for each mask, got 60 and 59"):
+        fidelity.appearance_difference(one, other[1:], one, other)

@@ -171,3 +171,22 @@ def test_bad_input_is_a_sentence(sets, rng):
         privacy.authenticity(train[:1], fresh)
     with pytest.raises(ValueError, match="finite"):
         privacy.authenticity(train, fresh * np.nan)
+
+
+def test_a_copy_is_found_in_any_orientation_and_a_fresh_picture_is_not(rng):
+    train, fresh = rng.normal(size=(30, 6, 6, 3)), rng.normal(size=(40, 6, 6, 3))
+    turned = np.stack([np.rot90(train[n], n, axes=(0, 1))[:, :: 1 if n < 4 else -1] for n in range(8)])
+    ratio, index = privacy.nearest_ratio(train, turned + 0.01 * rng.normal(size=turned.shape))
+    assert index.tolist() == list(range(8)) and ratio.max() < 0.1
+    unseen, _ = privacy.nearest_ratio(train, fresh)
+    share, limit = privacy.suspicious_share(unseen[:20], unseen[20:])
+    assert share <= limit and privacy.suspicious_share(unseen[:20], ratio)[0] == 1
+    with pytest.raises(ValueError, match="expected at least 2 training pictures"):
+        privacy.nearest_ratio(train[:1], fresh)
+
+
+def test_the_limit_of_suspicious_shares_holds_in_95_of_100_draws(rng):
+    """By drawing: ratios of one law, many made ones."""
+    over = [share > limit for share, limit in
+            (privacy.suspicious_share(rng.random(25), rng.random(2000)) for _ in range(400))]  # fmt: skip
+    assert np.mean(over) == pytest.approx(0.05, abs=0.03)

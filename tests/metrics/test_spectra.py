@@ -54,3 +54,23 @@ def test_smooth_latents_are_predictable_and_steep():
     smooth = RNG.normal(size=(12, 1, 20, 20)).cumsum(2).cumsum(3)
     assert latents.unpredictable_share(smooth) < 0.1
     assert latents.spectral_slope(smooth) > 20
+
+
+def test_fine_power_is_that_above_six_tenths_of_nyquist():
+    """A wave below the limit adds nothing, one above it does; pictures of one law are a coin toss."""
+    x = np.arange(64)
+    slow, fast = (np.ones((3, 64, 1)) * np.cos(2 * np.pi * k * x / 64) for k in (16, 22))
+    assert spectra.fine_power(slow) < 1e-3 * spectra.fine_power(fast)
+    noise = RNG.normal(size=(80, 3, 64, 64))
+    assert spectra.fine_auc(noise[:40], noise[40:]) == pytest.approx(0.5, abs=0.15)
+    assert spectra.fine_auc(noise[:40], 1.2 * noise[40:]) == 1
+    with pytest.raises(ValueError, match="expected pictures in both sets, got 2 real and 0 made ones"):
+        spectra.fine_auc(noise[:2], [])
+
+
+def test_grid_energy_is_that_of_made_pictures_over_real_ones():
+    noise = RNG.normal(size=(12, 3, 64, 64))
+    woven = noise[6:].copy()
+    woven[..., ::4, :] += 1
+    found = spectra.grid_energy(spectra.power(woven), spectra.power(noise[:6]))
+    assert list(found) == [2, 4, 8] and found[4] > 5 and found[8] == pytest.approx(1, abs=0.4)

@@ -23,6 +23,7 @@ from diffinfinite_lite.pipelines.config import SamplingConfig
 from diffinfinite_lite.pipelines.edit import REACH
 from diffinfinite_lite.pipelines.endless import Endless
 from diffinfinite_lite.pipelines.generate import border_width
+from diffinfinite_lite.pipelines.margin import decode_within, encode_around, read_back
 from diffinfinite_lite.pipelines.passport import repeat
 from diffinfinite_lite.pipelines.slide_files import QUALITY
 from diffinfinite_lite.pipelines.stages import DETAIL, DRAFT, Stage, find_stages, last_levels, sample_stages
@@ -330,3 +331,18 @@ def test_a_plan_that_leaves_a_lattice_does_so_on_any_canvas_larger_than_a_window
 def test_an_endless_slide_has_no_border_and_needs_none(weights):
     slide = Endless("squamous", weights=weights, steps=1, draft_steps=1, device="cpu")
     assert "margin" not in slide.run((256, 256))
+
+
+def test_pictures_are_read_back_as_a_perfect_model_would_paint_them(weights, two_stage_weights):
+    """With a margin as the middle of the decoded mirror image, so that no border is in it; without one as ever."""
+    images = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    reflected, zero = (load_models(folder).autoencoder for folder in (weights, two_stage_weights))
+    cut = MARGIN * CELL_PX
+    with torch.no_grad():
+        z = encode_around(reflected, images, MARGIN)
+        assert z.shape == (2, 8, *CANVAS)
+        beyond = torch.nn.functional.pad(images, (cut,) * 4, mode="reflect")
+        assert torch.equal(z, reflected.encode(beyond))
+        assert torch.equal(decode_within(reflected, z, MARGIN), reflected.decode(z)[..., cut:-cut, cut:-cut])
+        assert torch.equal(read_back(reflected, images, MARGIN), decode_within(reflected, z, MARGIN))
+        assert torch.equal(read_back(zero, images, 0), zero.decode(zero.encode(images)))
