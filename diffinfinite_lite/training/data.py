@@ -31,7 +31,7 @@ from ..labels import CELL_PX, CONTEXTS, LABELS, PROMPTS, condition_map, pool_mas
 from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
 from ..models.masks import SQUARE
-from ..pipelines.config import check_mpp
+from ..pipelines.config import SamplingConfig, check_mpp
 from ..pipelines.masks import PATCH, SIDE, prompt
 from . import fingerprint
 
@@ -90,6 +90,7 @@ class Setting:
     class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
     vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
     networks : how wide the networks are that begin from random weights, a name out of `SIZES`.
+    omega : guidance of a teacher that its student learns to do without, see `SamplingConfig`.
     device : "cpu", "cuda"; the GPU of this process where there is one by default.
     """
 
@@ -99,6 +100,7 @@ class Setting:
     class_map: dict[str, int | str] | None = None
     vae: str | None = None
     networks: str = "full"
+    omega: float = 0.0
     device: str = field(default_factory=lambda: str(PartialState().device))
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Setting:
         check_folder(self.runs)
         if self.networks not in SIZES:
             raise ValueError(f"expected networks out of {', '.join(SIZES)}, got {self.networks!r}")
+        SamplingConfig(omega=self.omega)  # refuses what is no guidance
 
     @property
     def size(self) -> Size:
