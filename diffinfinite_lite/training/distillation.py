@@ -54,7 +54,7 @@ class Distillation:
     """
 
     steps: int = 4
-    parts: int = 4
+    parts: int = 5
     omega: float = 0.0
     alone: int = 400
     ramp: int = 200
