@@ -492,12 +492,12 @@ RECIPES = {
     "update": "Train the image model on, 256 patches a step: for a GPU.",
     "draft": "Thumbnails under a label map and an appearance, the first stage.",
     "detail": "Train the image model on to paint under a draft, the second stage.",
-    "draft_student": "The draft in 4 steps, from the model in --out (sample --quality fast).",
-    "detail_student": "The detail in 4 steps, from the model in --out (sample --quality fast).",
+    "draft-student": "The draft in 4 steps, from the model in --out (sample --quality fast).",
+    "detail-student": "The detail in 4 steps, from the model in --out (sample --quality fast).",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
-_STUDENTS = ("draft_student", "detail_student")
+_STUDENTS = ("draft-student", "detail-student")
 _READING = tuple(name for name in RECIPES if name not in _STUDENTS)  # students see what their teachers have read
 OWN_OPTIONS = {
     "vae": ("image",),
@@ -538,7 +538,7 @@ def _training_command(name: str) -> Callable:
         own = {"data": data, "mpp": mpp, "class_map": read_class_map(class_map)}
         setting = Setting(out, **own, networks=networks, vae=vae, omega=omega, device=here)
         bar = None
-        for progress, total in getattr(recipes, name)(setting, steps):
+        for progress, total in getattr(recipes, name.replace("-", "_"))(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
             bar.update(progress.step - bar.n)
             shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all
@@ -551,7 +551,7 @@ def _training_command(name: str) -> Callable:
 
 
 for _name, _about in RECIPES.items():
-    train_app.command(_name.replace("_", "-"), help=_about)(_training_command(_name))
+    train_app.command(_name, help=_about)(_training_command(_name))
 
 
 @train_app.command()
