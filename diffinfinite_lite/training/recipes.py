@@ -359,7 +359,7 @@ def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, origin=origin)
 
 
-@recipe(usual=2500)
+@recipe(usual=3000)
 def draft_student(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The draft in 4 steps (`distillation`), from what `draft` and `detail` of the same folder have learnt and seen."""
     teacher = _trained_draft(setting.runs)
@@ -370,7 +370,7 @@ def draft_student(setting: Setting, folder: Path, steps: int) -> Iterator[Progre
     yield from _distil(setting, folder, steps, teacher.draft, draw, origin)
 
 
-@recipe(usual=2500)
+@recipe(usual=3000)
 def detail_student(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The detail in 4 steps (`distillation`), 16 patches a step on a CPU, 256 on a GPU; parts as of `draft_student`."""
     teacher = _image_model(setting.runs, "detail")
