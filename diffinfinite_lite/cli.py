@@ -492,8 +492,8 @@ RECIPES = {
     "update": "Train the image model on, 256 patches a step: for a GPU.",
     "draft": "Thumbnails under a label map and an appearance, the first stage.",
     "detail": "Train the image model on to paint under a draft, the second stage.",
-    "draft-student": "The draft in 4 steps, from the model in --out (sample --quality fast).",
-    "detail-student": "The detail in 4 steps, from the model in --out (sample --quality fast).",
+    "draft-student": "The draft in 4 steps, from the model in --out, for samples of the quality fast.",
+    "detail-student": "The detail in 4 steps, from the model in --out, for samples of the quality fast.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
