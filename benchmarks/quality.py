@@ -247,7 +247,7 @@ def spectrum(real: list[Tensor], sets: dict[str, list[Tensor]]) -> dict[str, dic
     base = spectra.power(pictures)
     return {
         name: {
-            "grid": spectra.grid_energy(spectra.power(x.numpy() for x in images), base),
+            "grid": spectra.grid_energy(base, spectra.power(x.numpy() for x in images)),
             "auc": spectra.fine_auc(pictures, (x.numpy() for x in images)),
         }
         for name, images in sets.items()

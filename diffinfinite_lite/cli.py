@@ -492,10 +492,19 @@ RECIPES = {
     "update": "Train the image model on, 256 patches a step: for a GPU.",
     "draft": "Thumbnails under a label map and an appearance, the first stage.",
     "detail": "Train the image model on to paint under a draft, the second stage.",
+    "draft-student": "The draft in 4 steps, from the model in --out, for samples of the quality fast.",
+    "detail-student": "The detail in 4 steps, from the model in --out, for samples of the quality fast.",
     "mask": "Label maps under a context prompt; from simulated layouts, or the masks in --data.",
 }
 _RUNS = Path("runs")
-OWN_OPTIONS = {"vae": ("image",), "networks": ("autoencoder", "image", "draft", "mask")}  # of some recipes alone
+_STUDENTS = ("draft-student", "detail-student")
+_READING = tuple(name for name in RECIPES if name not in _STUDENTS)  # students see what their teachers have read
+OWN_OPTIONS = {
+    "vae": ("image",),
+    "networks": ("autoencoder", "image", "draft", "mask"),
+    "omega": _STUDENTS,
+    **dict.fromkeys(("data", "mpp", "class_map"), _READING),
+}  # of some recipes alone
 Data = Annotated[Path | None, typer.Option(help="Folder of your own pictures; the public sets by default.")]
 Mpp = Annotated[float, typer.Option(help="Micrometres per pixel of your own pictures.")]
 ClassMap = Annotated[Path | None, typer.Option(help="JSON: QuPath class to label, for *.geojson beside pictures.")]
@@ -517,6 +526,7 @@ def _training_command(name: str) -> Callable:
             str | None,
             typer.Option(help="AutoencoderKL or AutoencoderTiny: a folder or a name on the Hugging Face hub."),
         ] = None,
+        omega: Annotated[float, typer.Option(help="Guidance that the student is to have without asking twice.")] = 0.0,
         device: Device = None,
     ) -> None:
         from .devices import choose_device
@@ -526,9 +536,9 @@ def _training_command(name: str) -> Callable:
         recipes.total_steps(steps, 1)  # refused before anything is read
         here, first = launched(choose_device(device))
         own = {"data": data, "mpp": mpp, "class_map": read_class_map(class_map)}
-        setting = Setting(out, **own, networks=networks, vae=vae, device=here)
+        setting = Setting(out, **own, networks=networks, vae=vae, omega=omega, device=here)
         bar = None
-        for progress, total in getattr(recipes, name)(setting, steps):
+        for progress, total in getattr(recipes, name.replace("-", "_"))(setting, steps):
             bar = bar or tqdm(total=total, initial=progress.step - 1, unit="step", desc=name, disable=not first)
             bar.update(progress.step - bar.n)
             shown = {k: f"{v:.3f}" for k, v in progress.losses.items() if not k.startswith("tenth")}  # the log has all

@@ -52,6 +52,12 @@ def tiny_weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def student_weights(tmp_path_factory):
+    """Folder of such a model with a draft and a student of each stage."""
+    return toys.tiny_model(tmp_path_factory.mktemp("students"), draft=True, students=True)
+
+
+@pytest.fixture(scope="session")
 def two_stage_weights(tmp_path_factory):
     """Folder of such a model that has a draft, too."""
     return toys.tiny_model(tmp_path_factory.mktemp("two_stages"), draft=True)

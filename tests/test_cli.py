@@ -208,7 +208,10 @@ def test_edit_leaves_to_the_run_what_is_not_set(monkeypatch, tmp_path):
 
 
 def test_training_commands_have_the_same_options():
-    """Only the image model can be trained on another autoencoder, only what begins at random has a width to choose."""
+    """Only the image model can be trained on another autoencoder, only what begins at random has a width to choose.
+
+    Students see what their teachers have seen, and have nothing to read.
+    """
     options = {}
     for name in cli.RECIPES:
         result = CliRunner().invoke(cli.app, ["train", name, "--help"], env={"COLUMNS": "200"})
@@ -216,7 +219,11 @@ def test_training_commands_have_the_same_options():
         options[name] = set(re.findall(r"--[a-z-]+", result.output)) - {"--help"}
     assert options["image"] - options["mask"] == {"--vae"}
     assert {name for name, found in options.items() if "--networks" in found} == set(cli.OWN_OPTIONS["networks"])
-    assert len({frozenset(found - {"--vae", "--networks", "--data"}) for found in options.values()}) == 1
+    students = {name for name, found in options.items() if "--omega" in found}
+    assert students == {"draft-student", "detail-student"}
+    reading = {"--data", "--mpp", "--class-map"}
+    assert all(reading.isdisjoint(found) if name in students else reading <= found for name, found in options.items())
+    assert len({frozenset(found - {"--vae", "--networks", "--omega"} - reading) for found in options.values()}) == 1
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -62,7 +62,7 @@ def test_results_are_those_that_were_pinned(tmp_path):
                 np.testing.assert_allclose(found[name].astype(float), pinned[name], atol=2 if "image" in name else 1e-3)
     before = rename_keys(json.loads((PINNED / "run.json").read_text()))
     changing = {"seconds", "versions", "python", "peak_memory_mb", "weights"}
-    changing |= {"batch_size", "draft_steps", "draft_noise", "appearance", "masks"}  # these are new
+    changing |= {"batch_size", "draft_steps", "draft_noise", "appearance", "masks", "quality"}  # these are new
     shares = before["labels"]
     before["labels"] = shares | dict(zip(LABELS[-2:], (0.0, shares["others"]), strict=True))
     assert {k: v for k, v in run.items() if k not in changing} == {k: v for k, v in before.items() if k not in changing}

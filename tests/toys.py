@@ -44,11 +44,13 @@ def random_mask(height=20, width=13, seed=0):
     return torch.randint(4, (height, width), generator=torch.Generator().manual_seed(seed))
 
 
-def tiny_model(folder: Path, *, draft: bool = False, codes: int = len(LABELS), borders: str = "zero") -> Path:
+def tiny_model(
+    folder: Path, *, draft: bool = False, students: bool = False, codes: int = len(LABELS), borders: str = "zero"
+) -> Path:
     """An exported model with random weights: every layer takes part, also those that start at zero.
 
-    With ``draft`` it has two stages, with reflected ``borders`` a margin; with ``codes=5`` it is as an earlier version
-    wrote it.
+    With ``draft`` it has two stages, with ``students`` a student of each, too, with reflected ``borders`` a margin;
+    with ``codes=5`` it is as an earlier version wrote it.
     """
     torch.manual_seed(0)
     with patch.object(unet, "CONDITIONS", codes * len(PROMPTS)):
@@ -61,6 +63,9 @@ def tiny_model(folder: Path, *, draft: bool = False, codes: int = len(LABELS), b
             parts["image"] = Detail(8, (32, 32)), {"patch": 64}
             parts["draft"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {}
             parts["appearance"] = Appearance(components=2), {}
+        if students:
+            parts["image_student"] = Detail(8, (32, 32)), {"patch": 64, "steps": 4, "omega": 0.0}
+            parts["draft_student"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {"steps": 4, "omega": 0.0}
     hashes = {}
     for name, (model, more) in parts.items():
         with torch.no_grad():

@@ -156,7 +156,7 @@ def measure(
         slope=latents.spectral_slope(z),
         ring=latents.border_ring(z),
         psnr=float(np.mean([10 * np.log10(4 / max(error, 1e-9)) for error in errors])),
-        lattice=spectra.grid_energy(painted, real),
+        lattice=spectra.grid_energy(real, painted),
         spectrum=(spectra.rings(painted) / spectra.rings(real))[1:].tolist(),
         rulers=rulers,
     )

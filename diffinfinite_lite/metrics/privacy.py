@@ -137,7 +137,7 @@ def nearest_ratio(train: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, 
     return np.divide(first, second, out=np.zeros_like(first), where=second > 0), near.argmin(axis=1)
 
 
-def suspicious_share(unseen: np.ndarray, made: np.ndarray) -> tuple[float, float]:
+def suspicious_share(unseen: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
     """Share of made pictures with a `nearest_ratio` below that of every unseen real one, and how large it may be.
 
     Made pictures that are as unseen ones stay below the limit in 95 of 100 draws of the latter: for each of them the
@@ -145,14 +145,14 @@ def suspicious_share(unseen: np.ndarray, made: np.ndarray) -> tuple[float, float
 
     Parameters
     ----------
-    unseen, made : ratios (N,) and (M,)
+    unseen, synthetic : ratios (N,) and (M,)
 
     >>> suspicious_share(np.linspace(0.5, 1, 20), np.array([0.2, 0.9, 0.9, 0.9]))[0]
     0.25
     """
-    if not (len(unseen) and len(made)):
-        raise ValueError(f"expected ratios of unseen and of made pictures, got {len(unseen)} and {len(made)}")
-    return float((made < unseen.min()).mean()), float(1 - 0.05 ** (1 / len(unseen)))
+    if not (len(unseen) and len(synthetic)):
+        raise ValueError(f"expected ratios of unseen and of made pictures, got {len(unseen)} and {len(synthetic)}")
+    return float((synthetic < unseen.min()).mean()), float(1 - 0.05 ** (1 / len(unseen)))
 
 
 def data_copying_ct(

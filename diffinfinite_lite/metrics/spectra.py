@@ -89,17 +89,17 @@ def lattice(power: np.ndarray, period: int) -> float:
     return float(np.mean(points))
 
 
-def grid_energy(made: np.ndarray, real: np.ndarray) -> dict[int, float]:
+def grid_energy(real: np.ndarray, synthetic: np.ndarray) -> dict[int, float]:
     """`lattice` of made pictures over that of real ones, by period: 1 where they have what real ones have.
 
     Parameters
     ----------
-    made, real : of `power`
+    real, synthetic : of `power`
 
     >>> grid_energy(np.ones((32, 32)), np.ones((32, 32)))
     {2: 1.0, 4: 1.0, 8: 1.0}
     """
-    return {period: lattice(made, period) / lattice(real, period) for period in PERIODS}
+    return {period: lattice(synthetic, period) / lattice(real, period) for period in PERIODS}
 
 
 def fine_power(picture: np.ndarray) -> float:
@@ -108,7 +108,7 @@ def fine_power(picture: np.ndarray) -> float:
     return float(found[int(np.ceil(FINE * (len(found) - 1))) :].mean())
 
 
-def fine_auc(real: Iterable[np.ndarray], made: Iterable[np.ndarray]) -> float:
+def fine_auc(real: Iterable[np.ndarray], synthetic: Iterable[np.ndarray]) -> float:
     """Probability that a made picture has more `fine_power` than a real one, ties counted half: 1/2 where they agree.
 
     Near 0 made pictures are too smooth, near 1 too grainy.
@@ -121,7 +121,7 @@ def fine_auc(real: Iterable[np.ndarray], made: Iterable[np.ndarray]) -> float:
     >>> fine_auc(noise[:6], 0.5 * noise[6:]), fine_auc(noise[:6], 2 * noise[6:])
     (0.0, 1.0)
     """
-    sets = [[fine_power(picture) for picture in pictures] for pictures in (made, real)]
+    sets = [[fine_power(picture) for picture in pictures] for pictures in (synthetic, real)]
     if not all(sets):
         raise ValueError(f"expected pictures in both sets, got {len(sets[1])} real and {len(sets[0])} made ones")
     return float(mannwhitneyu(*sets).statistic / (len(sets[0]) * len(sets[1])))

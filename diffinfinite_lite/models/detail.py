@@ -31,7 +31,7 @@ class Detail(MaskUNet):
     """
 
     reads = Thumbnails.latent_channels  # channels of what it is painted under
-    beside = reads + 1  # channels that it reads beside its state, see `forward`
+    beside = reads + 1  # channels that it reads beside its state, see `inputs`
 
     def __init__(self, latent_channels: int = 8, widths: Sequence[int] = (128, 192, 256)):
         super().__init__(latent_channels, widths)
@@ -53,18 +53,13 @@ class Detail(MaskUNet):
         detail.config = image.config | detail.config
         return detail
 
-    def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Predict v.
+    def inputs(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskUNet.inputs`.
 
         Parameters
         ----------
         z_t : float (B, C, h, w), noisy latents; or (B, C + `beside`, h, w): beside them the draft with its noise, and
             the standard deviation of that noise, `NO_DRAFT` where there is no draft
-        t, condition : as of `MaskUNet.forward`
-
-        Returns
-        -------
-        float (B, C, h, w)
         """
         z_t, read = z_t[:, : self.latent_channels], z_t[:, self.latent_channels :]
         if not read.shape[1]:
@@ -73,4 +68,4 @@ class Detail(MaskUNet):
         has_draft = (level >= 0).to(z_t.dtype)
         draft = read[:, :-1] * has_draft[:, :, None, None]
         time = self.time(self.phases(t)) + self.level(torch.cat([level * has_draft, has_draft], dim=1))
-        return self.body(torch.cat([z_t, draft], dim=1), time, condition)
+        return torch.cat([z_t, draft], dim=1), time

@@ -53,7 +53,7 @@ class Draft(MaskUNet):
     mean, std : see `Thumbnails`
     """
 
-    beside = CODE + 1  # channels that it reads beside its state, see `forward`
+    beside = CODE + 1  # channels that it reads beside its state, see `inputs`
 
     def __init__(
         self,
@@ -68,26 +68,20 @@ class Draft(MaskUNet):
         coarser = [(f"{way}{level}", widths[level]) for level in range(1, len(widths)) for way in ("down", "up")]
         self.attention = nn.ModuleDict({place: SelfAttention(width) for place, width in coarser})
 
-    def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Predict v.
+    def inputs(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `MaskUNet.inputs`.
 
         Parameters
         ----------
         z_t : float (B, 3, h, w), noisy thumbnails; or (B, 3 + `beside`, h, w): beside them an appearance code and a
             channel that is 1 where it is known and 0 where it is not, each the same or nearly so at all pixels. The
             network reads their mean.
-        t, condition : as of `MaskUNet.forward`
-
-        Returns
-        -------
-        float (B, 3, h, w)
         """
         z_t, read = z_t[:, : self.latent_channels], z_t[:, self.latent_channels :].mean(dim=(2, 3))
         if not read.shape[1]:
             read = z_t.new_zeros(len(z_t), self.beside)
         code, known = read[:, :CODE], read[:, CODE:]
-        time = self.time(self.phases(t)) + self.code(torch.cat([code * known, known], dim=1))
-        return self.body(z_t, time, condition)
+        return z_t, self.time(self.phases(t)) + self.code(torch.cat([code * known, known], dim=1))
 
     def mix(self, place: str, x: Tensor) -> Tensor:
         """Self-attention after the coarser levels."""

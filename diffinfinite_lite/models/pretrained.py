@@ -2,7 +2,8 @@
 
 `diffinfinite train export` writes such a folder, a ``NAME.safetensors`` for each network and ``hashes.json`` with the
 SHA-256 of each. A model in two stages (`draft`, `detail`) has ``draft`` and ``appearance`` among them, and an image
-model that reads drafts. ``weights`` names the folder everywhere; None stands for the model that is shipped in this
+model that reads drafts; it may have a student of each, which does the same in few steps (``draft_student``,
+``image_student``). ``weights`` names the folder everywhere; None stands for the model that is shipped in this
 package, wherever the package is installed.
 """
 
@@ -32,6 +33,7 @@ from .unet import MaskUNet
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LOADED = 8  # models that are kept in memory, of several folders, states of these, and devices
 NEEDED = ("image", "mask")  # networks that every model has
+STUDENTS = ("image_student", "draft_student")
 SHA256 = re.compile("[0-9a-f]{64}")
 EXPORT_AGAIN = "install or export the model again"
 
@@ -62,6 +64,19 @@ class Drafting(NamedTuple):
 
     network: Draft
     appearance: Appearance
+
+
+class Students(NamedTuple):
+    """What paints both stages in few steps.
+
+    Attributes
+    ----------
+    image : takes the place of `Models.image`.
+    draft : takes the place of `Drafting.network`.
+    """
+
+    image: MaskUNet
+    draft: Draft
 
 
 def model_folder(weights: str | Path | None = None) -> Path:
@@ -141,6 +156,27 @@ def has_draft(weights: str | Path | None = None) -> bool:
     return "draft" in expected_hashes(weights)
 
 
+def has_student(weights: str | Path | None = None) -> bool:
+    """Whether a model has a student of each of its two stages."""
+    return set(STUDENTS) <= expected_hashes(weights).keys()
+
+
+def student_steps(weights: str | Path | None = None) -> int:
+    """Steps in which the students of a model paint each stage.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    if not has_student(weights):
+        raise ValueError(
+            f"expected a model with students for the quality fast, got one without in {model_folder(weights)}: it "
+            "paints in the quality best, and diffinfinite train detail-student and draft-student make some"
+        )
+    return (checkpoint.read_config(model_folder(weights) / "image_student.safetensors") or {})["steps"]
+
+
 def has_air(weights: str | Path | None = None) -> bool:
     """Whether the image model learnt air as a label of its own, or no more than five labels (see `five_codes`)."""
     parts = [name for name in expected_hashes(weights) if name in ("image", "image_update")]
@@ -184,6 +220,21 @@ def load_draft(weights: str | Path | None = None, device: str = "cpu") -> Drafti
     return _load_draft(folder, _stamps(folder), _place(device)) if has_draft(weights) else None
 
 
+def load_students(weights: str | Path | None = None, device: str = "cpu") -> Students:
+    """The students of a model, loaded once, as by `load_models`.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or a file is missing or was changed.
+    OSError
+        If a file must not be read.
+    """
+    student_steps(weights)  # refuses a model without
+    folder = model_folder(weights).resolve()
+    return _load_students(folder, _stamps(folder), _place(device))
+
+
 def _place(device: str) -> torch.device:
     """The device by its full name: "cuda" is one of "cuda:0", "cuda:1", ... and not another copy."""
     place = torch.device(device)
@@ -211,6 +262,15 @@ def _load_draft(folder: Path, _: tuple, device: torch.device) -> Drafting:
     assert isinstance(network, Draft)
     appearance = load_weights(folder / "appearance.safetensors", Appearance)
     return Drafting(network.to(device), appearance.to(device))
+
+
+@lru_cache(maxsize=LOADED)
+def _load_students(folder: Path, _: tuple, device: torch.device) -> Students:
+    files = expected_hashes(folder)
+    check_hashes(folder, {name: files[name] for name in STUDENTS})
+    image, draft = (load_unet(folder / f"{name}.safetensors").to(device) for name in STUDENTS)
+    assert isinstance(draft, Draft)
+    return Students(image, draft)
 
 
 @lru_cache(maxsize=LOADED)

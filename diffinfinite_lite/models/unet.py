@@ -136,7 +136,33 @@ class MaskUNet(nn.Module):
         -------
         float (B, C, h, w)
         """
-        return self.body(z_t, self.time(self.phases(t)), condition)
+        x, time = self.inputs(z_t, t)
+        conditions = self._on_levels(condition)
+        skips = self._descend(x, time, conditions)
+        x = self.middle(skips[-1][1], time, conditions[-1])
+        for level, tier in zip(reversed(range(len(skips))), self.up, strict=True):
+            x = self.mix(f"up{level}", tier(x, time, conditions[level], skips[level])[1])
+            if level:
+                size = skips[level - 1][0].shape[-2:]
+                x = F.interpolate(self.grow[len(skips) - 1 - level](x), size=size, mode="nearest")
+        return self.leave(x)
+
+    def taps(self, z_t: Tensor, t: Tensor, condition: Tensor) -> list[Tensor]:
+        """What it sees in a state: its features on the way down, a map (B, width, h', w') of each level, finest first.
+
+        Parameters as of `forward`.
+        """
+        x, time = self.inputs(z_t, t)
+        return [last for _, last in self._descend(x, time, self._on_levels(condition))]
+
+    @property
+    def last_kernel(self) -> Tensor:
+        """The weights of its last convolution."""
+        return self.get_parameter("leave.2.weight")
+
+    def inputs(self, z_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """What enters the first convolution, float (B, C, h, w), and the embedding of time, float (B, D)."""
+        return z_t, self.time(self.phases(t))
 
     def phases(self, t: Tensor) -> Tensor:
         """Sines and cosines of timesteps int (B,), float (B, widths[0])."""
@@ -145,11 +171,15 @@ class MaskUNet(nn.Module):
         phases = t[:, None].float() * frequencies
         return torch.cat([phases.sin(), phases.cos()], dim=1)
 
-    def body(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Everything but the embedding of time, float (B, D): what goes in, float (B, C, h, w), to v."""
+    def _on_levels(self, condition: Tensor) -> list[Tensor]:
+        """The condition map at the resolution of each level."""
         conditions = [condition]
         for _ in self.shrink:
             conditions.append(conditions[-1][:, ::2, ::2])
+        return conditions
+
+    def _descend(self, x: Tensor, time: Tensor, conditions: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Features after the first block and at the end of each level on the way down."""
         x = self.enter(x.contiguous(memory_format=torch.channels_last))
         skips = []
         for level, tier in enumerate(self.down):
@@ -158,13 +188,7 @@ class MaskUNet(nn.Module):
             skips.append((first, x))
             if level < len(self.shrink):
                 x = self.shrink[level](x)
-        x = self.middle(x, time, conditions[-1])
-        for level, tier in zip(reversed(range(len(skips))), self.up, strict=True):
-            x = self.mix(f"up{level}", tier(x, time, conditions[level], skips[level])[1])
-            if level:
-                size = skips[level - 1][0].shape[-2:]
-                x = F.interpolate(self.grow[len(skips) - 1 - level](x), size=size, mode="nearest")
-        return self.leave(x)
+        return skips
 
     def mix(self, place: str, x: Tensor) -> Tensor:
         """What happens after a level besides, by its name ("down0", "up2", ...): here nothing."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, FIVE_CODES, LABELS, are_five_codes, from_five_codes
-from ..models.pretrained import has_draft, trained_patch
+from ..models.pretrained import has_draft, student_steps, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
@@ -38,6 +38,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not None)
 SMALLEST = 64  # px, side of a picture
 LARGEST_PATCH = 8192  # px, side of a window: 36 times that of training, far beyond what memory takes
+BEST, FAST = "best", "fast"
+BY_STUDENTS = ("solver", "steps", "eta", "omega", "autoguidance")  # settings that a model's students decide
 DRAFT_STEPS = 20  # of a model with a draft, where nothing else is asked for
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
@@ -65,8 +67,8 @@ def setting(
     check : what a value is expected to be, in words, and whether a value is that
     flag : name on the command line, where it is not that of the field
     control : hints for the workbench: ``label``, ``span`` (lowest, highest, step) for a slider, ``values`` for a menu;
-        ``{"hidden": True}`` for what changes only how fast a picture is made; ``{"needs": "draft"}`` for what a model
-        without a draft has no use for
+        ``{"hidden": True}`` for what changes only how fast a picture is made; ``{"needs": "draft"}`` or "students" for
+        what a model without these has no use for
     """
     details = {"help": help, "choices": choices, "check": check, "flag": flag, "control": control or {}}
     return field(default=default, metadata=details)
@@ -107,6 +109,13 @@ class SamplingConfig:
         f"px between windows of {', '.join(STRIDED)}; each has a default of its own.",
         check=_cells(CELL_PX),
         control={"label": "stride, px", "values": (32, 64, 112, 168)},
+    )
+    quality: str = setting(
+        BEST,
+        "best, or fast: the model's students paint each stage in 4 steps, whatever is said of steps, solver and "
+        "guidance.",
+        choices=(BEST, FAST),
+        control={"needs": "students"},
     )
     solver: str = setting("ddim", "How a noise level follows from the one before.", choices=SOLVERS)
     steps: int = setting(
@@ -302,14 +311,15 @@ def configure(
     ----------
     config : settings to start from
     overrides : single settings by name
-    weights : folder of the model, whose training patch is the default of ``patch``, and which has a draft or none
+    weights : folder of the model, whose training patch is the default of ``patch``, which has a draft or none, and
+        whose students say in how many steps they paint
 
     Raises
     ------
     TypeError
         If there is no setting of such a name.
     ValueError
-        If a setting is refused.
+        If a setting is refused, or the model lacks a stage or the students that are asked for.
     """
     config = SamplingConfig() if config is None else config
     names = [spec.name for spec in fields(config)]
@@ -319,11 +329,17 @@ def configure(
     config = replace(config, **overrides)
     if config.patch is None:
         config = replace(config, patch=trained_patch(weights))
-    if config.draft_steps is not None:
+    if config.draft_steps is None:
+        if config.appearance is not None and not has_draft(weights):
+            raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")
+        config = replace(config, draft_steps=DRAFT_STEPS if has_draft(weights) else 0)
+    if config.quality == BEST:
         return config
-    if config.appearance is not None and not has_draft(weights):
-        raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")
-    return replace(config, draft_steps=DRAFT_STEPS if has_draft(weights) else 0)
+    steps = student_steps(weights)
+    drafted = steps if config.draft_steps else 0
+    return replace(
+        config, solver="ddim", steps=steps, draft_steps=drafted, eta=None, omega=0.0, autoguidance=0.0
+    )  # what they have learnt, so that a run says what was done
 
 
 def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:

@@ -7,7 +7,8 @@ that its network reads beside the latents:
     detail    latents            the image model           beside them the draft's canvas, with a little noise
 
 Both lie on one grid, so that they share mask, plan, windows and all else that is said of sampling. A model without a
-draft has the second stage alone, and so has any model with ``draft_steps=0``: the paper's single stage.
+draft has the second stage alone, and so has any model with ``draft_steps=0``: the paper's single stage. In the quality
+fast the networks are the model's students.
 
 Where the model samples a margin around its pictures (`margin`), the canvases of both stages have it. It is put around
 the labels here, and what is shown of a level is without it.
@@ -30,7 +31,7 @@ from ..labels import PROMPTS
 from ..models.autoencoder import Autoencoder
 from ..models.detail import Detail
 from ..models.draft import Draft
-from ..models.pretrained import Drafting, Models, guided, load_draft, sampled_margin
+from ..models.pretrained import Drafting, Models, guided, load_draft, load_students, sampled_margin
 from ..models.thumbnails import Thumbnails
 from ..sampling.beside import Across, Beside, NoisedCanvas
 from ..sampling.canvas import Canvas
@@ -41,7 +42,7 @@ from ..sampling.loop import Level
 from ..sampling.sample import Method, sample
 from ..sampling.solvers import cosine_alphas
 from .appearance import find_codes, settled
-from .config import SamplingConfig
+from .config import FAST, SamplingConfig
 from .margin import mirrored, without
 
 DRAFT, DETAIL = "draft", "detail"
@@ -123,9 +124,11 @@ def find_stages(
     Raises
     ------
     ValueError
-        If the model has no draft and the settings ask for one, or no earlier version for autoguidance.
+        If the model lacks what the settings ask for: a draft, students, or an earlier version for autoguidance.
     """
-    network, method = guided(models.image, config.autoguidance, weights), _method(config, config.steps, config.seed)
+    students = load_students(weights, device) if config.quality == FAST else None
+    network = students.image if students else guided(models.image, config.autoguidance, weights)
+    method = _method(config, config.steps, config.seed)
     margin = sampled_margin(weights)
     detail = Stage(DETAIL, network, models.autoencoder, method, margin=margin)
     if not config.draft_steps:
@@ -140,7 +143,8 @@ def find_stages(
         return NoisedCanvas(before, config.draft_noise, blurred)
 
     seed = config.seed ^ DRAFT_NOISE ^ PROMPTS.index(context or PROMPTS[0]) << CONTEXT_BITS
-    planned, drawn = drafting.network, _method(config, config.draft_steps, seed)
+    planned = students.draft if students else drafting.network
+    drawn = _method(config, config.draft_steps, seed)
     draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance, margin)
     return [draft, replace(detail, channels_beside=Detail.beside, beside=read_draft)]
 

@@ -32,10 +32,17 @@ WHAT = {
     "image": "latents under a map of labels",
     "image_update": "what later training changed in it",
     "draft": "thumbnails, the first stage",
+    "draft_student": "the same in few steps",
+    "image_student": "what image does, in few steps",
     "appearance": "what tissue looks like whatever its mask says",
     "mask": "maps of labels under a context",
 }  # by file
-TRAINED_BY = {"image": ("detail", "image"), "image_update": ("update",), "appearance": ("draft",)}  # else its own name
+TRAINED_BY = {
+    "image": ("detail", "image"),
+    "image_update": ("update",),
+    "image_student": ("detail_student",),
+    "appearance": ("draft",),
+}  # all others by the recipe of their own name
 SAME = ("autoencoder", "image", "mask", "draft")  # files whose tensors are those of a run, and are compared
 NOBODY = (
     "**Nobody has said** whose pictures these were, what their owners allow, and who answers for the model. Do not "

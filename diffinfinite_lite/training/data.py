@@ -31,7 +31,7 @@ from ..labels import CELL_PX, CONTEXTS, LABELS, PROMPTS, condition_map, pool_mas
 from ..models import checkpoint
 from ..models.autoencoder import Autoencoder
 from ..models.masks import SQUARE
-from ..pipelines.config import check_mpp
+from ..pipelines.config import SamplingConfig, check_mpp
 from ..pipelines.masks import PATCH, SIDE, prompt
 from . import fingerprint
 
@@ -90,6 +90,7 @@ class Setting:
     class_map : labels by QuPath class, for pictures in ``data`` with a GeoJSON file.
     vae : a diffusers autoencoder (name on the hub or folder) in place of our own, or None.
     networks : how wide the networks are that begin from random weights, a name out of `SIZES`.
+    omega : guidance of a teacher that its student learns to do without, see `SamplingConfig`.
     device : "cpu", "cuda"; the GPU of this process where there is one by default.
     """
 
@@ -99,6 +100,7 @@ class Setting:
     class_map: dict[str, int | str] | None = None
     vae: str | None = None
     networks: str = "full"
+    omega: float = 0.0
     device: str = field(default_factory=lambda: str(PartialState().device))
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class Setting:
         check_folder(self.runs)
         if self.networks not in SIZES:
             raise ValueError(f"expected networks out of {', '.join(SIZES)}, got {self.networks!r}")
+        SamplingConfig(omega=self.omega)  # refuses what is no guidance
 
     @property
     def size(self) -> Size:
@@ -344,7 +347,7 @@ class Annotated:
     conditions : uint8 (N, H/8, W/8), see `labels.condition_map`.
     clusters : the indices of the pictures in each cluster, of which one is drawn as often as of any other.
     share : of the set in what is drawn.
-    apart : how far the orientations lie apart in which detail sees one picture: 1 for all eight; 4 for a quarter turn
+    turn_stride : how far the orientations lie apart in which detail sees one picture: 1 for all eight; 4 for a quarter turn
         and its mirror image, which quarter turn depends on the picture, where a cluster holds turned copies anyway.
     """
 
@@ -352,7 +355,7 @@ class Annotated:
     conditions: Tensor
     clusters: list[list[int]]
     share: float = 1.0
-    apart: int = 1
+    turn_stride: int = 1
 
 
 def annotated_sets(setting: Setting) -> list[Annotated]:
@@ -364,7 +367,7 @@ def annotated_sets(setting: Setting) -> list[Annotated]:
     alike: dict[str, list[int]] = {}
     for n, cluster in enumerate(checkpoint.read_config(setting.runs / "tiles.safetensors")["clusters"]):
         alike.setdefault(cluster, []).append(n)
-    found = [Annotated(images, conditions, list(alike.values()), SHARES["lc25000-lung"], apart=4)]
+    found = [Annotated(images, conditions, list(alike.values()), SHARES["lc25000-lung"], turn_stride=4)]
     for name in catalog.training_sets("slides"):
         images, conditions = _slide_tiles(name)
         found.append(Annotated(images, conditions, [[n] for n in range(len(images))], SHARES[name]))

@@ -2,8 +2,9 @@
 
 Each yields (`Progress`, total steps), can be killed at any moment and goes on when started again. The order is
 autoencoder, decoder, image, update (the image model once more, for a GPU), draft, detail (the image model
-that reads a draft), mask; decoder and image need the autoencoder's weights, update and detail those of image, detail
-those of the draft, too, the others need none. What they learn from is in `data`.
+that reads a draft), draft_student and detail_student (the same in few steps), mask; decoder and image need the
+autoencoder's weights, update and detail those of image, detail those of the draft, too, the students those of draft and
+detail, the others need none. What they learn from is in `data`.
 
 Every recipe has a folder of its own, which one run at a time writes. What it learnt from is part of its checkpoint, so
 that a run stops where that has changed since (`fingerprint`), and `export` where the models do not belong together.
@@ -55,12 +56,24 @@ from .data import (
     simulated_masks,
     training_tiles,
 )
+from .distillation import Distillation, Student, distillation_loss
 from .loop import Loss, Optimisation, Progress, batch_generator, fit
 from .losses import Crops, Draws, autoencoder_loss, image_loss
 from .lowbit_encoder import compress, second_moments
 from .masks import MaskDraws, mask_loss
 from .sharpening import Sharpener, Sharpening, sharpening_loss, smoothed
-from .stages import Aligned, Drafter, StageDraws, detail_loss, draft_loss, fit_mixtures, thumbnails
+from .stages import (
+    Aligned,
+    Drafter,
+    Draw,
+    StageDraws,
+    detail_draws,
+    detail_loss,
+    draft_draws,
+    draft_loss,
+    fit_mixtures,
+    thumbnails,
+)
 
 with extra("train"):
     from accelerate import PartialState
@@ -75,6 +88,9 @@ ADOPTED = {
     "image": ("image", "image_update"),
     "mask": ("mask",),
 }  # the files that `adopt` takes, by network
+DRAFT_DRAWS = StageDraws(PATCH_PX // CELL_PX, missing=0.4, noise=0.3)
+DETAIL_DRAWS = StageDraws(PATCH_PX // CELL_PX, missing=0.15, noise=0.5)
+STUDENTS = {"draft_student": "draft", "detail_student": "detail"}  # whose they are
 LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
 SLIDE_TILE_PX = 256  # tiles are encoded sixteen at a time, larger pictures four
@@ -318,7 +334,7 @@ def draft(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
         for x, part in zip(small, seen, strict=True)
     ]
     model = setting.place(Drafter(network, Appearance()))
-    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.4, noise=0.3)
+    draws = replace(DRAFT_DRAWS, batch=_stage_batch(setting))
     loss = draft_loss(model, cosine_alphas(), sets, draws, setting.compute)
     origin, optimisation = _begun(setting, _origin_of_sets(setting)), Optimisation(steps, 6e-4, warmup=0.01, decay=0.3)
     yield from fit(model, loss, optimisation, out=folder, origin=origin)
@@ -338,9 +354,54 @@ def detail(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     cached, origin = _detail_sets(setting, folder / "latents.safetensors", encoder, begun_from["autoencoder"])
     origin |= begun_from | {"thumbnails": _standardisation(planned)}
     sets = [replace(part, thumbnails=_standardised(part.thumbnails, planned)) for part in cached]
-    draws = StageDraws(PATCH_PX // CELL_PX, _stage_batch(setting), missing=0.15, noise=0.5)
+    draws = replace(DETAIL_DRAWS, batch=_stage_batch(setting))
     loss = detail_loss(model, cosine_alphas(), sets, draws, setting.compute)
     yield from fit(model, loss, Optimisation(steps, peak_lr=2e-4), out=folder, origin=origin)
+
+
+@recipe(usual=3000)
+def draft_student(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """The draft in 4 steps (`distillation`), from what `draft` and `detail` of the same folder have learnt and seen."""
+    teacher = _trained_draft(setting.runs)
+    sets, origin = _seen_sets(setting, teacher.draft)
+    draws = replace(DRAFT_DRAWS, batch=_stage_batch(setting))
+    appearance = setting.place(teacher.appearance)
+    draw = draft_draws(appearance, [replace(part, latents=None) for part in sets], draws, setting.compute)
+    yield from _distil(setting, folder, steps, teacher.draft, draw, origin)
+
+
+@recipe(usual=3000)
+def detail_student(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
+    """The detail in 4 steps (`distillation`), 16 patches a step on a CPU, 256 on a GPU; parts as of `draft_student`."""
+    teacher = _image_model(setting.runs, "detail")
+    sets, origin = _seen_sets(setting, _trained_draft(setting.runs).draft)
+    draw = detail_draws(sets, replace(DETAIL_DRAWS, batch=_stage_batch(setting)), setting.compute)
+    yield from _distil(setting, folder, steps, teacher, draw, origin)
+
+
+def _distil(
+    setting: Setting, folder: Path, steps: int, teacher: MaskUNet, draw: Draw, origin: dict[str, object]
+) -> Iterator[Progress]:
+    """Train a student on its teacher's batches; the folder's name says whose student it is."""
+    distillation = Distillation(omega=setting.omega)
+    model = setting.place(Student(setting.place(teacher), distillation))
+    loss = distillation_loss(model, cosine_alphas(), draw, distillation, setting.compute)
+    name = STUDENTS[folder.name]
+    origin |= {name: checkpoint.sha256(_ema(setting.runs, name)), "omega": setting.omega}
+    optimisation = Optimisation(steps, peak_lr=1e-4, ema_decay=0.998, save_every=100, warmup=0.01, decay=0.5)
+    yield from fit(model, loss, optimisation, out=folder, parameters=model.trained_parameters(), origin=origin)
+
+
+def _seen_sets(setting: Setting, planned: Draft) -> tuple[list[Aligned], dict[str, object]]:
+    """What `detail` has learnt from, as it was then, and the fingerprint of what follows from it."""
+    cache = setting.runs / "detail" / "latents.safetensors"
+    if not cache.exists():
+        raise FileNotFoundError(
+            f"expected what detail learns from in {cache}, found none: run diffinfinite train detail"
+        )
+    sets = [replace(part, thumbnails=_standardised(part.thumbnails, planned)) for part in _read_sets(cache)]
+    origin = {"code": fingerprint.code(), "sets": fingerprint.digest(checkpoint.read_origin(cache))}
+    return sets, origin | {"thumbnails": _standardisation(planned)}
 
 
 def _standardised(small: Tensor, network: Draft) -> Tensor:
@@ -394,11 +455,16 @@ def _detail_sets(
                 found |= {f"{name}{n}": tensor for name, tensor in tensors.items()}
                 drawn.append({"clusters": alike, "share": part.share})
             checkpoint.save(cache, found, {"sets": drawn}, origin)
+    return _read_sets(cache), origin
+
+
+def _read_sets(cache: Path) -> list[Aligned]:
+    """What `_detail_sets` has stored."""
     tensors, config = checkpoint.load(cache)
     return [
         Aligned(tensors[f"h{n}"], tensors[f"c{n}"], latents=tensors[f"z{n}"], **part)
         for n, part in enumerate(config["sets"])
-    ], origin
+    ]
 
 
 def _in_orientations(
@@ -409,7 +475,7 @@ def _in_orientations(
     found: dict[str, list[Tensor]] = defaultdict(list)
     places: dict[int, list[int]] = defaultdict(list)
     for k in range(ORIENTATIONS):  # one after the other: a copy of all pictures is large
-        seen = torch.arange(len(part.images))[k % part.apart :: part.apart]
+        seen = torch.arange(len(part.images))[k % part.turn_stride :: part.turn_stride]
         images = turned(part.images[seen], k)
         found["z"].append(encode_tiles(encoder, images, compute, batch))
         found["h"].append(thumbnails(images))
@@ -517,8 +583,9 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None, borders: str
 def export(runs: Path, weights: Path) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    Nothing changes in the folder before all of it is written. A decoder that was trained on its own, and what `update`
-    changed in the image model, are files of their own; a model on a diffusers autoencoder has none of ours to copy.
+    Nothing changes in the folder before all of it is written. A decoder that was trained on its own, what `update`
+    changed in the image model, and students are files of their own; a model on a diffusers autoencoder has none of ours
+    to copy.
 
     Returns
     -------
@@ -570,6 +637,11 @@ def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
         if (runs / "mask" / "ema.safetensors").exists():
             files["mask"] = checkpoint.load(runs / "mask" / "ema.safetensors")
     files["image"] = checkpoint.load(runs / "detail" / "ema.safetensors")
+    for file, recipe in (("draft_student", "draft_student"), ("image_student", "detail_student")):
+        if _place_of(runs, recipe).exists():
+            tensors, config = checkpoint.load(_place_of(runs, recipe))
+            kept = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+            files[file] = kept, config
     return files | {name: (_halved(part.state_dict()), part.config) for name, part in parts.items()}
 
 
@@ -606,6 +678,8 @@ def _check_belonging(runs: Path) -> None:
             _check_follows(runs, after, before)
     if (runs / "detail" / "ema.safetensors").exists():
         _check_detail(runs)
+        for student, teacher in STUDENTS.items():
+            _check_follows(runs, student, teacher)
 
 
 def _check_detail(runs: Path) -> None:

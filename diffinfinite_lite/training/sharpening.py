@@ -4,19 +4,15 @@ r"""How a decoder learns: from pixels, features, spectra, and from two critics; 
 
     L = |x' - x| + w_p\,S(D_p(x) - D_p(x')) + w_f\,S(D_f(x) - D_f(x'))
         + 0.05 \sum_k \frac{|f_k(x') - f_k(x)| + |\overline{f_k}(x') - \overline{f_k}(x)|}{|f_k(x)|}
-        + 0.05\,|\log P(x') - \log P(x)|,
-    \qquad L_D = S(-d) + 0.02\,d^2, \quad d = D(x) - D(x'), \quad S = \operatorname{softplus}.
+        + 0.05\,|\log P(x') - \log P(x)|, \qquad S = \operatorname{softplus}.
 
 A decoder trained on pixel differences alone blurs chromatin: the mean of all sharp answers is a soft one. A critic that
 has seen real tiles objects to softness (Isola et al. 2017, Esser et al. 2021). It is shown a crop x and its
-reconstruction x' and says which is real (Jolicoeur-Martineau 2018), so that what both share, such as the stain,
-cancels. There are two. `Critic` looks at pixels. `ProjectedCritic` looks at features f_k of a frozen, pretrained
+reconstruction x' and says which is real (`critics`), so that what both share, such as the stain, cancels. There are
+two. `Critic` looks at pixels. `ProjectedCritic` looks at features f_k of a frozen, pretrained
 network through fixed random mixtures of their channels and scales (Sauer et al. 2021): it need not learn first what an
-edge is. The weights w make the gradient of each on the decoder's last kernel half as long as that of the other terms
-(Esser et al. 2021), but on the pixels no longer than theirs. Measured on the pixels alone the weights go wrong: a good
-critic's wishes differ from pixel to pixel and cancel on the way back, those of one that has learnt nothing yet do not
-(docs/adr/0016). The square keeps a critic that is always right from growing surer and surer,
-which teaches nothing. Features are compared place by place, and in their means over each crop: a bias that all pictures
+edge is. The weights w make the gradient of each half as long as that of the other terms (`critics.balanced`). Features
+are compared place by place, and in their means over each crop: a bias that all pictures
 share is small in each place and decides a Fréchet distance. Spectra P (power by spatial frequency) are compared because
 layers that double the resolution leave too little power below and far too much at the highest frequency (Durall et al.
 2020).
@@ -38,6 +34,7 @@ from torch.nn import functional as F
 
 from ..devices import Compute
 from ..models.autoencoder import MIRRORED, Grow, LiteAutoencoder, SmoothDecoder
+from .critics import Critic, ProjectedCritic, balanced, judged
 from .data import Pictures
 from .loop import Loss
 
@@ -64,64 +61,6 @@ class Sharpening:
     alone: int = 400
     ramp: int = 200
     pull: float = 0.5
-
-
-class Critic(nn.Module):
-    """Patch discriminator of five convolutions, (B, 3, H, W) to logits (B, 1, H/8, W/8).
-
-    No norm and no spectral bound: under one it stayed undecided, see docs/adr/0006-model-choices.md.
-    """
-
-    def __init__(self, width: int = 48):
-        super().__init__()
-        widths = [3, width, 2 * width, 4 * width]
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [nn.Conv2d(widths[-1], widths[-1], 3, padding=1), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 3, padding=1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images)
-
-
-class ProjectedCritic(nn.Module):
-    """Discriminator of feature maps, finest first, to as many maps of logits, (B, P) with all of their places in a row.
-
-    Each map is mixed to `width` channels, and the coarser ones are added to it, by weights that are drawn once and
-    never trained: so the critic cannot stick to the few channels that tell most, and a fine map is judged by what lies
-    round it, too. Only the three small layers on top learn.
-
-    Parameters
-    ----------
-    channels : of each map.
-    """
-
-    def __init__(self, channels: list[int], width: int = 64):
-        super().__init__()
-        self.mix = nn.ModuleList(nn.Conv2d(n, width, 1, bias=False) for n in channels)
-        self.blend = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in channels[1:])
-        self.mix.requires_grad_(False)
-        self.blend.requires_grad_(False)
-        for layer in (*self.mix, *self.blend):
-            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
-        self.heads = nn.ModuleList(
-            nn.Sequential(
-                *(nn.Conv2d(width, width, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, padding=1)),
-                *(nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1)),
-            )
-            for _ in channels
-        )
-
-    def forward(self, features: list[Tensor]) -> Tensor:
-        coarse, logits = None, []
-        for number in reversed(range(len(features))):
-            x = self.mix[number](features[number])
-            if coarse is not None:
-                x = (x + self.blend[number](F.interpolate(coarse, x.shape[-2:], mode="bilinear"))) * 0.5**0.5
-            logits.append(self.heads[number](x).flatten(1))
-            coarse = x
-        return torch.cat(logits, dim=1)
 
 
 class Sharpener(nn.Module):
@@ -225,45 +164,22 @@ def sharpening_loss(
         value = pixels + 0.05 * (perceptual + means + spectrum)
         own = gradient = torch.autograd.grad(value, y, retain_graph=True)[0]
         parts = {"l1": pixels, "perceptual": perceptual, "means": means, "spectrum": spectrum}
-        judged = value.new_zeros(())
-
-        def steps_of(pixels: Tensor) -> Tensor:  # how far a gradient on the pixels would move the last kernel
-            return torch.autograd.grad(painted, model.decoder.last_kernel, pixels, retain_graph=True)[0].norm()
-
+        judging = value.new_zeros(())
         if step > sharpening.alone:
             weight = sharpening.pull * min(1.0, (step - sharpening.alone) / sharpening.ramp)
             looks = (("pixel", model.critic, x, y), ("feature", model.projected, wanted, got))
             for name, critic, real, fake in looks:
                 with compute.autocast():
-                    fooled, told = _judged(critic, real, fake)
+                    fooled, told = judged(critic, real, fake)
                 pull = torch.autograd.grad(fooled, y, retain_graph=True)[0]
-                ratio = (steps_of(own) / (steps_of(pull) + 1e-12)).clamp(max=own.norm() / (pull.norm() + 1e-12))
-                gradient = gradient + weight * ratio * pull
-                judged = judged + told
+                gradient = gradient + weight * balanced(painted, model.decoder.last_kernel, own, pull)
+                judging = judging + told
                 parts |= {f"fooled_{name}": fooled, f"judged_{name}": told}
         through = (painted * gradient).sum()
         parts["mse"] = (y - x).square().mean()
-        return {"loss": value.detach() + judged + through - through.detach(), **parts}
+        return {"loss": value.detach() + judging + through - through.detach(), **parts}
 
     return loss
-
-
-def _judged(critic: nn.Module, real: Tensor | list[Tensor], fake: Tensor | list[Tensor]) -> tuple[Tensor, Tensor]:
-    """How little a critic is fooled, for what painted the fake one alone, and how badly it judges, for itself alone."""
-
-    def detached(maps: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
-        return maps.detach() if isinstance(maps, Tensor) else [each.detach() for each in maps]
-
-    learning = [p for p in critic.parameters() if p.requires_grad]
-    truth = critic(real)
-    difference = (truth - critic(detached(fake))).float()
-    told = F.softplus(-difference).mean() + 0.02 * difference.square().mean()
-    for parameter in learning:
-        parameter.requires_grad_(False)
-    fooled = F.softplus(truth.detach() - critic(fake)).float().mean()
-    for parameter in learning:
-        parameter.requires_grad_(True)
-    return fooled, told
 
 
 @torch.no_grad()

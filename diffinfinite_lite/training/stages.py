@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -81,6 +81,24 @@ class StageDraws:
     noise: float = 0.0
 
 
+class Batch(NamedTuple):
+    """What a step learns from.
+
+    Attributes
+    ----------
+    x : float (B, C, h, w), what is diffused.
+    condition : int64 (B, h, w).
+    beside : float (B, D, h, w), what the network reads beside it.
+    """
+
+    x: Tensor
+    condition: Tensor
+    beside: Tensor
+
+
+Draw = Callable[[torch.Generator], Batch]
+
+
 class Drafter(nn.Module):
     """Draft model and encoder of appearances, which are trained together."""
 
@@ -97,43 +115,62 @@ def thumbnails(images: Tensor, chunk: int = 64) -> Tensor:
 
 
 def draft_loss(model: Drafter, alphas: Tensor, sets: list[Aligned], draws: StageDraws, compute: Compute) -> Loss:
-    """v-prediction of thumbnails, in a random orientation each.
+    """v-prediction of thumbnails.
 
     Parameters
     ----------
     alphas : (T,), the noise schedule.
     sets : drawn by their shares.
     """
-    draw = _drawer(sets, draws, turning=True)
+    draw = draft_draws(model.appearance, sets, draws, compute)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        x, condition, _ = (part.to(compute.device) for part in draw(generator))
-        noise = torch.randn(len(x), CODE, generator=generator).to(compute.device)
-        known = (torch.rand(len(x), 1, generator=generator) >= draws.missing).float().to(compute.device)
         with compute.autocast():
-            code = model.appearance(x) + draws.noise * noise
-            beside = torch.cat([code, known], dim=1)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            return velocity_errors(model.draft, alphas, x, condition, beside, generator)
+            return velocity_errors(model.draft, alphas, draw(generator), generator)
 
     return loss
 
 
 def detail_loss(model: Detail, alphas: Tensor, sets: list[Aligned], draws: StageDraws, compute: Compute) -> Loss:
     """v-prediction of latents beside noised thumbnails; parameters as of `draft_loss`."""
-    draw = _drawer(sets, draws, turning=False)
+    draw = detail_draws(sets, draws, compute)
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        with compute.autocast():
+            return velocity_errors(model, alphas, draw(generator), generator)
+
+    return loss
+
+
+def draft_draws(appearance: Appearance, sets: list[Aligned], draws: StageDraws, compute: Compute) -> Draw:
+    """Draws thumbnails in a random orientation each, beside their noised codes."""
+    draw = _drawer(sets, draws, turning=True)
+
+    def drawn(generator: torch.Generator) -> Batch:
+        x, condition, _ = (part.to(compute.device) for part in draw(generator))
+        noise = torch.randn(len(x), CODE, generator=generator).to(compute.device)
+        known = (torch.rand(len(x), 1, generator=generator) >= draws.missing).float().to(compute.device)
+        with compute.autocast():
+            code = appearance(x) + draws.noise * noise
+        return Batch(x, condition, torch.cat([code, known], dim=1)[:, :, None, None].expand(-1, -1, *x.shape[2:]))
+
+    return drawn
+
+
+def detail_draws(sets: list[Aligned], draws: StageDraws, compute: Compute) -> Draw:
+    """Draws latents beside their noised thumbnails."""
+    draw = _drawer(sets, draws, turning=False)
+
+    def drawn(generator: torch.Generator) -> Batch:
         x, condition, thumbnail = draw(generator)
         batch = len(x), 1, 1, 1
         level = draws.noise * torch.rand(batch, generator=generator)
         thumbnail = thumbnail + level * torch.randn(thumbnail.shape, generator=generator)
         level = torch.where(torch.rand(batch, generator=generator) < draws.missing, NO_DRAFT, level)
         beside = torch.cat([thumbnail, level.expand(-1, 1, *x.shape[2:])], dim=1)
-        x, condition, beside = (part.to(compute.device) for part in (x, condition, beside))
-        with compute.autocast():
-            return velocity_errors(model, alphas, x, condition, beside, generator)
+        return Batch(*(part.to(compute.device) for part in (x, condition, beside)))
 
-    return loss
+    return drawn
 
 
 def _drawer(
@@ -173,16 +210,20 @@ def _drawer(
     return draw
 
 
+def spread(kinds: int, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the numbers below ``kinds`` in random order, each as often as the others but for one time."""
+    return torch.cat([torch.randperm(kinds, generator=generator) for _ in range(-(-count // kinds))])[:count]
+
+
 def velocity_errors(
     model: Callable[[Tensor, Tensor, Tensor], Tensor],
     alphas: Tensor,
-    x: Tensor,
-    condition: Tensor,
-    beside: Tensor,
+    batch: Batch,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Squared error of v: the mean over the batch, and over each tenth of the schedule."""
-    tenths = torch.cat([torch.randperm(TENTHS, generator=generator) for _ in range(-(-len(x) // TENTHS))])[: len(x)]
+    x, condition, beside = batch
+    tenths = spread(TENTHS, len(x), generator)
     share = (tenths + torch.rand(len(x), generator=generator)) / TENTHS
     t = (len(alphas) * share).long().clamp(max=len(alphas) - 1)
     noise, a = torch.randn(x.shape, generator=generator).to(x.device), alphas[t].view(-1, 1, 1, 1).to(x.device)

@@ -119,7 +119,10 @@ class Appearances:
         return list(zip(found[::2], found[1::2], strict=True))
 
     def _draft(self, context: str, mask: np.ndarray, code: Tensor) -> np.ndarray:
-        studio, start = self.studio, SamplingConfig(solver="dpm-solver++", draft_steps=STEPS)
+        studio, start = (
+            self.studio,
+            SamplingConfig(quality=self.studio.preview, solver="dpm-solver++", draft_steps=STEPS),
+        )
         config = configure(replace(start, appearance=to_text(code.tolist())), {}, studio.weights)
         models = load_models(studio.weights, studio.device)
         stage = find_stages(models, config, context, studio.weights, studio.device)[0]

@@ -13,6 +13,7 @@ Values go to the page and come back as text, as in a link: a seed of 64 bits is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import Field, fields
 from types import UnionType
 from typing import Any, get_args, get_type_hints
@@ -24,17 +25,17 @@ READERS = {int: int, float: float, str: str}
 WANTED = {int: "a whole number", float: "a number", str: "text"}
 
 
-def shown_fields(config: type[SamplingConfig] | SamplingConfig, *, draft: bool = True) -> list[Field]:
+def shown_fields(config: type[SamplingConfig] | SamplingConfig, *, lacking: Collection[str] = ()) -> list[Field]:
     """The fields that change what a picture shows; the others change how fast it is made.
 
     Parameters
     ----------
-    draft : whether the model has a draft; without one, the fields that need it are left out
+    lacking : "draft", "students", what the model does not have; the fields that need it are left out
     """
 
     def counts(field: Field) -> bool:
         hints = field.metadata.get("control") or {}
-        return not hints.get("hidden") and (draft or hints.get("needs") != "draft")
+        return not hints.get("hidden") and hints.get("needs") not in lacking
 
     return [field for field in fields(config) if counts(field)]
 

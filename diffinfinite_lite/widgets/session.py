@@ -71,7 +71,7 @@ class Session:
         self._lock = threading.RLock()
         self._fault = ""
         try:
-            self.state = State.from_query(query)
+            self.state = State.from_query(query) if query else State().change("quality", studio.preview)
         except ValueError as error:
             self._fault = f"The link was not understood: {explain(error)}"
         if self.state.mask is not None:
@@ -156,7 +156,7 @@ class Session:
 
     def do_sheet(self) -> None:
         """Pictures of many seeds, or of the values of one setting, at few steps."""
-        self._sheet = contact_sheet(self.state)
+        self._sheet = contact_sheet(self.state, self.studio.preview)
         self._thumbs = [""] * len(self._sheet)
         items = self._sheet
         self._show_sheet()
@@ -481,7 +481,7 @@ class Session:
         usual = self.studio.usual(config)
         return [
             control(field, getattr(config, field.name)) | {"usual": usual.get(field.name, "")}
-            for field in shown_fields(config, draft=self.studio.draft)
+            for field in shown_fields(config, lacking=self.studio.lacking)
         ]
 
     def _show_mask(self) -> None:

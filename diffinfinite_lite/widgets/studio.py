@@ -16,8 +16,8 @@ import numpy as np
 
 from ..devices import choose_device
 from ..labels import CELL_PX
-from ..models.pretrained import has_draft, load_models, sampled_margin, trained_patch
-from ..pipelines.config import DRAFT_STEPS, SamplingConfig, configure
+from ..models.pretrained import has_draft, has_student, load_models, sampled_margin, trained_patch
+from ..pipelines.config import BEST, BY_STUDENTS, DRAFT_STEPS, FAST, SamplingConfig, configure
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
@@ -56,6 +56,7 @@ class Studio:
     ----------
     queue : of the jobs of all sessions
     draft : whether the model has a draft, and with it an appearance
+    preview : quality of what is to be there soon: fast where the model has students
     patch : side of the windows that it was trained on, px
     margin : latents that it samples around a picture
     """
@@ -65,6 +66,7 @@ class Studio:
         self.device, self.named_device = choose_device(device), device
         self.draft, self.patch = has_draft(self.weights), trained_patch(self.weights)
         self.margin = sampled_margin(self.weights)
+        self.preview = FAST if has_student(self.weights) else BEST
         self.queue = Queue(workers)
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
@@ -80,6 +82,12 @@ class Studio:
             "draft_steps": str(DRAFT_STEPS),
             "appearance": "that of the seed",
         }
+
+    @property
+    def lacking(self) -> set[str]:
+        """What the model does not have, see `controls.shown_fields`."""
+        has = {"draft": self.draft, "students": self.preview == FAST}
+        return {name for name, there in has.items() if not there}
 
     def mask_of(self, job: Job, state: State) -> np.ndarray:
         """The mask of a state: what was drawn, or what the model makes of its context and seed."""
@@ -137,8 +145,12 @@ class Studio:
         return resynthesise(pair, mask, device=self.device, weights=self.weights, progress=progress)
 
 
-def contact_sheet(state: State) -> list[tuple[str, State]]:
+def contact_sheet(state: State, preview: str = BEST) -> list[tuple[str, State]]:
     """What a contact sheet shows: names and states, at few steps.
+
+    Parameters
+    ----------
+    preview : see `Studio`
 
     Raises
     ------
@@ -156,7 +168,7 @@ def contact_sheet(state: State) -> list[tuple[str, State]]:
     found = []
     for value in values:
         try:
-            found.append((f"{state.sweep} {value}", quickly(state.change(state.sweep, value))))
+            found.append((f"{state.sweep} {value}", quickly(state.change(state.sweep, value), preview)))
         except ValueError:  # does not go with another setting, such as eta with a solver that has none
             continue
     if len(found) < 2:
@@ -177,13 +189,15 @@ def _values(shown: dict) -> list[str]:
     return [shown["value"]]
 
 
-def quickly(state: State) -> State:
-    """The state at few steps, unless it is the steps that are swept."""
+def quickly(state: State, preview: str) -> State:
+    """The state at few steps, unless it is the steps that are swept, or by students, unless that is for them to say."""
     steps = state.config.steps if state.sweep == "steps" else min(state.config.steps, FEW)
-    return replace(state, config=replace(state.config, steps=steps))
+    quality = state.config.quality if state.sweep == "quality" else BEST if state.sweep in BY_STUDENTS else preview
+    return replace(state, config=replace(state.config, steps=steps, quality=quality))
 
 
 def in_full(state: State) -> State:
-    """The state at many steps, unless it is the steps that are swept."""
+    """The state at many steps in the best quality, unless it is the steps or the quality that are swept."""
     steps = state.config.steps if state.sweep == "steps" else max(state.config.steps, FULL)
-    return replace(state, config=replace(state.config, steps=steps))
+    quality = state.config.quality if state.sweep == "quality" else BEST
+    return replace(state, config=replace(state.config, steps=steps, quality=quality))

@@ -72,5 +72,5 @@ def test_grid_energy_is_that_of_made_pictures_over_real_ones():
     noise = RNG.normal(size=(12, 3, 64, 64))
     woven = noise[6:].copy()
     woven[..., ::4, :] += 1
-    found = spectra.grid_energy(spectra.power(woven), spectra.power(noise[:6]))
+    found = spectra.grid_energy(spectra.power(noise[:6]), spectra.power(woven))
     assert list(found) == [2, 4, 8] and found[4] > 5 and found[8] == pytest.approx(1, abs=0.4)

@@ -183,7 +183,7 @@ def test_defaults_are_those_of_runs_that_do_not_record_them():
     new = {field.name: field.default for field in fields(SamplingConfig) if field.name not in ALWAYS_RECORDED}
     without_effect = {"draft_noise": 0.1, "appearance": None, "masks": "model"}  # without a draft, and in runs of then
     assert new.pop("draft_steps") is None and new.items() >= without_effect.items()
-    expected = {"stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
+    expected = {"quality": "best", "stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
     assert new == expected | without_effect
     earlier = {name: value for name, value in SamplingConfig().to_run().items() if name in ALWAYS_RECORDED}
     assert SamplingConfig.from_run(earlier).draft_steps == 0

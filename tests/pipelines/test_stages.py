@@ -1,6 +1,7 @@
 """A picture in two stages: settings, cost, edits, stores and machines know both; without a draft it is one stage."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from typer.testing import CliRunner
 from diffinfinite_lite import Pair, SamplingConfig, generate, generate_slide, inpaint, resynthesise
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.tiles import to_tensor
+from diffinfinite_lite.models import checkpoint
 from diffinfinite_lite.models.draft import CODE
-from diffinfinite_lite.models.pretrained import load_draft, load_models
+from diffinfinite_lite.models.pretrained import load_draft, load_models, load_students
 from diffinfinite_lite.pipelines import stages
 from diffinfinite_lite.pipelines.appearance import find_codes, settled
 from diffinfinite_lite.pipelines.cautions import Caution
@@ -252,3 +254,36 @@ def test_the_command_line_takes_an_appearance(two_stage_weights, tmp_path):
     assert result.exit_code == 0, result.output
     run = json.loads((tmp_path / "run.json").read_text())
     assert (run["appearance"], run["draft_steps"]) == ("3 to 4", 1) and (tmp_path / "draft.npy").exists()
+
+
+def test_fast_is_the_students_and_says_what_they_did(student_weights, two_stage_weights, paint, tmp_path):
+    """Whatever is said of solver, steps and guidance; plans, edits and slides are the loop's and go on as they did."""
+    fast = {"weights": student_weights, "quality": "fast"}
+    pair = paint(**fast, omega=2.0, steps=9, solver="dpm-solver++")
+    run = pair.run
+    assert [run[name] for name in ("quality", "solver", "steps", "draft_steps", "omega")] == ["fast", "ddim", 4, 4, 0.0]
+    assert run["network_evaluations"] == 2 * 4 * run["windows_per_level"], "one a level, no second one for guidance"
+    students, same = load_students(student_weights), {"solver": "ddim", "steps": 4, "draft_steps": 4}
+    assert paint(weights=student_weights, **same).run["quality"] == "best"
+    assert not np.array_equal(paint(weights=student_weights, **same).image, pair.image)
+    (teachers := tmp_path / "teachers").mkdir()  # a model whose own networks are these students
+    for name in json.loads((student_weights / "hashes.json").read_text()):
+        if not name.endswith("_student"):
+            taken = name + "_student" if name in ("image", "draft") else name
+            shutil.copy(student_weights / f"{taken}.safetensors", teachers / f"{name}.safetensors")
+    hashes = {path.stem: checkpoint.sha256(path) for path in teachers.glob("*.safetensors")}
+    (teachers / "hashes.json").write_text(json.dumps(hashes))
+    expected = paint(weights=teachers, **same)
+    assert np.array_equal(expected.latents, pair.latents) and np.array_equal(expected.draft, pair.draft)
+    assert students.image.config["steps"] == 4
+    again = generate("squamous", stripes(), config=SamplingConfig.from_run(run), weights=student_weights, device="cpu")
+    assert np.array_equal(again.image, pair.image)
+    edited = resynthesise(pair, spotted(), margin=8, weights=student_weights, device="cpu", batch_size=4)
+    assert edited.run["quality"] == "fast" and not np.array_equal(edited.image, pair.image)
+    single = paint(**fast, draft_steps=0)
+    assert single.draft is None and single.run["steps"] == 4
+    slide = {"out": tmp_path / "out", "store": tmp_path / "store", "force": True}
+    generate_slide("squamous", stripes(), **slide, **SETTINGS | fast)
+    assert np.array_equal(stored(tmp_path / "store", "detail"), pair.latents)
+    with pytest.raises(ValueError, match="expected a model with students for the quality fast, got one without in"):
+        paint(weights=two_stage_weights, quality="fast")

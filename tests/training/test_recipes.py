@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from typer.testing import CliRunner
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.stain import TARGET
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models
+from diffinfinite_lite.models.detail import Detail
+from diffinfinite_lite.models.draft import Draft
+from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models, load_students
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.training import data as training_data
 from diffinfinite_lite.training import recipes
+from diffinfinite_lite.training.distillation import Distillation
 from tests.toys import tiny_model
 
 CONCENTRATIONS = np.random.default_rng(0).gamma(1.5, 0.5, (300, 260, 2))
@@ -110,6 +114,53 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
     pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
     assert pair.draft.shape == (3, 16, 16) and set(pair.run["weights"]) == found, "with the margin of its autoencoder"
+
+
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
+def test_students_follow_their_teachers_into_the_model(pictures, tmp_path, monkeypatch):
+    """One step, resumed by another, exported and sampled; a teacher that was trained on has another student."""
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    before = tiny_model(tmp_path)
+    data = ("--data", pictures, "--out", runs, "--device", "cpu")
+    for name in ("autoencoder", "image", "mask"):
+        run("train", "adopt", name, "--weights", before, "--out", runs)
+    run("train", "draft", *data, "--networks", "tiny", "--steps", 1)
+    with pytest.raises(FileNotFoundError, match=r"expected a detail model in .*: run diffinfinite train detail"):
+        run("train", "detail-student", "--out", runs, "--steps", 1)
+    run("train", "detail", *data, "--steps", 1)
+    run("train", "export", "--out", runs, "--weights", weights)
+    with pytest.raises(ValueError, match="expected a model with students for the quality fast, got one without"):
+        generate("normal", size=(64, 64), quality="fast", weights=weights, device="cpu")
+    monkeypatch.setattr(recipes, "Distillation", partial(Distillation, alone=1, ramp=1))  # step 2 has a critic
+    words = ("--omega", 0.5, "--out", runs, "--device", "cpu")
+    run("train", "draft-student", *words, "--steps", 2)
+    run("train", "detail-student", *words, "--steps", 1)
+    first = checkpoint.load(runs / "detail_student/state.safetensors")[0]
+    with pytest.raises(ValueError, match=r"detail_student/state\.safetensors .*omega is 0\.5 there and 0\.0 here"):
+        run("train", "detail-student", "--out", runs, "--device", "cpu", "--steps", 2)
+    run("train", "detail-student", *words, "--steps", 2)
+    second, teacher = (checkpoint.load(path)[0] for path in (runs / "detail_student/state.safetensors", _detail(runs)))
+    for key, value in teacher.items():  # a copy of the teacher's average, moved by as much as two steps can
+        assert (second[f"model.network.{key}"] - value.float()).abs().max() < 5e-4, key
+    moved = [key for key in second if key.startswith("model.critic.heads") and not torch.equal(second[key], first[key])]
+    assert moved, "and the critic learns once it is there"
+    run("train", "export", "--out", runs, "--weights", weights)
+    found = {path.stem for path in weights.glob("*.safetensors")}
+    assert {"draft_student", "image_student"} < found
+    students = load_students(weights)
+    assert isinstance(students.image, Detail) and isinstance(students.draft, Draft)
+    assert students.image.config["omega"] == 0.5 and students.image.config["patch"] == 64
+    own = checkpoint.load(runs / "detail_student/ema.safetensors")[0]
+    assert torch.equal(students.image.enter.weight, own["network.enter.weight"].float())
+    pair = generate("squamous", size=(64, 64), quality="fast", weights=weights, device="cpu")
+    assert (pair.run["steps"], pair.run["draft_steps"], pair.run["sequential_depth"]) == (4, 4, 8)
+    run("train", "detail", *data, "--steps", 2)
+    with pytest.raises(ValueError, match=r"runs/detail_student to follow from the one in .*runs/detail, but that was"):
+        run("train", "export", "--out", runs, "--weights", weights)
+
+
+def _detail(runs):
+    return runs / "detail/ema.safetensors"
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
@@ -214,13 +265,13 @@ def test_orientations_are_the_eight_of_a_square():
     assert all(torch.equal(recipes.turned(coloured, n)[..., 1], recipes.turned(picture, n)) for n in range(8))
 
 
-@pytest.mark.parametrize(("apart", "orientations"), [(1, 8), (4, 2)])
-def test_pictures_are_encoded_in_their_orientations_with_what_they_show(apart, orientations, monkeypatch):
+@pytest.mark.parametrize(("turn_stride", "orientations"), [(1, 8), (4, 2)])
+def test_pictures_are_encoded_in_their_orientations_with_what_they_show(turn_stride, orientations, monkeypatch):
     """Of each the same of latents, thumbnail and conditions; near-duplicates together see all eight."""
     values = torch.arange(8 * 9, dtype=torch.uint8).view(8, 3, 3)  # 24 px of nine values each
     images = values.repeat_interleave(8, 1).repeat_interleave(8, 2)[..., None].repeat(1, 1, 1, 3)
     monkeypatch.setattr(recipes, "encode_tiles", lambda encoder, x, compute, batch: x[:, ::8, ::8, 0])
-    part = training_data.Annotated(images, values, [[0, 1, 2, 3], [4, 5, 6], [7]], apart=apart)
+    part = training_data.Annotated(images, values, [[0, 1, 2, 3], [4, 5, 6], [7]], turn_stride=turn_stride)
     tensors, clusters = recipes._in_orientations(part, None, None)
     assert torch.equal(tensors["z"], tensors["c"])
     assert torch.allclose(tensors["h"][:, 0].float(), tensors["c"].float() / 127.5 - 1, atol=1e-2)

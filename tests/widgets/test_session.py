@@ -20,7 +20,7 @@ from diffinfinite_lite.widgets import neighbours, session
 from diffinfinite_lite.widgets.figures import measure
 from diffinfinite_lite.widgets.session import BLANK, Session
 from diffinfinite_lite.widgets.state import State
-from diffinfinite_lite.widgets.studio import Studio, contact_sheet
+from diffinfinite_lite.widgets.studio import Studio, contact_sheet, in_full
 
 MASK = np.full((64, 128), 4, np.uint8)
 MASK[8:40, 8:60] = 1
@@ -213,6 +213,25 @@ def test_a_draft_emerges_before_its_detail(two_stage_weights):
     assert abs(last - person.pair.image).max() <= 1  # an estimate is rounded once more than the canvas
     person.do("draw", tool="brush", label=3, points=[[120, 6]], radius=7)
     assert 0 < person.pair.run["recomputed"] < 1
+    studio.queue.close()
+
+
+def test_previews_are_the_students_where_there_are_some(student_weights, planner):
+    studio = Studio(student_weights, "cpu")
+    assert (studio.preview, studio.lacking) == ("fast", set())
+    assert (planner.preview, planner.lacking) == ("best", {"students"})
+    assert Session(studio, lambda **parts: None).state.config.quality == "fast"
+    assert Session(planner, lambda **parts: None).state.config.quality == "best"
+    linked = Session(studio, lambda **parts: None, State().change("seed", "3").to_query())
+    assert linked.state.config.quality == "best", "a link says what it shows"
+    for sweep, quality in (("seed", "fast"), ("plan", "fast"), ("omega", "best")):
+        sheet = contact_sheet(State().change("sweep", sweep), studio.preview)
+        assert {state.config.quality for _, state in sheet} == {quality}, sweep
+    varied = contact_sheet(State().change("sweep", "quality"), studio.preview)
+    assert [state.config.quality for _, state in varied] == ["best", "fast"]
+    assert in_full(sheet[0][1]).config.quality == "best"
+    shown = {control["name"] for control in Session(planner, lambda **parts: None)._controls(State().config)}
+    assert "quality" not in shown and "draft_steps" in shown
     studio.queue.close()
 
 
