@@ -347,8 +347,8 @@ class Annotated:
     conditions : uint8 (N, H/8, W/8), see `labels.condition_map`.
     clusters : the indices of the pictures in each cluster, of which one is drawn as often as of any other.
     share : of the set in what is drawn.
-    turn_stride : how far the orientations lie apart in which detail sees one picture: 1 for all eight; 4 for a quarter turn
-        and its mirror image, which quarter turn depends on the picture, where a cluster holds turned copies anyway.
+    turn_stride : how far the orientations lie apart in which detail sees one picture: 1 for all eight; 4 for a quarter
+        turn and its mirror image, which depends on the picture, where a cluster holds turned copies anyway.
     """
 
     images: Tensor
