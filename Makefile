@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Tests start some hundred interpreters; where PYTHONDONTWRITEBYTECODE is set, as in many containers, each would compile
+# the library anew, and every process of pytest the tests. Empty means unset.
+TESTING := PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+
 .DEFAULT_GOAL := help
 .PHONY: help book check-site lint test test-fast workbench lab bench eval clean
 
@@ -31,10 +35,10 @@ lint: $(READY) ## ruff, import contracts, types
 	$(BIN)/mypy
 
 test: lint ## linters, then every test, chapters included, and the 30 slowest; three at a time, as some wait for browsers
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal --durations 30
+	$(TESTING) -n 3 --dist worksteal --durations 30
 
 test-fast: $(READY) ## the tests that take less than two seconds each
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
+	$(TESTING) -n 2 --dist worksteal -q -m "not slow"
 
 workbench: $(READY) ## the workbench, in the browser
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/diffinfinite workbench

@@ -1,4 +1,4 @@
-"""A model of your own tissue: a folder of pictures with masks, two training steps of the autoencoder.
+"""A model of your own tissue: a folder of pictures with masks, two training steps of a tiny autoencoder.
 
 A folder holds NAME.png beside NAME_mask.png (labels as in `diffinfinite_lite.labels`); its first folder level is the
 context. On the command line: `diffinfinite train autoencoder --data FOLDER --out runs/mine`.
@@ -30,5 +30,6 @@ with tempfile.TemporaryDirectory() as folder:
         Image.fromarray(pair.mask).save(pictures / f"{seed}_mask.png")
     for tile in read_folder(Path(folder)):
         print(tile.name, tuple(tile.image.shape), "labels", tile.mask.unique().tolist())
-    for progress, total in recipes.autoencoder(Setting(out, data=Path(folder)), steps=2):
+    setting = Setting(out, data=Path(folder), networks="tiny")  # to see that it runs; without it as wide as the shipped
+    for progress, total in recipes.autoencoder(setting, steps=2):
         print(f"step {progress.step} of {total}: loss {progress.losses['loss']:.3f}")

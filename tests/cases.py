@@ -50,23 +50,28 @@ def case(number: str) -> Callable:
     return add
 
 
-def run(*words: object) -> tuple[int, str]:
-    """Exit code of a command, and all that it printed but its bars."""
-    said = io.StringIO()
+def call(*words: object, stdout: io.StringIO, stderr: io.StringIO) -> int:
+    """Run a command in this process: its exit code; what it says goes where a process would write it."""
     before, sys.argv = sys.argv, ["diffinfinite", *map(str, words)]
     shown = warnings.showwarning
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr), warnings.catch_warnings():
             warnings.simplefilter("always")
             cli.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
-            said.write(end.code)
+            stderr.write(f"{end.code}\n")
     finally:
         sys.argv, warnings.showwarning = before, shown
-    return code, said.getvalue()
+    return code
+
+
+def run(*words: object) -> tuple[int, str]:
+    """Exit code of a command, and all that it printed but its bars."""
+    said = io.StringIO()
+    return call(*words, stdout=said, stderr=said), said.getvalue()
 
 
 def need(true: object, came: str) -> None:

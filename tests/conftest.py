@@ -1,5 +1,6 @@
 """What several tests share: toy networks (`toys`), and which tests are slow."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,16 @@ from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from tests import toys
 
+ROOT = Path(__file__).parents[1]
 SLOW = tuple(
     line for line in (Path(__file__).parent / "slow.txt").read_text().splitlines() if line and not line.startswith("#")
 )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Where slow tests are left out, folders and files of nothing else are not even imported: that takes seconds."""
+    name = collection_path.relative_to(ROOT).as_posix() + "/" * collection_path.is_dir()
+    return True if config.option.markexpr == "not slow" and name in SLOW else None
 
 
 def pytest_collection_modifyitems(items):
@@ -19,6 +27,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def diffusers():
+    """The package that others are compared with. It takes seconds to import: only where a test asks for it."""
+    return importlib.import_module("diffusers")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from torch.nn.functional import avg_pool2d
 
 from diffinfinite_lite.metrics.latents import border_ring
@@ -10,8 +9,8 @@ from diffinfinite_lite.models.autoencoder import DiffusersAutoencoder, LiteAutoe
 from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite
 
 
-def kl():
-    return AutoencoderKL(
+def kl(diffusers):
+    return diffusers.AutoencoderKL(
         block_out_channels=(8, 8, 8, 8),
         norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -19,13 +18,13 @@ def kl():
     )
 
 
-def tiny():
-    return AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
+def tiny(diffusers):
+    return diffusers.AutoencoderTiny(encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4)
 
 
 @pytest.mark.parametrize("build", [kl, tiny])
-def test_diffusers_model_saved_to_disk_satisfies_the_protocol(build, tmp_path):
-    model = build()
+def test_diffusers_model_saved_to_disk_satisfies_the_protocol(build, diffusers, tmp_path):
+    model = build(diffusers)
     model.save_pretrained(tmp_path)
     vae = DiffusersAutoencoder(type(model).from_pretrained(tmp_path)).eval()
     images = torch.rand(2, 3, 64, 48) * 2 - 1
@@ -35,8 +34,8 @@ def test_diffusers_model_saved_to_disk_satisfies_the_protocol(build, tmp_path):
     assert vae.decode(latents).shape == images.shape
 
 
-def test_scaling_factor_makes_the_round_trip_of_diffusers():
-    model = kl().eval()
+def test_scaling_factor_makes_the_round_trip_of_diffusers(diffusers):
+    model = kl(diffusers).eval()
     images = torch.rand(1, 3, 32, 32) * 2 - 1
     vae = DiffusersAutoencoder(model)
     expected = model.decode(model.encode(images).latent_dist.mean).sample

@@ -4,7 +4,6 @@ import time
 from functools import partial
 from itertools import islice, pairwise
 
-import diffusers
 import pytest
 import torch
 
@@ -77,7 +76,7 @@ def test_first_writer_plans_are_algorithm_2_bit_for_bit(name, eta, omega):
 
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("solver", ["ddim", "dpm-solver++"])
-def test_one_window_equals_diffusers(name, solver):
+def test_one_window_equals_diffusers(name, solver, diffusers):
     mask, steps = labels(8, 8), 10
     kind = {"ddim": diffusers.DDIMScheduler, "dpm-solver++": diffusers.DPMSolverMultistepScheduler}[solver]
     extra = {"clip_sample": False} if solver == "ddim" else {}

@@ -3,7 +3,6 @@
 import math
 from itertools import pairwise
 
-import diffusers
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +16,7 @@ ALPHAS = cosine_alphas()
 
 
 @pytest.mark.parametrize("steps", [10, 50, 1000])
-def test_schedule_is_that_of_diffusers_to_the_last_bit(steps):
+def test_schedule_is_that_of_diffusers_to_the_last_bit(steps, diffusers):
     theirs = diffusers.DDIMScheduler(steps, beta_schedule="squaredcos_cap_v2")
     assert torch.equal(cosine_alphas(steps), theirs.alphas_cumprod)
 
@@ -36,7 +35,7 @@ def run(solver, z, seed=3):
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 20, 250, 500])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_ddim_equals_diffusers(steps, eta):
+def test_ddim_equals_diffusers(steps, eta, diffusers):
     z = z0 = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))
     theirs = diffusers.DDIMScheduler(
         1000, beta_schedule="squaredcos_cap_v2", clip_sample=False, timestep_spacing="trailing"
@@ -50,7 +49,7 @@ def test_ddim_equals_diffusers(steps, eta):
 
 
 @pytest.mark.parametrize("steps", [5, 30])
-def test_ddpm_equals_diffusers(steps, monkeypatch):
+def test_ddpm_equals_diffusers(steps, monkeypatch, diffusers):
     z = z0 = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))
     module = diffusers.schedulers.scheduling_ddpm
     theirs = diffusers.DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2", clip_sample=False)
@@ -63,7 +62,7 @@ def test_ddpm_equals_diffusers(steps, monkeypatch):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
-def test_dpm_solver_equals_diffusers(steps):
+def test_dpm_solver_equals_diffusers(steps, diffusers):
     z = z0 = coordinate_noise(0, 0, 2, Window(0, 0, 8, 8))
     theirs = diffusers.DPMSolverMultistepScheduler(1000, beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing")
     theirs.set_timesteps(steps)
