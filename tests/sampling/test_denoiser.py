@@ -1,5 +1,6 @@
 """Guidance and label composition against their naive forms."""
 
+import importlib
 import math
 import shutil
 
@@ -147,7 +148,9 @@ def test_fitting_batch_is_one_that_fits(device):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="expected a C++ compiler for torch.compile, found none")
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
-def test_a_compiled_network_estimates_the_same_up_to_rounding(device):
+def test_a_compiled_network_estimates_the_same_up_to_rounding(device, monkeypatch):
+    settings = importlib.import_module("torch._inductor.config")
+    monkeypatch.setattr(settings, "compile_threads", 1)  # no processes to compile in, which import torch
     unet = Small().to(device)
     z, mask = (tensor.to(device) for tensor in crops())
     plain, compiled = (
