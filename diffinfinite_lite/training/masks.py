@@ -18,7 +18,7 @@ from ..devices import Compute
 from ..models.masks import SQUARE, TwoScaleMask
 from ..pipelines.masks import SCALE, SIDE, coarse_map, one_hot
 from .loop import Loss
-from .stages import velocity_errors
+from .stages import Batch, velocity_errors
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def mask_loss(
         x = torch.stack([_turned(squares[n, :, a : a + SIDE, b : b + SIDE].float(), k) for n, a, b, k in places])
         condition = prompts_of([place[0] for place in places], generator)
         x, condition = x.to(compute.device), condition.to(compute.device)
-        return velocity_errors(model.coarse, alphas, x, condition, x[:, :0], generator)["loss"]
+        return velocity_errors(model.coarse, alphas, Batch(x, condition, x[:, :0]), generator)["loss"]
 
     def cells(generator: torch.Generator) -> Tensor:
         places = [crop((labels.shape[1], labels.shape[2]), generator) for _ in range(draws.cells)]
@@ -82,7 +82,7 @@ def mask_loss(
         beside = torch.cat([torch.stack(read), level.expand(-1, 1, SIDE, SIDE)], dim=1)
         condition = prompts_of([place[0] for place in places], generator)
         x, beside, condition = (part.to(compute.device) for part in (x, beside, condition))
-        return velocity_errors(model.cells, alphas, x, condition, beside, generator)["loss"]
+        return velocity_errors(model.cells, alphas, Batch(x, condition, beside), generator)["loss"]
 
     def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         with compute.autocast():

@@ -117,7 +117,7 @@ def test_masks(place, data):
     seen = read(read_mask, path)
     if readable is None:  # shows no labels, except where all colours that the file holds happen to be greys 0 to 5
         with Image.open(path) as stored:
-            shown = np.asarray(stored.convert("RGB"))
+            shown = UPRIGHT[tag](np.asarray(stored.convert("RGB")))
         assert seen is None or (shown.max() <= 5 and np.array_equal(np.dstack([seen] * 3), shown))
         return
     assert seen is None or np.array_equal(seen, UPRIGHT[tag](meant))
