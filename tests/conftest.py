@@ -1,6 +1,7 @@
 """What several tests share: toy networks (`toys`), and which tests are slow."""
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 SLOW = tuple(
     line for line in (Path(__file__).parent / "slow.txt").read_text().splitlines() if line and not line.startswith("#")
 )
+CHAPTERS, PAGES = "tests/book/test_chapters.py::", "tests/book/test_site.py::"
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -23,10 +25,33 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what tests/slow.txt lists."""
+    """Mark what tests/slow.txt lists, and begin with what is waited for."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def dealt(items, workers):
+    """The tests in an order in which processes that share them do not wait for each other at the end.
+
+    Tests of pages wait for all chapters and then for one process that builds the site. Each process gets one stretch of
+    the list, all equally long: it begins with some of the chapters, and the last one goes on with the pages.
+    """
+    if workers == 1:
+        return items
+    chapters, pages, others = [], [], []
+    for item in items:
+        kind = chapters if item.nodeid.startswith(CHAPTERS) else pages if item.nodeid.startswith(PAGES) else others
+        kind.append(item)
+    stretches = [chapters[n::workers] for n in range(workers)]
+    stretches[-1] += pages
+    for n, stretch in enumerate(stretches):
+        length = (len(items) - sum(map(len, stretches[:n]))) // (workers - n)
+        more = max(0, length - len(stretch))
+        stretch += others[:more]
+        del others[:more]
+    return [item for stretch in stretches for item in stretch]
 
 
 @pytest.fixture(scope="session")
