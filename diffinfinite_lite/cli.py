@@ -644,16 +644,14 @@ def survey_make(
     force: Force = False,
 ) -> None:
     """Make the pictures of a survey: of lung where the public sets are here, else of the embedded slide."""
-    from .data import catalog
     from .survey.deck import INDEX, write_deck
-    from .survey.fields import LUNG_SETS, describe_fields, lung_fields, slide_fields
+    from .survey.fields import describe_fields, survey_fields
     from .survey.leaks import chapter_9, classify, sentence, shares
     from .survey.pictures import make_items
 
     check_folder(out, [INDEX], force=force)
     check_seed(seed)
-    make = lung_fields if all(map(catalog.available, LUNG_SETS)) else slide_fields
-    fields = make(small, large, steps=steps, seed=seed, device=device, progress=_picture_bar)
+    fields = survey_fields(small, large, steps=steps, seed=seed, device=device, progress=_picture_bar)
     items = make_items(fields)
     about, lead = describe_fields(fields), sentence(shares(classify(items)), chapter_9())
     typer.echo(f"{write_deck(items, about, lead, out, force=force)}: {len(items)} pictures. {lead}")

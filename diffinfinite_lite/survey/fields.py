@@ -20,9 +20,11 @@ are not used: their tissue would give them away.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -43,6 +45,7 @@ SLIDE = "the embedded slide"
 LUNG_SETS = ("lc25000-lung", "diffinfinite-lung", "lung-scc-atlas")  # what `lung_fields` needs
 MATCHED = slice(0, 4)  # of `pictures.FEATURES`: brightness, contrast, redness, glass
 MAX_GLASS = 0.5  # share of a field of the embedded slide
+SLIDE_LARGE = 8  # large fields that it has besides 18 small ones, however they are drawn
 CANDIDATES = 3  # fields to choose from for each one wanted
 MAX_SMALL, MAX_LARGE = 48, 24  # that the test clusters of all three growth patterns and the slide can give
 ATLAS, TEST_SLIDE = "lung-scc-atlas", "HE2"
@@ -99,9 +102,33 @@ def lung_fields(
     return _three_arms(fields, published, rng)
 
 
+def survey_fields(small: int = 18, large: int = 12, **settings: Any) -> list[Field]:
+    """`lung_fields` where the public sets are here; else `slide_fields`, of which at most `SLIDE_LARGE` are large.
+
+    Parameters
+    ----------
+    small, large : real fields of each size; there are as many synthetic ones
+    settings : steps, seed, device and progress of both
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer large fields than were wanted.
+    """
+    if all(map(catalog.available, LUNG_SETS)):
+        return lung_fields(small, large, **settings)
+    if large > SLIDE_LARGE:
+        warnings.warn(
+            f"expected {', '.join(LUNG_SETS)} for {large} large fields, at least one of which is not here: the embedded "
+            f"slide has {SLIDE_LARGE}",
+            stacklevel=2,
+        )
+    return slide_fields(small, min(large, SLIDE_LARGE), **settings)
+
+
 def slide_fields(
     small: int = 18,
-    large: int = 12,
+    large: int = SLIDE_LARGE,
     *,
     steps: int = 15,
     seed: int = 0,

@@ -164,6 +164,16 @@ def test_slide_fields_are_skin_and_say_so(monkeypatch):
         slide_fields(400, 1)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_survey_of_usual_size_can_be_made_without_any_set(seed, monkeypatch):
+    monkeypatch.setattr(survey_fields, "generate", Painted())
+    monkeypatch.setattr(catalog, "available", lambda name: False)
+    with pytest.warns(UserWarning, match="expected lc25000-lung, .* for 12 large fields, .* slide has 8"):
+        made = survey_fields.survey_fields(seed=seed)
+    assert [sum(f.real for f in made if f.size == size) for size in ("small", "large")] == [18, 8]
+    assert len(made) == 2 * (18 + 8)
+
+
 needs_lung = pytest.mark.skipif(
     not all(map(catalog.available, survey_fields.LUNG_SETS)), reason="needs the lung sets in DIFFINFINITE_DATA"
 )
