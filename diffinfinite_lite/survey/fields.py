@@ -119,8 +119,8 @@ def survey_fields(small: int = 18, large: int = 12, **settings: Any) -> list[Fie
         return lung_fields(small, large, **settings)
     if large > SLIDE_LARGE:
         warnings.warn(
-            f"expected {', '.join(LUNG_SETS)} for {large} large fields, but not all of them are here: the embedded slide "
-            f"has {SLIDE_LARGE}",
+            f"expected {', '.join(LUNG_SETS)} for {large} large fields, but not all of them are here: the embedded "
+            f"slide has {SLIDE_LARGE}",
             stacklevel=2,
         )
     return slide_fields(small, min(large, SLIDE_LARGE), **settings)
