@@ -598,4 +598,5 @@ def test_a_switch_on_another_page_is_followed(open_page, tmp_path):
     other = page.context.new_page()
     other.goto((tmp_path / "chapter.html").as_uri())
     other.evaluate("Object.assign(localStorage, { mode: 'dark', theme: 'dark' })")
-    page.wait_for_function("document.documentElement.dataset.theme === 'dark'", timeout=5000)
+    # Not by animation frames, the default: the page is behind the other one.
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'", polling=100)
