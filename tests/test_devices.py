@@ -35,3 +35,21 @@ def test_free_memory_is_below_all_memory_or_unknown(monkeypatch, tmp_path):
     assert free is None or 2**20 < free < 2**50
     monkeypatch.setattr(devices.Path, "read_text", lambda path: (_ for _ in ()).throw(FileNotFoundError))
     assert free_memory() is None
+
+
+@pytest.mark.parametrize(("bf16_slows", "expected"), [(0.5, True), (1.6, False), (7, False), (0.95, False)])
+def test_bf16_is_taken_where_a_trial_finds_it_faster(monkeypatch, bf16_slows, expected):
+    now = [0.0]
+
+    def step(layer, x):
+        now[0] += bf16_slows if torch.is_autocast_enabled("cpu") else 1.0
+        return x * layer.weight.sum()
+
+    monkeypatch.setattr(devices, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", step)
+    assert devices.bf16_helps.__wrapped__() is expected
+
+
+@pytest.mark.skipif(not torch.cpu._is_amx_tile_supported(), reason="a processor without AMX")
+def test_bf16_helps_with_amx():
+    assert devices.bf16_helps.__wrapped__()
