@@ -197,9 +197,9 @@ def digest(settings: dict) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-def _difference(name: str, there: object, here: object) -> str:
+def _difference(name: str, stored: object, given: object) -> str:
     """How a setting differs: by its values, or long lists of numbers by name alone."""
-    values = [str(value) for value in (there, here)]
-    if max(map(len, values)) > SHORT and isinstance(there, list | dict):
+    values = [str(value) for value in (stored, given)]
+    if max(map(len, values)) > SHORT and isinstance(stored, list | dict):
         return f"{UNSAID}{name}"
     return f"{name} is {values[0][:SHORT]} there and {values[1][:SHORT]} here"
