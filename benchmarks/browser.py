@@ -33,7 +33,8 @@ from diffinfinite_lite.data.tiles import to_rgb, to_tensor
 from diffinfinite_lite.labels import CELL_PX, CONTEXTS, conditions
 from diffinfinite_lite.metrics.features import Standardiser, efficientnet_features
 from diffinfinite_lite.metrics.fidelity import frechet_distance
-from diffinfinite_lite.models.pretrained import Models, load_models
+from diffinfinite_lite.models.pretrained import Models, load_models, sampled_margin
+from diffinfinite_lite.pipelines.margin import decode_within, mirrored
 from diffinfinite_lite.pipelines.masks import generate_mask
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.plans import multidiffusion
@@ -47,14 +48,21 @@ TILE, ACROSS = 224, 5  # px; tiles along a mask
 @torch.no_grad()
 def tiles(models: Models, mask: np.ndarray, context: str, seed: int, steps: int) -> list[np.ndarray]:
     """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask."""
-    window = TILE // CELL_PX
-    method = Method(window, partial(multidiffusion, stride=window), solver="dpm-solver++", steps=steps, seed=seed)
+    window, margin = TILE // CELL_PX, sampled_margin()
+    around = window + 2 * margin  # what a tile is painted with, and loses
+    method = Method(around, partial(multidiffusion, stride=around), solver="dpm-solver++", steps=steps, seed=seed)
+    squares = _squares(conditions(mask, context), window)
+    labels = torch.cat([torch.cat([mirrored(cells, margin) for cells in row], dim=1) for row in squares])
     denoiser, channels = Denoiser(models.image, cosine_alphas(), batch_size=5), models.autoencoder.latent_channels
-    levels = sample(denoiser, conditions(mask, context), method, channels=channels)
-    for level in levels:
+    for level in sample(denoiser, labels, method, channels=channels):
         canvas = level.canvas.latents
-    squares = [z for row in canvas.split(window, dim=1) for z in row.split(window, dim=2)]
-    return [to_rgb(models.autoencoder.decode(z[None])[0]) for z in squares]
+    painted = [z[None] for row in _squares(canvas, around) for z in row]
+    return [to_rgb(decode_within(models.autoencoder, z, margin)[0]) for z in painted]
+
+
+def _squares(canvas: torch.Tensor, side: int) -> list[tuple[torch.Tensor, ...]]:
+    """Rows of squares of a canvas (..., H, W)."""
+    return [row.split(side, dim=-1) for row in canvas.split(side, dim=-2)]
 
 
 def quality(masks_a_context: int, steps: int) -> dict:
