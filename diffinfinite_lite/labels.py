@@ -92,6 +92,22 @@ def pool_mask(mask: Tensor, factor: int = CELL_PX) -> Tensor:
     return torch.cat([pool(mask[:, top : top + rows]) for top in range(0, whole, rows)], dim=1)
 
 
+def prompt_number(context: str) -> int:
+    """Which of `PROMPTS` a context is.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+
+    >>> prompt_number("squamous")
+    2
+    """
+    if context not in PROMPTS:
+        raise ValueError(f"expected a context among {', '.join(PROMPTS)}, got {context!r}")
+    return PROMPTS.index(context)
+
+
 def condition_map(mask: Tensor, context: str = "none") -> Tensor:
     """Labels 0..5 and a context prompt to conditions 0..23; unknown stays 0.
 
@@ -103,11 +119,10 @@ def condition_map(mask: Tensor, context: str = "none") -> Tensor:
     >>> condition_map(torch.tensor([0, 1, 5]), "squamous").tolist()
     [0, 13, 17]
     """
-    if context not in PROMPTS:
-        raise ValueError(f"expected a context among {', '.join(PROMPTS)}, got {context!r}")
+    number = prompt_number(context)
     if mask.numel() and not 0 <= int(mask.min()) <= int(mask.max()) < len(LABELS):
         raise ValueError(f"expected labels 0 to {len(LABELS) - 1}, got {int(mask.min())} to {int(mask.max())}")
-    return torch.where(mask > 0, mask + len(LABELS) * PROMPTS.index(context), 0)
+    return torch.where(mask > 0, mask + len(LABELS) * number, 0)
 
 
 def conditions(mask: np.ndarray, context: str | None) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..labels import PROMPTS
+from ..labels import PROMPTS, prompt_number
 from .draft import CODE
 from .thumbnails import Thumbnails
 
@@ -61,7 +61,7 @@ class Appearance(nn.Module):
 
     def draw(self, context: str, generator: torch.Generator) -> Tensor:
         """A code float (16,) of a context, or of all tissue for "none"."""
-        row = PROMPTS.index(context)
+        row = prompt_number(context)
         component = int(torch.multinomial(self.weights[row].cpu(), 1, generator=generator))
         noise = torch.randn(CODE, generator=generator)
         return self.means[row, component].cpu() + self.factors[row, component].cpu() @ noise
@@ -72,7 +72,7 @@ class Appearance(nn.Module):
         A row is an axis, the widest first; its length is the standard deviation along it. Mean and covariance are those
         of the whole mixture, covariance = sum_k weight_k (factor_k factor_k^T + mean_k mean_k^T) - mean mean^T.
         """
-        row = PROMPTS.index(context)
+        row = prompt_number(context)
         weights, means, factors = (part[row].cpu().double() for part in (self.weights, self.means, self.factors))
         weights = weights / weights.sum()
         mean = weights @ means

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..data.tiles import to_rgb
 from ..devices import fitting_batch
-from ..labels import PROMPTS
+from ..labels import PROMPTS, prompt_number
 from ..models.autoencoder import Autoencoder
 from ..models.detail import Detail
 from ..models.draft import Draft
@@ -142,7 +142,7 @@ def find_stages(
         assert before is not None
         return NoisedCanvas(before, config.draft_noise, blurred)
 
-    seed = config.seed ^ DRAFT_NOISE ^ PROMPTS.index(context or PROMPTS[0]) << CONTEXT_BITS
+    seed = config.seed ^ DRAFT_NOISE ^ prompt_number(context or PROMPTS[0]) << CONTEXT_BITS
     planned = students.draft if students else drafting.network
     drawn = _method(config, config.draft_steps, seed)
     draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance, margin)

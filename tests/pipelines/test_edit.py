@@ -42,7 +42,8 @@ def small_autoencoder():
 
 
 @pytest.fixture(autouse=True)
-def stub_models(request, monkeypatch):
+def stub_models(request, monkeypatch, tiny_weights):
+    monkeypatch.setattr(pretrained, "WEIGHTS", tiny_weights)  # of one stage, whatever is shipped
     autoencoder = small_autoencoder() if "small_decoder" in request.fixturenames else Averages()
     models = pretrained.Models(autoencoder, Network(), nn.Identity())
     monkeypatch.setattr(pretrained, "load_models", lambda weights=None, device="cpu": models)
