@@ -1,6 +1,7 @@
 """Networks of five codes: read as if they had learnt six, in every way that a network comes in."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -40,19 +41,24 @@ def written(old, tmp_path):
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_it_paints_the_same_under_what_it_meant(old, written, prompt):
-    """Bit for bit: labels 1 to 3 are what they were, air what others were; others, too, but for normal lung's walls."""
+    """Labels 1 to 3 are what they were, air what others were; others, too, but for normal lung's walls.
+
+    Up to rounding: attention asks for 24 conditions in place of 20, and some processors then sum in another order.
+    """
     new, z, t = load_unet(written), torch.randn(1, 4, 12, 12), torch.tensor([400])
     five = torch.randint(FIVE_CODES, (1, 12, 12))
     told = torch.where(five > 0, five + FIVE_CODES * PROMPTS.index(prompt), 0)
+    same = partial(torch.testing.assert_close, rtol=0, atol=1e-6)
     with torch.no_grad():
         expected = old(z, t, told)
         six = torch.from_numpy(from_five_codes(five.numpy(), prompt)).long()
-        assert torch.equal(new(z, t, condition_map(six, prompt)), expected)
+        same(new(z, t, condition_map(six, prompt)), expected)
         unmoved = torch.where(five == OTHERS, AIR, five)  # stroma that stays stroma is painted as it was
-        assert torch.equal(new(z, t, condition_map(unmoved, prompt)), expected)
+        same(new(z, t, condition_map(unmoved, prompt)), expected)
         tissue = new(z, t, condition_map(torch.full_like(five, OTHERS), prompt))
         like = new(z, t, condition_map(torch.full_like(five, 3 if prompt == "normal" else AIR), prompt))
-        assert torch.equal(tissue, like)
+        same(tissue, like)
+        assert (tissue - expected).abs().max() > 0.01  # another label is far from rounding
 
 
 def test_a_network_of_today_is_left_alone(tmp_path):
