@@ -230,14 +230,14 @@ def test_files_that_must_not_be_read(tiny_weights, tmp_path, monkeypatch):
     assert cli.explain(PermissionError(13, "Permission denied", "a.png")) == "Permission denied: a.png"
 
 
-def test_memory_is_reckoned_before_the_work(no_work, tmp_path, monkeypatch):
+def test_memory_is_reckoned_before_the_work(no_work, tiny_weights, monkeypatch):
     """Case 33: a mask of 13,384 px is read, and its picture is refused where it does not fit the memory."""
     monkeypatch.setattr(config, "free_memory", lambda: 2 * 10**9)
     with pytest.raises(ValueError, match=r"expected about 5\.4 GB of memory for 13384 x 13384 px, got 2\.0 GB"):
-        generate_module.generate("normal", np.broadcast_to(np.uint8(1), (13384, 13384)), patch=224)
+        generate_module.generate("normal", np.broadcast_to(np.uint8(1), (13384, 13384)), weights=tiny_weights)
     with pytest.raises(ValueError, match=r"expected about 3\.4 GB .* for 4096 x 4096 px"):
         image = np.broadcast_to(np.uint8(200), (4096, 4096, 3))
-        edit.inpaint(image, image[..., 0] > 0, image[..., 0] // 200, "normal", patch=224, device="cpu")
+        edit.inpaint(image, image[..., 0] > 0, image[..., 0] // 200, "normal", weights=tiny_weights, device="cpu")
     check_memory((1024, 1024), 30, "")
     monkeypatch.setattr(config, "free_memory", lambda: None)
     check_memory((10**6, 10**6), 30, "")

@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,8 +9,7 @@ from torch import nn
 
 from diffinfinite_lite import generate
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.five_codes import with_air
-from diffinfinite_lite.models.pretrained import WEIGHTS, guided, load_models
+from diffinfinite_lite.models.pretrained import expected_hashes, guided, load_models
 from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.pipelines import slide
 from diffinfinite_lite.sampling.guidance import Autoguided
@@ -64,31 +65,44 @@ def test_bad_strength(strength):
         generate("squamous", np.ones((64, 64), np.uint8), steps=1, autoguidance=strength)
 
 
-def test_the_model_guided_by_what_it_was():
-    image = load_models()[1]
-    assert guided(image, 0) is image
-    both = guided(image, 0.5)
-    assert both.better is image and both.strength == 0.5 and both.gain == image.gain != 1
-    stored = with_air(checkpoint.load(WEIGHTS / "image.safetensors")[0])
+@pytest.fixture(scope="module")
+def trained_on(tiny_weights, tmp_path_factory):
+    """Folder of a tiny model whose image model has an update: it knows what it was before."""
+    weights = Path(shutil.copytree(tiny_weights, tmp_path_factory.mktemp("trained_on") / "weights"))
+    tensors, config = checkpoint.load(weights / "image.safetensors")
+    draw = torch.Generator().manual_seed(0)
+    change = {name: 0.1 * torch.randn(value.shape, generator=draw) for name, value in tensors.items()}
+    checkpoint.save(weights / "image_update.safetensors", change, config | {"gain": 1.02})
+    hashes = expected_hashes(tiny_weights) | {"image_update": checkpoint.sha256(weights / "image_update.safetensors")}
+    (weights / "hashes.json").write_text(json.dumps(hashes))
+    return weights
+
+
+def test_the_model_guided_by_what_it_was(trained_on):
+    image = load_models(trained_on).image
+    assert guided(image, 0, trained_on) is image
+    both = guided(image, 0.5, trained_on)
+    assert both.better is image and both.strength == 0.5 and both.gain == image.gain == 1.02
+    stored = checkpoint.load(trained_on / "image.safetensors")[0]
     assert all(torch.equal(weight, stored[name].float()) for name, weight in both.weaker.state_dict().items())
 
 
-def test_a_model_without_an_update_has_no_earlier_version(tmp_path):
+def test_a_model_without_an_update_has_no_earlier_version(tmp_path, tiny_weights):
     (tmp_path / "hashes.json").write_text(json.dumps(dict.fromkeys(("autoencoder", "image", "mask"), 64 * "0")))
     with pytest.raises(ValueError, match=r"expected a model with an earlier version of itself for autoguidance 1\.5"):
-        guided(load_models()[1], 1.5, tmp_path)
+        guided(load_models(tiny_weights).image, 1.5, tmp_path)
 
 
-def test_the_strength_changes_the_picture_and_stands_in_the_record():
+def test_the_strength_changes_the_picture_and_stands_in_the_record(trained_on):
     mask = np.ones((64, 64), np.uint8)
     settings = ({}, {"autoguidance": 0}, {"autoguidance": 1.5})
-    plain, zero, more = (generate("squamous", mask, steps=4, **setting) for setting in settings)
+    plain, zero, more = (generate("squamous", mask, steps=4, weights=trained_on, **setting) for setting in settings)
     assert np.array_equal(plain.image, zero.image) and not np.array_equal(plain.image, more.image)
     assert [pair.run["autoguidance"] for pair in (plain, zero, more)] == [0, 0, 1.5]
 
 
-def test_a_slide_does_not_go_on_from_a_store_with_another_strength(tmp_path):
-    how = {"size": (64, 64), "steps": 1, "store": tmp_path / "store"}
+def test_a_slide_does_not_go_on_from_a_store_with_another_strength(tmp_path, trained_on):
+    how = {"size": (64, 64), "steps": 1, "store": tmp_path / "store", "weights": trained_on}
     slide.generate_slide("normal", **how, out=tmp_path / "one")
     with pytest.raises(ValueError, match=r"autoguidance is 0\.0 there and 1\.5 here"):
         slide.generate_slide("normal", **how, out=tmp_path / "other", autoguidance=1.5)
