@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diffinfinite_lite.models import pretrained
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.solvers import cosine_alphas
@@ -88,6 +89,14 @@ def toy_autoencoder():
 def tiny_weights(tmp_path_factory):
     """Folder of a model with the real architectures, few channels and random weights; its patch is 64 px."""
     return toys.tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def one_stage(tiny_weights):
+    """Whoever names no weights gets those of `tiny_weights`, whatever is shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "WEIGHTS", tiny_weights)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+SHORT, UNSAID = 40, "another "  # characters of a value that is said; what is said of one that is a longer list
+
 
 class Store:
     """A folder and its ``progress.json``.
@@ -106,12 +108,10 @@ class Store:
             raise damaged(file, "one that was damaged or edited since")
         if body["hash"] != digest(self._settings):
             keys = [key for key in sorted({*theirs, *self._settings}) if theirs.get(key) != self._settings.get(key)]
-            differ = [
-                f"{key} is {str(theirs.get(key))[:40]} there and {str(self._settings.get(key))[:40]} here"
-                for key in keys or ["hash"]
-            ]
+            differ = [_difference(key, theirs.get(key), self._settings.get(key)) for key in keys or ["hash"]]
+            said = ", ".join(sorted(differ, key=lambda sentence: sentence.startswith(UNSAID)))
             raise ValueError(
-                f"expected the store of this run, got that of another one at {self.path}: {', '.join(differ)}; "
+                f"expected the store of this run, got that of another one at {self.path}: {said}; "
                 "repeat its settings, or take a new folder"
             )
 
@@ -195,3 +195,11 @@ def describe(settings: dict) -> dict:
 def digest(settings: dict) -> str:
     """SHA-256 of JSON-able settings, whatever their order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(name: str, there: object, here: object) -> str:
+    """How a setting differs: by its values, or long lists of numbers by name alone."""
+    values = [str(value) for value in (there, here)]
+    if max(map(len, values)) > SHORT and isinstance(there, list | dict):
+        return f"{UNSAID}{name}"
+    return f"{name} is {values[0][:SHORT]} there and {values[1][:SHORT]} here"

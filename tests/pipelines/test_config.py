@@ -43,7 +43,8 @@ class Network(nn.Module):
 
 
 @pytest.fixture
-def stub_models(monkeypatch):
+def stub_models(monkeypatch, tiny_weights):
+    monkeypatch.setattr(pretrained, "WEIGHTS", tiny_weights)  # of one stage, whatever is shipped
     models = pretrained.Models(Averages(), Network(), nn.Identity())
     monkeypatch.setattr(pretrained, "load_models", lambda weights=None, device="cpu": models)
 

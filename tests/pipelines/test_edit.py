@@ -42,8 +42,7 @@ def small_autoencoder():
 
 
 @pytest.fixture(autouse=True)
-def stub_models(request, monkeypatch, tiny_weights):
-    monkeypatch.setattr(pretrained, "WEIGHTS", tiny_weights)  # of one stage, whatever is shipped
+def stub_models(request, monkeypatch, one_stage):
     autoencoder = small_autoencoder() if "small_decoder" in request.fixturenames else Averages()
     models = pretrained.Models(autoencoder, Network(), nn.Identity())
     monkeypatch.setattr(pretrained, "load_models", lambda weights=None, device="cpu": models)

@@ -21,7 +21,7 @@ def stop_after_two_levels(levels, total, part):
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
+def stopped(one_stage, tmp_path_factory):
     root = tmp_path_factory.mktemp("stopped")
     with pytest.raises(KeyboardInterrupt):
         slide.generate_slide(**SETTINGS, store=root / "store", out=root / "out", progress=stop_after_two_levels)

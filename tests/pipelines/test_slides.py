@@ -28,6 +28,12 @@ def smooth(height, width):
     return np.stack([rows * 255 // height, columns * 255 // width, across], -1).astype(np.uint8)
 
 
+def coarse(picture):
+    """Means of blocks of 8 x 8 px."""
+    height, width = picture.shape[:2]
+    return picture.reshape(height // 8, 8, width // 8, 8, 3).mean(axis=(1, 3))
+
+
 def cut(picture, rows, columns):
     """The picture in parts of so many rows and columns."""
     for top in range(0, picture.shape[0], rows):
@@ -178,7 +184,7 @@ SETTINGS = {"context": "squamous", "size": (64, 136), "steps": 2, "seed": 3}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(one_stage, tmp_path_factory):
     root = tmp_path_factory.mktemp("run")
     seen = []
     run = slide.generate_slide(
@@ -192,8 +198,7 @@ def test_slide_is_the_pair_of_the_same_seed(finished):
     root, run, seen = finished
     pair = generate(**SETTINGS)
     with tifffile.TiffFile(root / "out/image.ome.tif") as file:
-        error = np.abs(file.asarray().astype(int) - pair.image)
-        assert error.mean() < 4  # JPEG
+        assert np.abs(coarse(file.asarray()) - coarse(pair.image)).max() < 4  # JPEG loses what is fine
     assert np.array_equal(tifffile.imread(root / "out/mask.ome.tif"), pair.mask)
     assert seen == [("mask", 20)] * 20 + [("sampling", 2)] * 2 + [("decoding", 1)]
     assert json.loads((root / "out/run.json").read_text()) == run
