@@ -60,10 +60,10 @@ def paint(network: torch.nn.Module, conditions: Tensor, steps: int, beside: Tens
     for first in range(0, len(conditions), 15):
         part = slice(first, first + 15)
         denoiser, solver = Denoiser(network, alphas, batch_size=15), make_solver("dpm-solver++", steps, alphas)
-        z = start[part]
+        z, memory = start[part], None
         for level, t in enumerate(solver.timesteps):
             read = z if beside is None else torch.cat([z, beside[part]], dim=1)
-            z, _ = solver.step(denoiser(read, t, conditions[part]), z, level, noise=None)
+            z, memory = solver.step(denoiser(read, t, conditions[part]), z, level, memory=memory)
         painted.append(z)
     return torch.cat(painted)
 

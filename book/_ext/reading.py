@@ -20,9 +20,10 @@ A folded cell says what it does: the comment in its first line becomes the title
 Code with lines longer than `COLUMN` reaches across the margin (the theme's ``full-width``), so that no line of it is
 broken on a screen of 1,280 px.
 
-*Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order.
-Every page gets a line to go on along it, and ``{look-path}`` lists it with minutes, which are counted: words, pictures,
-things to move. Boxes *You will learn* promise the whole page, so that *Look* has a line with its minutes instead.
+*Look* has its own path, ``look_path`` of ``_config.yml``: pairs of a document and why to read it, in order. Every page
+gets a line to go on along it, the last one leads to the documents of ``look_end``, and ``{look-path}`` lists it with
+minutes, which are counted: words, pictures, things to move. Boxes *You will learn* promise the whole page, so that
+*Look* has a line with its minutes instead.
 """
 
 from __future__ import annotations
@@ -194,9 +195,9 @@ class FillPath(SphinxPostTransform):
 
 
 def _check_path(app: Sphinx, env) -> None:
-    for name in _names(app.config):
+    for name in (*_names(app.config), *app.config.look_end):
         if name not in env.found_docs:
-            raise ValueError(f"expected documents of the book in look_path, got {name!r}")
+            raise ValueError(f"expected documents of the book in look_path and look_end, got {name!r}")
 
 
 def path_links(names: list[str], page: str) -> tuple[int | None, str | None, str | None]:
@@ -226,6 +227,8 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
                 f"{escape(app.env.titles[name].astext())}</a>")
 
     said = f"Step {place} of {len(names)}" if place else "Not on the path of <em>Look</em>"
+    if pagename == app.config.root_doc:
+        said = f"The path of <em>Look</em>, {len(names)} steps"
     if place:
         minutes = _minutes(app.env, pagename)
         line = f'<p class="look-view look-minutes">{said} · {minutes} minute{"s" if minutes > 1 else ""} to read</p>'
@@ -235,6 +238,9 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
         parts.append(link(before, "Back:", "back"))
     if after:
         parts.append(link(after, "Next:" if place else "To its start:", "next"))
+    else:
+        parts.append('<p class="look-place">That was the path. Go on as you like:</p>')
+        parts += [link(name, "", "on") for name in app.config.look_end]
     steps = "".join(f'<li{" aria-current=page" if name == pagename else ""}>{link(name, "", "step")}</li>'
                     for name in names)  # fmt: skip
     context["body"] += (f'\n<nav class="look-view look-path" aria-label="Path of Look">{"".join(parts)}'
@@ -243,6 +249,7 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 def setup(app: Sphinx) -> dict[str, object]:
     app.add_config_value("look_path", [], "env")
+    app.add_config_value("look_end", [], "env")
     app.add_node(look_path)
     app.add_directive("view", View)
     app.add_directive("take-home", TakeHome)

@@ -135,7 +135,7 @@ def steps_of(solver: Solver, noise: NoiseField) -> Callable[[int], Step]:
     def at(level: int) -> Step:
         def step(eps: Tensor, z: Tensor, memory: Tensor | None, part: Window) -> tuple[Tensor, Tensor | None]:
             fresh = noise.entering(level + 1, part) if solver.eta else None
-            return solver.step(eps, z, level, fresh, memory)
+            return solver.step(eps, z, level, fresh, memory=memory)
 
         return step
 

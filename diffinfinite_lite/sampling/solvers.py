@@ -41,7 +41,7 @@ class Solver(Protocol):
     eta: float
 
     def step(
-        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, memory: Tensor | None = None
+        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, *, memory: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """State after a level, and what the step of the next level needs of this one.
 
@@ -50,7 +50,8 @@ class Solver(Protocol):
         eps, z : float (...), noise estimate and state of the same part of a canvas
         level : 0 .. S - 1
         noise : float (...), standard Gaussian, needed if ``eta`` is not 0
-        memory : float (...), what the last level's step returned for this part, None at the first
+        memory : float (...), what the last level's step returned for this part, None at the first; it has no default,
+            since a solver of second order that is never given it is one of first order, and nothing tells
         """
 
 
@@ -182,7 +183,7 @@ class Ddim:
         self.eta = float(eta)
 
     def step(
-        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, memory: Tensor | None = None
+        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, *, memory: Tensor | None
     ) -> tuple[Tensor, None]:
         """See `Solver.step`; nothing is left for the next level."""
         return ddim_step(z, eps, self.alphas[level], self.alphas[level + 1], self.eta, noise), None
@@ -197,7 +198,7 @@ class DpmSolver:
         self.timesteps, self.alphas = _levels(steps, alphas_cumprod)
 
     def step(
-        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, memory: Tensor | None = None
+        self, eps: Tensor, z: Tensor, level: int, noise: Tensor | None = None, *, memory: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """See `Solver.step`; the clean latents of this level are left for the next one."""
         signal, sigma = _rates(self.alphas[level])

@@ -131,7 +131,7 @@ html_theme, html_static_path = "sphinx_book_theme", [{static!r}]
 html_css_files, html_js_files = ["course.css", "reading.css"], ["reading.js", "site.js", "quiz.js"]
 html_context = {{"default_mode": "auto"}}
 html_theme_options = {{"navbar_persistent": []}}
-nb_execution_mode, numfig, look_path = "force", True, {path!r}
+nb_execution_mode, numfig, look_path, look_end = "force", True, {path!r}, ["other"]
 """
 
 
@@ -197,7 +197,9 @@ def test_the_path_is_listed_with_minutes_and_goes_on(site):
     assert "2 minutes in all." in start and "1 min: first" in start
     assert 'class="look-next" href="03_two.html?view=look">Next: Two' in one
     assert 'class="look-back" href="02_one.html?view=look">Back: One' in two and "look-next" not in two
-    assert 'href="02_one.html?view=look">To its start: One' in other
+    assert 'href="02_one.html?view=look">To its start: One' in other and "Not on the path" in other
+    assert "The path of <em>Look</em>, 2 steps" in start and "Not on the path" not in start
+    assert 'class="look-on" href="other.html?view=look"> Other' in two and "look-on" not in one
 
 
 def test_minutes_count_what_look_shows():

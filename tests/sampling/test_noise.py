@@ -29,7 +29,7 @@ def run(solver, z, seed=3):
     memory = None
     for level, t in enumerate(solver.timesteps):
         noise = coordinate_noise(seed, level, len(z), Window(0, 0, *z.shape[1:])) if solver.eta else None
-        z, memory = solver.step(network(z, t), z, level, noise, memory)
+        z, memory = solver.step(network(z, t), z, level, noise, memory=memory)
     return z
 
 
@@ -82,7 +82,7 @@ def test_the_last_step_ends_without_noise(name, steps):
     for level, t in enumerate(solver.timesteps):
         eps = (z - ALPHAS[t] ** 0.5 * picture) / (1 - ALPHAS[t]) ** 0.5
         noise = coordinate_noise(0, level + 1, 1, Window(0, 0, 4, 4)) if solver.eta else None
-        z, memory = solver.step(eps, z, level, noise, memory)
+        z, memory = solver.step(eps, z, level, noise, memory=memory)
     torch.testing.assert_close(z, picture, rtol=0, atol=5e-3)
 
 
@@ -139,3 +139,14 @@ def test_bad_scheduler_and_settings():
         ddim_step(PLANE, PLANE, ALPHAS[9], ALPHAS[8], eta=1.0)
     with pytest.raises(ValueError, match="seed"):
         coordinate_noise(-1, 0, 1, Window(0, 0, 2, 2))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_what_the_last_step_returned_cannot_be_forgotten(name):
+    """Without it a solver of second order silently is one of first order; three chapters had been written so."""
+    solver, z = make_solver(name, 4, cosine_alphas()), torch.ones(2)
+    with pytest.raises(TypeError, match="memory"):
+        solver.step(z, z, 1, z)
+    _, memory = solver.step(z, z, 0, z, memory=None)
+    again = [solver.step(0.5 * z, z, 1, z, memory=remembered)[0] for remembered in (memory, None)]
+    assert torch.equal(*again) == (memory is None)

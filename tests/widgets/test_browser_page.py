@@ -89,7 +89,7 @@ def test_steps_are_those_of_the_solver(window):
     memory, before = None, torch.zeros(50)
     for level, step in enumerate(json.loads(window.page.evaluate("JSON.stringify(Sampler.dpmSolver(6))"))):
         eps = torch.randn(50, generator=draw, dtype=torch.float64)
-        z, memory = solver.step(eps, z, level, None, memory)
+        z, memory = solver.step(eps, z, level, memory=memory)
         clean = (mine - (1 - step["alpha"]) ** 0.5 * eps) / step["alpha"] ** 0.5
         mine = step["keep"] * mine + step["clean"][0] * clean + step["clean"][1] * before
         before = clean
