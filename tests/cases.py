@@ -28,7 +28,6 @@ from PIL import Image
 
 from diffinfinite_lite import cli
 from diffinfinite_lite.data.mask_files import read_mask
-from diffinfinite_lite.models.pretrained import WEIGHTS
 from tests.toys import tiny_model
 
 CASES: dict[str, Callable[[Path, Path], str]] = {}
@@ -421,7 +420,7 @@ def full_disk(case: Path, out: Path) -> str:
     try:
         trained = refused(*words[:-3], 2, *words[-2:], "--out", out / "runs", by="expected room")
         refused(*words, "--out", out / "new", by="expected room")
-        runs = shipped_runs(out / "full")
+        runs = tiny_runs(out / "full")
         refused("train", "export", "--out", runs, "--weights", out / "w", by="expected room")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -430,11 +429,12 @@ def full_disk(case: Path, out: Path) -> str:
     return trained
 
 
-def shipped_runs(runs: Path) -> Path:
-    """A folder of training with the shipped models in it, linked."""
+def tiny_runs(runs: Path) -> Path:
+    """A folder of training with the networks of a tiny model in it, linked."""
+    weights = tiny_model(folder(runs / "tiny"))
     for name in ("autoencoder", "image", "mask"):
         (runs / name).mkdir(parents=True)
-        (runs / name / "ema.safetensors").symlink_to(WEIGHTS / f"{name}.safetensors")
+        (runs / name / "ema.safetensors").symlink_to(weights / f"{name}.safetensors")
     return runs
 
 
@@ -474,7 +474,7 @@ def fetched(case: Path, out: Path) -> str:
 def rights(case: Path, out: Path) -> str:
     before = os.umask(0o022)
     try:
-        works("train", "export", "--out", shipped_runs(out / "runs"), "--weights", out / "w")
+        works("train", "export", "--out", tiny_runs(out / "runs"), "--weights", out / "w")
     finally:
         os.umask(before)
     modes = {oct(path.stat().st_mode & 0o777) for path in (out / "w").iterdir()}

@@ -2,12 +2,12 @@
 
 import importlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from diffinfinite_lite.models import pretrained
-from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.solvers import cosine_alphas
 from tests import toys
@@ -100,6 +100,12 @@ def one_stage(tiny_weights):
 
 
 @pytest.fixture(scope="session")
+def trained_on(tiny_weights, tmp_path_factory):
+    """Folder of a tiny model that was trained on: its image model has an update, its decoder is a newer one."""
+    return toys.train_on(shutil.copytree(tiny_weights, tmp_path_factory.mktemp("trained_on") / "weights"))
+
+
+@pytest.fixture(scope="session")
 def student_weights(tmp_path_factory):
     """Folder of such a model with a draft and a student of each stage."""
     return toys.tiny_model(tmp_path_factory.mktemp("students"), draft=True, students=True)
@@ -109,9 +115,3 @@ def student_weights(tmp_path_factory):
 def two_stage_weights(tmp_path_factory):
     """Folder of such a model that has a draft, too."""
     return toys.tiny_model(tmp_path_factory.mktemp("two_stages"), draft=True)
-
-
-@pytest.fixture(scope="session")
-def shipped_models():
-    """Autoencoder, image model and mask model of the repository; do not change or move them."""
-    return load_models()

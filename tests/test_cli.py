@@ -45,23 +45,27 @@ def run_process(*arguments, **kwargs):
     )
 
 
-def test_sample_writes_a_pair_and_says_what_it_cost(tmp_path):
-    done = run_process("sample", "--context", "normal", "--size", "64x64", "--steps", 2, "--out", tmp_path / "out")
+@pytest.mark.parametrize(("model", "levels"), [("tiny_weights", 2), ("two_stage_weights", 5)])
+def test_sample_writes_a_pair_and_says_what_it_cost(model, levels, request, tmp_path):
+    given = ["--weights", request.getfixturevalue(model), *(["--draft-steps", levels - 2] if levels > 2 else [])]
+    words = ("--context", "normal", "--size", "64x64", "--steps", 2, *given)
+    done = run_process("sample", *words, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "64 x 64 px" in done.stdout
     for part in ("network ", "canvas ", "decoding ", "MB at most", "network evaluations", "whole patches"):
         assert part in done.stdout
-    assert "windows a level" in done.stdout and "2 levels one after the other" in done.stdout
+    assert "windows a level" in done.stdout and f"{levels} levels one after the other" in done.stdout
     assert Image.open(tmp_path / "out/image.png").size == (64, 64)
 
 
-def test_edit_and_inpaint_keep_what_they_should(tmp_path):
-    one = generate("normal", size=(64, 320), steps=2)
+def test_edit_and_inpaint_keep_what_they_should(tiny_weights, tmp_path):
+    one = generate("normal", size=(64, 320), steps=2, weights=tiny_weights)
+    weights = ("--weights", tiny_weights)
     one.save(tmp_path / "one")
     labels = one.mask.copy()
     labels[:, :32] = labels[:, :32] % 4 + 1
     Image.fromarray(labels).save(tmp_path / "labels.png")
-    done = run("edit", "--run", "one", "--mask", "labels.png", "--margin", 0, "--out", "two", cwd=tmp_path)
+    done = run("edit", "--run", "one", "--mask", "labels.png", "--margin", 0, "--out", "two", *weights, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     two = Pair.read(tmp_path / "two")
     assert np.array_equal(two.mask, labels) and np.array_equal(two.latents[..., 4:], one.latents[..., 4:])
@@ -71,7 +75,7 @@ def test_edit_and_inpaint_keep_what_they_should(tmp_path):
     keep[8:40, 8:40] = 0
     Image.fromarray(keep).save(tmp_path / "keep.png")
     files = ["--image", "one/image.png", "--keep", "keep.png", "--mask", "one/mask.png"]
-    done = run("inpaint", *files, "--steps", 2, "--out", "three", cwd=tmp_path)
+    done = run("inpaint", *files, "--steps", 2, "--out", "three", *weights, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     three = Pair.read(tmp_path / "three")
     assert np.array_equal(three.image[keep > 0], one.image[keep > 0]) and not np.array_equal(three.image, one.image)
@@ -108,9 +112,10 @@ def test_a_place_that_takes_no_files_is_one_sentence(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tiny_weights, tmp_path):
+    words = ("--context", "normal", "--size", "64x64", "--steps", 1, "--weights", tiny_weights)
     done = run_process(
-        *("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--out", tmp_path / "out"),
+        *("sample", *words, "--out", tmp_path / "out"),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),  # the picture is larger
     )
     assert done.returncode != 0
@@ -120,10 +125,10 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["mask", "sampling"])
-def test_ctrl_c_leaves_nothing_half_written(stage, tmp_path):
+def test_ctrl_c_leaves_nothing_half_written(stage, tiny_weights, tmp_path):
     command = [sys.executable, "-m", "diffinfinite_lite.cli", "sample", "--context", "normal", "--size", "128x128"]
     process = subprocess.Popen(
-        [*command, "--steps", "1000", "--out", tmp_path / "out"],
+        [*command, "--weights", tiny_weights, "--steps", "1000", "--out", tmp_path / "out"],
         stderr=subprocess.PIPE,
         text=True,
         # what a shell starts in the background, tests included, ignores Ctrl-C, and so would its children

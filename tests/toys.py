@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from unittest.mock import patch
+from unittest import mock
 
 import torch
 from torch import nn
@@ -45,26 +45,32 @@ def random_mask(height=20, width=13, seed=0):
 
 
 def tiny_model(
-    folder: Path, *, draft: bool = False, students: bool = False, codes: int = len(LABELS), borders: str = "zero"
+    folder: Path,
+    *,
+    draft: bool = False,
+    students: bool = False,
+    codes: int = len(LABELS),
+    borders: str = "zero",
+    patch: int = 64,
 ) -> Path:
     """An exported model with random weights: every layer takes part, also those that start at zero.
 
     With ``draft`` it has two stages, with ``students`` a student of each, too, with reflected ``borders`` a margin;
-    with ``codes=5`` it is as an earlier version wrote it.
+    with ``codes=5`` it is as an earlier version wrote it. ``patch`` is in px.
     """
     torch.manual_seed(0)
-    with patch.object(unet, "CONDITIONS", codes * len(PROMPTS)):
+    with mock.patch.object(unet, "CONDITIONS", codes * len(PROMPTS)):
         parts = {
             "autoencoder": (LiteAutoencoder(8, (8, 8, 16), (1, 1, 1), (1, 1, 1), borders=borders), {}),
-            "image": (MaskUNet(8, (32, 32)), {"patch": 64}),
+            "image": (MaskUNet(8, (32, 32)), {"patch": patch}),
             "mask": (MaskUNet(codes, (32, 32)), {}),
         }
         if draft:
-            parts["image"] = Detail(8, (32, 32)), {"patch": 64}
+            parts["image"] = Detail(8, (32, 32)), {"patch": patch}
             parts["draft"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {}
             parts["appearance"] = Appearance(components=2), {}
         if students:
-            parts["image_student"] = Detail(8, (32, 32)), {"patch": 64, "steps": 4, "omega": 0.0}
+            parts["image_student"] = Detail(8, (32, 32)), {"patch": patch, "steps": 4, "omega": 0.0}
             parts["draft_student"] = Draft((32, 32), (0.7, 0.45, 0.8), (0.25, 0.4, 0.15)), {"steps": 4, "omega": 0.0}
     hashes = {}
     for name, (model, more) in parts.items():
@@ -77,5 +83,19 @@ def tiny_model(
         weights = {key: value.half() if value.is_floating_point() else value for key, value in state}
         checkpoint.save(folder / f"{name}.safetensors", weights, {**model.config, **more})
         hashes[name] = checkpoint.sha256(folder / f"{name}.safetensors")
+    (folder / "hashes.json").write_text(json.dumps(hashes))
+    return folder
+
+
+def train_on(folder: Path) -> Path:
+    """Change an exported model as later training did: an update of its image model, and a decoder of its own."""
+    draw, hashes = torch.Generator().manual_seed(0), json.loads((folder / "hashes.json").read_text())
+    for name, later in (("image", "image_update"), ("autoencoder", "decoder")):
+        tensors, config = checkpoint.load(folder / f"{name}.safetensors")
+        change = {key: 0.1 * torch.randn(value.shape, generator=draw) for key, value in tensors.items()}
+        if later == "decoder":
+            change = {key: (tensors[key] + change[key]).half() for key in tensors if key.startswith("decoder.")}
+        checkpoint.save(folder / f"{later}.safetensors", change, config | ({"gain": 1.02} if name == "image" else {}))
+        hashes[later] = checkpoint.sha256(folder / f"{later}.safetensors")
     (folder / "hashes.json").write_text(json.dumps(hashes))
     return folder

@@ -41,14 +41,15 @@ class Detail(MaskUNet):
 
     @classmethod
     def begun(cls, image: MaskUNet) -> Self:
-        """An image model that can be trained on with drafts, which change nothing yet.
+        """An image model that can be trained on with drafts, which change nothing yet, or what it has learnt of them.
 
         The weights are copies; what its ``config`` says besides is taken over.
         """
         detail = cls(image.latent_channels, image.config["widths"])
         state = {key: value.clone() for key, value in image.state_dict().items()}
-        old = state["enter.weight"]
-        state["enter.weight"] = torch.cat([old, old.new_zeros(len(old), cls.reads, 3, 3)], dim=1)
+        if not isinstance(image, cls):
+            old = state["enter.weight"]
+            state["enter.weight"] = torch.cat([old, old.new_zeros(len(old), cls.reads, 3, 3)], dim=1)
         detail.load_state_dict(detail.state_dict() | state)
         detail.config = image.config | detail.config
         return detail

@@ -632,7 +632,8 @@ def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
         files = _single_stage_files(runs)
         files.pop("image_update", None)  # the detail model was trained on from it
     else:
-        shipped = [name for name in pretrained.expected_hashes() if not name.startswith("image")]
+        of_others = "image", "draft"  # of each the student, too
+        shipped = [name for name in pretrained.expected_hashes() if not name.startswith(of_others)]
         files = {name: checkpoint.load(pretrained.WEIGHTS / f"{name}.safetensors") for name in shipped}
         if (runs / "mask" / "ema.safetensors").exists():
             files["mask"] = checkpoint.load(runs / "mask" / "ema.safetensors")

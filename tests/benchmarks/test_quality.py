@@ -13,6 +13,7 @@ from PIL import Image
 from diffinfinite_lite import generate
 from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.labels import conditions
+from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.plans import multidiffusion
@@ -196,17 +197,20 @@ SAMPLING = {"steps": 1, "precision": "fp32", "batch_size": 4}
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.pipelines.cautions.Caution")
-def test_tiles_of_a_single_stage_are_windows_side_by_side(shipped_models):
+def test_tiles_of_a_single_stage_are_windows_side_by_side(tmp_path):
     """Bit for bit what they were before there were stages: windows that never move, decoded one by one."""
+    weights = toys.tiny_model(tmp_path, patch=224)
+    autoencoder, image, _ = load_models(weights)
     mask = np.ones((448, 448), np.uint8)
     mask[:, 200:] = 3
-    found = painting.Painter({"steps": 2, "solver": "dpm-solver++", "precision": "fp32"}).samples(mask, "squamous", 3)
-    denoiser = Denoiser(shipped_models.image, cosine_alphas(), batch_size=16)
+    painter = painting.Painter({"steps": 2, "solver": "dpm-solver++", "precision": "fp32"}, weights)
+    found = painter.samples(mask, "squamous", 3)
+    denoiser = Denoiser(image, cosine_alphas(), batch_size=16)
     plan = partial(multidiffusion, stride=28)
     settings = {"channels": 8, "patch": 28, "plan": plan, "solver": "dpm-solver++", "steps": 2, "seed": 3}
     *_, level = sample(denoiser, conditions(mask, "squamous"), **settings)
     tiles = [z for row in level.canvas.latents.split(28, dim=1) for z in row.split(28, dim=2)]
-    wanted = np.stack([to_rgb(decode(shipped_models.autoencoder, z).clamp(-1, 1)) for z in tiles])
+    wanted = np.stack([to_rgb(decode(autoencoder, z).clamp(-1, 1)) for z in tiles])
     assert list(found) == ["generated"] and np.array_equal(found["generated"], wanted)
 
 

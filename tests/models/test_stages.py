@@ -44,6 +44,15 @@ def test_an_image_model_becomes_a_detail_model_that_paints_the_same(condition):
 
 
 @torch.no_grad()
+def test_a_detail_model_that_is_trained_on_begins_with_what_it_knows_of_drafts(condition):
+    before, z = shaken(Detail(8, (32, 32))), torch.cat([torch.randn(2, 8, 12, 10), beside(3, 0.2)], 1)
+    before.config["patch"] = 64
+    after = Detail.begun(before).eval()
+    assert torch.equal(after(z, T, condition), before(z, T, condition)) and after.config == before.config
+    assert after.enter.weight.data_ptr() != before.enter.weight.data_ptr(), "a copy"
+
+
+@torch.no_grad()
 def test_without_a_draft_detail_is_a_single_stage(condition):
     detail, z = shaken(Detail(8, (32, 32))), torch.randn(2, 8, 12, 10)
     alone = detail(z, T, condition)

@@ -1,6 +1,4 @@
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from torch import nn
 
 from diffinfinite_lite import generate
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.pretrained import expected_hashes, guided, load_models
+from diffinfinite_lite.models.pretrained import guided, load_models
 from diffinfinite_lite.models.unet import MaskUNet
 from diffinfinite_lite.pipelines import slide
 from diffinfinite_lite.sampling.guidance import Autoguided
@@ -63,19 +61,6 @@ def test_the_weaker_network_is_asked_only_where_it_counts(pair, inputs, t, asked
 def test_bad_strength(strength):
     with pytest.raises(ValueError, match=f"expected autoguidance to be a number of at least 0, got {strength}"):
         generate("squamous", np.ones((64, 64), np.uint8), steps=1, autoguidance=strength)
-
-
-@pytest.fixture(scope="module")
-def trained_on(tiny_weights, tmp_path_factory):
-    """Folder of a tiny model whose image model has an update: it knows what it was before."""
-    weights = Path(shutil.copytree(tiny_weights, tmp_path_factory.mktemp("trained_on") / "weights"))
-    tensors, config = checkpoint.load(weights / "image.safetensors")
-    draw = torch.Generator().manual_seed(0)
-    change = {name: 0.1 * torch.randn(value.shape, generator=draw) for name, value in tensors.items()}
-    checkpoint.save(weights / "image_update.safetensors", change, config | {"gain": 1.02})
-    hashes = expected_hashes(tiny_weights) | {"image_update": checkpoint.sha256(weights / "image_update.safetensors")}
-    (weights / "hashes.json").write_text(json.dumps(hashes))
-    return weights
 
 
 def test_the_model_guided_by_what_it_was(trained_on):

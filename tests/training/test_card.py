@@ -15,7 +15,7 @@ from diffinfinite_lite.data import stain
 from diffinfinite_lite.data.stain import TARGET
 from diffinfinite_lite.data.tiles import to_rgb
 from diffinfinite_lite.models import checkpoint
-from diffinfinite_lite.models.pretrained import WEIGHTS, expected_hashes, load_models
+from diffinfinite_lite.models.pretrained import expected_hashes, load_models
 from diffinfinite_lite.training import recipes
 from diffinfinite_lite.training.card import CARD, NOBODY, training_of, write_card
 from diffinfinite_lite.training.data import Setting, held_out_tiles, stain_profile, training_tiles
@@ -35,7 +35,7 @@ def draw(path, seed, *, darker=1.0):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(trained_on, tmp_path_factory):
     """Folders of training pictures, held-out ones, runs and weights of a tiny model."""
     home = tmp_path_factory.mktemp("own")
     for seed in range(3):
@@ -45,31 +45,31 @@ def model(tmp_path_factory):
     options = {"data": home / "train", "class_map": {"Muscle": "stroma"}, "networks": "tiny", "device": "cpu"}
     setting = Setting(home / "runs", **options)
     for network in ("autoencoder", "mask"):
-        recipes.adopt(network, setting.runs)
+        recipes.adopt(network, setting.runs, trained_on)
     steps = [progress.step for progress, _ in recipes.image(setting, 3)]
     assert steps == [1, 2, 3]
     recipes.export(setting.runs, home / "weights")
     return setting, home / "weights"
 
 
-def test_what_was_taken_over_is_the_other_models(model):
+def test_what_was_taken_over_is_the_other_models(model, trained_on):
     setting, weights = model
-    ours, shipped = load_models(weights), load_models()
+    ours, others = load_models(weights), load_models(trained_on)
     images = torch.rand(1, 3, 64, 64) * 2 - 1
-    assert torch.equal(ours.autoencoder.encode(images), shipped.autoencoder.encode(images))
+    assert torch.equal(ours.autoencoder.encode(images), others.autoencoder.encode(images))
     z = torch.randn(1, 8, 8, 8)
-    assert torch.equal(ours.autoencoder.decode(z), shipped.autoencoder.decode(z))
-    assert all(torch.equal(value, ours.mask.state_dict()[key]) for key, value in shipped.mask.state_dict().items())
+    assert torch.equal(ours.autoencoder.decode(z), others.autoencoder.decode(z))
+    assert all(torch.equal(value, ours.mask.state_dict()[key]) for key, value in others.mask.state_dict().items())
     assert ours.image.config["widths"] == list(setting.size.image)
 
 
-def test_only_what_can_be_taken_over_is(model, tmp_path):
+def test_only_what_can_be_taken_over_is(model, trained_on, tmp_path):
     setting, _ = model
     with pytest.raises(ValueError, match="expected a network out of autoencoder, image, mask, got 'draft'"):
         recipes.adopt("draft", tmp_path)
     with pytest.raises(FileExistsError, match=r"expected no mask in .*runs, found one"):
         recipes.adopt("mask", setting.runs)
-    shutil.copytree(WEIGHTS, tmp_path / "changed")
+    shutil.copytree(trained_on, tmp_path / "changed")
     (tmp_path / "changed/mask.safetensors").write_bytes(b"another")
     with pytest.raises(ValueError, match="the file was changed or cut short"):
         recipes.adopt("mask", tmp_path / "runs", tmp_path / "changed")
@@ -94,13 +94,14 @@ def test_an_image_model_that_was_taken_over_is_gone_on_from(model, tmp_path):
     assert record.begun_from == expected_hashes(weights)["image"] and "begun from a file" in record.sentence()
 
 
-def test_the_shipped_image_model_is_taken_over_with_its_update(tmp_path):
-    taken = recipes.adopt("image", tmp_path / "runs")
-    assert taken == {name: value for name, value in expected_hashes().items() if name.startswith("image")}
+def test_an_image_model_is_taken_over_with_its_update(trained_on, tmp_path):
+    taken = recipes.adopt("image", tmp_path / "runs", trained_on)
+    hashes = expected_hashes(trained_on)
+    assert taken == {name: hashes[name] for name in ("image", "image_update")}
     tensors, config = checkpoint.load(tmp_path / "runs/image/ema.safetensors")
-    shipped = load_models().image
-    assert config["patch"] == 224
-    assert all(torch.equal(value, shipped.state_dict()[key].half()) for key, value in tensors.items())
+    updated = load_models(trained_on).image
+    assert config["patch"] == 64
+    assert all(torch.equal(value, updated.state_dict()[key].half()) for key, value in tensors.items())
 
 
 def test_networks_of_another_width_are_not_gone_on_with(model):
@@ -132,7 +133,7 @@ def test_public_tiles_have_no_single_stain(tmp_path):
         stain_profile(Setting(tmp_path, device="cpu"))
 
 
-def test_a_card_says_what_files_know(model):
+def test_a_card_says_what_files_know(model, trained_on):
     setting, weights = model
     path, digest = write_card(weights, setting.runs, report=REPORT, about="Pictures of **somebody**, CC0.")
     text = path.read_text("utf8")
@@ -142,7 +143,7 @@ def test_a_card_says_what_files_know(model):
         assert f"| `{name}.safetensors` | `{value}` |" in text
     assert "Pictures of **somebody**, CC0." in text and NOBODY not in text
     assert f"`train image`, 3 steps in {training_of(setting.runs, 'image').minutes:.1f} minutes" in text
-    assert f"taken over from a file with SHA-256 `{expected_hashes()['mask'][:12]}`" in text
+    assert f"taken over from a file with SHA-256 `{expected_hashes(trained_on)['mask'][:12]}`" in text
     assert "- 3 tiles of 224 px, out of 4 files" in text and "class map: Muscle = stroma" in text
     assert "unknown 66.7%, carcinoma 0.0%, necrosis 0.0%, stroma 33.3%" in text
     assert "| told apart | Handcrafted | 0.9 | 0.8 to 1 | 0.5 |" in text and "No training tiles were given." in text
@@ -159,10 +160,10 @@ def test_a_card_says_what_nobody_has_said_or_measured(model):
     assert NOBODY in text and "**None. Nobody has measured it**" in text
 
 
-def test_a_card_is_not_written_for_another_model(model, tmp_path):
+def test_a_card_is_not_written_for_another_model(model, trained_on, tmp_path):
     setting, weights = model
     with pytest.raises(ValueError, match=r"expected image in .* to be what .* exports, got another: export again"):
-        write_card(shutil.copytree(WEIGHTS, tmp_path / "shipped"), setting.runs)
+        write_card(shutil.copytree(trained_on, tmp_path / "other"), setting.runs)
     with pytest.raises(ValueError, match=r"expected the runs that .* was exported from, got .*, which has no image"):
         write_card(weights, tmp_path / "nothing")
     changed = shutil.copytree(weights, tmp_path / "changed")

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from diffinfinite_lite.cli import app
 from diffinfinite_lite.data.stain import TARGET
-from diffinfinite_lite.models import checkpoint
+from diffinfinite_lite.models import checkpoint, pretrained
 from diffinfinite_lite.models.detail import Detail
 from diffinfinite_lite.models.draft import Draft
-from diffinfinite_lite.models.pretrained import WEIGHTS, load_lite, load_models, load_students
+from diffinfinite_lite.models.pretrained import load_lite, load_models, load_students
 from diffinfinite_lite.pipelines.generate import generate
 from diffinfinite_lite.training import data as training_data
 from diffinfinite_lite.training import recipes
@@ -55,7 +55,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
-def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatch):
+def test_own_pictures_become_a_model_that_samples(pictures, tiny_weights, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "UPDATE_BATCH", 4)
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--class-map", pictures / "classes.json")
@@ -70,13 +70,13 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
     run("train", "image", *data, *tiny, "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "update", *data, "--out", runs, "--steps", 2, "--device", "cpu")
     assert len(checkpoint.load(runs / "update/latents.safetensors")[0]["q0"]) == 8 * 12, "in all orientations"
-    run("train", "adopt", "mask", "--out", runs)
+    run("train", "adopt", "mask", "--weights", tiny_weights, "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     out = tmp_path / "out"
     run("sample", "--context", "normal", "--size", "64x64", "--steps", 1, "--weights", weights, "--out", out)
     used = json.loads((out / "run.json").read_text())["weights"]
     assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
-    assert used["image"] != checkpoint.sha256(WEIGHTS / "image.safetensors")
+    assert used["image"] != checkpoint.sha256(tiny_weights / "image.safetensors")
     after, found = checkpoint.load(runs / "update/ema.safetensors")[0], load_models(weights)[1]
     before = checkpoint.load(runs / "image/ema.safetensors")[0]
     assert found.gain == recipes.GAIN
@@ -92,7 +92,7 @@ def test_own_pictures_become_a_model_that_samples(pictures, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
-def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
+def test_draft_and_detail_become_a_model_in_two_stages(pictures, tiny_weights, tmp_path):
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     data = ("--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
     tiny = ("--networks", "tiny")
@@ -108,7 +108,7 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tmp_path):
     assert tensors["z0"].shape == (8 * 12, 8, 28, 28) and tensors["h0"].shape == (8 * 12, 3, 28, 28)
     first, turned = tensors["h0"][0], tensors["h0"][5 * 12]
     assert torch.equal(turned, torch.rot90(first, 1, (1, 2)).flip(2)) and not torch.equal(turned, first)
-    run("train", "adopt", "mask", "--out", runs)
+    run("train", "adopt", "mask", "--weights", tiny_weights, "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     found = {path.stem for path in weights.glob("*.safetensors")}
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
@@ -200,8 +200,8 @@ def test_an_adopted_encoder_that_sees_no_borders_gets_decoder_and_detail(picture
     assert generate("squamous", size=(64, 64), steps=1, weights=before, device="cpu").margin == 0
 
 
-def test_a_decoder_that_was_taken_over_is_what_a_new_one_begins_with(tmp_path, monkeypatch):
-    """The shipped one lies in a file of its own, beside an earlier one in the autoencoder's."""
+def test_a_decoder_that_was_taken_over_is_what_a_new_one_begins_with(trained_on, tmp_path, monkeypatch):
+    """It lies in a file of its own, beside an earlier one in the autoencoder's."""
     seen = []
 
     class Seen(Exception):
@@ -213,14 +213,18 @@ def test_a_decoder_that_was_taken_over_is_what_a_new_one_begins_with(tmp_path, m
 
     monkeypatch.setattr(recipes, "smoothed", begin)
     monkeypatch.setattr(recipes, "real_pictures", lambda setting: None)
-    recipes.adopt("autoencoder", tmp_path, borders="reflected")
+    recipes.adopt("autoencoder", tmp_path, trained_on, "reflected")
     with pytest.raises(Seen):
         next(recipes.decoder(training_data.Setting(tmp_path, device="cpu"), 1))
-    found, shipped = seen[0].state_dict(), load_lite(WEIGHTS).state_dict()
-    assert seen[0].borders == "reflected" and all(torch.equal(found[key], shipped[key]) for key in shipped)
+    found, taken = seen[0].state_dict(), load_lite(trained_on).state_dict()
+    assert seen[0].borders == "reflected" and all(torch.equal(found[key], taken[key]) for key in taken)
 
 
-def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path, monkeypatch):
+@pytest.mark.parametrize("model", ["trained_on", "student_weights"])
+def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(model, request, tmp_path, monkeypatch):
+    """One of a single stage, or of two, of which it knows what it has learnt of drafts; whose students are left."""
+    shipped = request.getfixturevalue(model)
+    monkeypatch.setattr(pretrained, "WEIGHTS", shipped)
     monkeypatch.setattr(recipes, "ORIENTATIONS", 1)
     monkeypatch.setattr(recipes, "_stage_batch", lambda setting: 10)
     images = torch.randint(256, (4, 224, 224, 3), dtype=torch.uint8)
@@ -232,15 +236,36 @@ def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(tmp_path
     run("train", "detail", "--out", runs, "--steps", 1, "--device", "cpu")
     run("train", "export", "--out", runs, "--weights", weights)
     hashes = json.loads((weights / "hashes.json").read_text())
-    assert hashes.keys() == {"appearance", "autoencoder", "decoder", "draft", "image", "mask"}
-    assert all(load_models(weights).mask.state_dict()[k].equal(v) for k, v in load_models().mask.state_dict().items())
-    before, after = load_models().image.state_dict(), load_models(weights).image.state_dict()
-    assert torch.allclose(after["enter.weight"][:, :8], before["enter.weight"], atol=2e-3)
-    assert load_models(weights).image.gain == 1
+    kept = {"autoencoder", "mask", *(["decoder"] if model == "trained_on" else [])}
+    assert hashes.keys() == {"appearance", "draft", "image"} | kept
+    assert all(hashes[name] == pretrained.expected_hashes(shipped)[name] for name in kept)
+    before, after = load_models(shipped).image.state_dict()["enter.weight"], load_models(weights).image
+    assert torch.allclose(after.state_dict()["enter.weight"][:, : before.shape[1]], before, atol=2e-3)
+    assert after.gain == 1
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
-def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
+def test_a_model_in_two_stages_that_was_taken_over_is_gone_on_with(pictures, two_stage_weights, tmp_path):
+    """Its image model reads drafts already: trained on as a single stage, and then with drafts."""
+    runs, weights = tmp_path / "runs", tmp_path / "weights"
+    data = ("--data", pictures, "--out", runs, "--steps", 1, "--device", "cpu")
+    for name in ("autoencoder", "image", "mask"):
+        run("train", "adopt", name, "--weights", two_stage_weights, "--out", runs)
+    run("train", "image", *data)
+    run("train", "export", "--out", runs, "--weights", weights)
+    settings = {"size": (64, 64), "steps": 1, "weights": weights, "device": "cpu"}
+    assert generate("squamous", **settings).run["draft_steps"] == 0, "a draft is nothing that is taken over"
+    run("train", "draft", *data, "--networks", "tiny")
+    run("train", "detail", *data)
+    run("train", "export", "--out", runs, "--weights", weights)
+    taken, ours = load_models(two_stage_weights).image.state_dict(), load_models(weights).image.state_dict()
+    assert torch.allclose(ours["enter.weight"], taken["enter.weight"], atol=2e-3)
+    pair = generate("squamous", draft_steps=1, **settings)
+    assert pair.draft.shape == (3, 8, 8) and pair.run["sequential_depth"] == 2
+
+
+@pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")
+def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tiny_weights, tmp_path):
     from diffusers import AutoencoderKL
 
     torch.manual_seed(0)
@@ -251,7 +276,7 @@ def test_a_diffusers_autoencoder_takes_the_place_of_ours(pictures, tmp_path):
     runs, weights = tmp_path / "runs", tmp_path / "weights"
     brought = ("--data", pictures, "--vae", tmp_path / "sd")
     run("train", "image", *brought, "--networks", "tiny", "--out", runs, "--steps", 1)
-    run("train", "adopt", "mask", "--out", runs)
+    run("train", "adopt", "mask", "--weights", tiny_weights, "--out", runs)
     run("train", "export", "--out", runs, "--weights", weights)
     assert not (weights / "autoencoder.safetensors").exists()
     assert generate("normal", size=(64, 64), steps=1, weights=weights).image.shape == (64, 64, 3)

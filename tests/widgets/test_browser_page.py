@@ -166,7 +166,8 @@ def check_picture(window, size, evaluations, tmp_path, weights=None):
     assert json.loads(image.info["Comment"])["seed"] == 5
     colours = np.array(LABEL_COLOURS)
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
-    config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1}, weights)
+    settings = {"solver": "dpm-solver++", "steps": 2, "draft_steps": 0, "omega": 1, "seed": 5, "batch_size": 1}
+    config = configure(None, settings, weights)
     models = round_models(load_models(weights))
     (stage,) = find_stages(models, config, "squamous", weights, "cpu")
     denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
