@@ -19,9 +19,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 MB = 1_000_000
@@ -232,6 +235,20 @@ class Watch:
 def _element(node: dict) -> str:
     why = re.sub(r"\s+", " ", node.get("failureSummary", ""))
     return f"{' '.join(map(str, node['target']))} ({node['html'][:110]}) {why[:220]}"
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served_from(folder: Path) -> Iterator[str]:
+    """Address of a folder on a web server: between two files Chromium may start anew, late with what it had stored."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from html import escape
 from math import ceil
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -247,6 +248,23 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
                         f'<ol hidden>{steps}</ol></nav>')
 
 
+ENTRY = """<!doctype html>
+<meta charset="utf-8">
+<title>{title}</title>
+<script>location.replace("{page}" + location.search + location.hash);</script>
+<noscript><meta http-equiv="refresh" content="0; url={page}"></noscript>
+<a href="{page}">{title}</a>
+"""
+
+
+def _write_entry(app: Sphinx, exception: Exception | None) -> None:
+    """An ``index.html`` that leads to the first page in the view asked for, as ``/?view=look``."""
+    if exception is None and app.builder.format == "html" and app.config.root_doc != "index":
+        page = app.builder.get_target_uri(app.config.root_doc)
+        title = escape(app.env.titles[app.config.root_doc].astext())
+        (Path(app.outdir) / "index.html").write_text(ENTRY.format(page=page, title=title), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     app.add_config_value("look_path", [], "env")
     app.add_config_value("look_end", [], "env")
@@ -261,4 +279,5 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.connect("env-merge-info", _merge)
     app.connect("env-updated", _check_path)
     app.connect("html-page-context", _finish_page, priority=650)
+    app.connect("build-finished", _write_entry, priority=50)  # before another extension writes one without the view
     return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,15 +2,12 @@
 
 import subprocess
 import sys
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from docutils import nodes
 
-from tests.check_site import PHONE, chrome, chromium, window_of
+from tests.check_site import PHONE, chrome, chromium, served_from, window_of
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book/_ext"))
@@ -131,6 +128,7 @@ html_theme, html_static_path = "sphinx_book_theme", [{static!r}]
 html_css_files, html_js_files = ["course.css", "reading.css"], ["reading.js", "site.js", "quiz.js"]
 html_context = {{"default_mode": "auto"}}
 html_theme_options = {{"navbar_persistent": []}}
+root_doc = "intro"
 nb_execution_mode, numfig, look_path, look_end = "force", True, {path!r}, ["other"]
 """
 
@@ -142,7 +140,7 @@ def site(tmp_path_factory):
     (folder / "conf.py").write_text(conf)
     (folder / "02_one.md").write_text(KERNEL + ONE)
     (folder / "03_two.md").write_text(KERNEL + "\n# Two\n\n```{exercise}\n:label: two-first\n\nDo.\n```\n")
-    (folder / "index.md").write_text("# Start\n\n```{look-path}\n```\n\n```{toctree}\n02_one\n03_two\nother\n```\n")
+    (folder / "intro.md").write_text("# Start\n\n```{look-path}\n```\n\n```{toctree}\n02_one\n03_two\nother\n```\n")
     (folder / "other.md").write_text("# Other\n\nText. [Method](02_one.md#hidden-section)\n")
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(folder), str(folder / "html")]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -150,19 +148,11 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def served(site):
-    """Address of the site on a web server: between two files a browser may start anew and be late with what it kept."""
     (site / "favicon.ico").touch()  # which a browser asks every web server for
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served_from(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +182,7 @@ def test_exercises_have_the_number_of_their_chapter(site):
 
 
 def test_the_path_is_listed_with_minutes_and_goes_on(site):
-    names = ("index", "02_one", "03_two", "other")
+    names = ("intro", "02_one", "03_two", "other")
     start, one, two, other = ((site / f"{name}.html").read_text("utf8") for name in names)
     assert "2 minutes in all." in start and "1 min: first" in start
     assert 'class="look-next" href="03_two.html?view=look">Next: Two' in one
@@ -286,3 +276,9 @@ def test_the_switch_fits_on_a_phone(site, window):
     assert switch["x"] >= 0 and switch["x"] + switch["width"] <= end["x"]
     assert switch["y"] + switch["height"] <= heading["y"]
     assert window.too_wide() <= 0
+
+
+@needs_chromium
+def test_the_first_address_leads_to_the_first_page_in_the_view_asked_for(served, window):
+    window.page.goto(f"{served}/?view=look#start")
+    window.page.wait_for_url(f"{served}/intro.html?view=look#start")

@@ -20,7 +20,7 @@ from filelock import FileLock
 from PIL import Image
 
 from tests.book.chapters import ASSETS, CHAPTERS, SMALL, fill_cache, run, with_small_parameters
-from tests.check_site import DESKTOP, PHONE, broken_links, chrome, chromium, looked_at, pages, window_of
+from tests.check_site import DESKTOP, PHONE, broken_links, chrome, chromium, looked_at, pages, served_from, window_of
 
 ROOT = Path(__file__).parents[2]
 needs_chromium = pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -68,6 +68,12 @@ def site(shared_folder, runs):
             folder.mkdir()
             build(folder, runs)
     return folder / "_build/html"
+
+
+@pytest.fixture
+def served(site):
+    with served_from(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -398,8 +404,8 @@ def test_quiz_by_keyboard(site, window):
 
 
 @needs_chromium
-def test_quiz_with_several_right_choices_and_what_the_browser_keeps(site, window):
-    window.open(site / "site_page.html")
+def test_quiz_with_several_right_choices_and_what_the_browser_keeps(served, window):
+    window.page.goto(f"{served}/site_page.html", wait_until="load")
     quiz = window.page.locator("#quiz-test-many")
     quiz.get_by_role("checkbox", name="2").check()
     quiz.get_by_role("button", name="Check").click()
