@@ -249,6 +249,7 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 ENTRY = """<!doctype html>
+<html lang="en">
 <meta charset="utf-8">
 <title>{title}</title>
 <script>location.replace("{page}" + location.search + location.hash);</script>

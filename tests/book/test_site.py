@@ -261,6 +261,9 @@ def test_bare_names_are_found(tmp_path, window):
 
 
 # Code that is broken or cut off, though it is wide enough for all of its lines on a screen of this width.
+CUT_FORMULAS = """[...document.querySelectorAll("mjx-container[display=true]")]
+    .filter((formula) => formula.scrollWidth > formula.clientWidth + 1)
+    .map((formula) => formula.closest(".math").textContent)"""
 BROKEN_CODE = """() => {
     document.querySelectorAll("details").forEach((part) => { part.open = true; });
     document.querySelectorAll(".toggle-hidden").forEach((part) => part.classList.remove("toggle-hidden"));
@@ -274,9 +277,10 @@ BROKEN_CODE = """() => {
 
 @needs_chromium
 @pytest.mark.parametrize("name", [chapter.stem for chapter in CHAPTERS])
-def test_no_line_of_code_is_broken(site, window, name):
+def test_no_line_of_code_is_broken_and_no_formula_cut(site, window, name):
     window.open_view(site / f"{name}.html", "code")
     assert window.page.evaluate(BROKEN_CODE) == []
+    assert window.page.evaluate(CUT_FORMULAS) == []
 
 
 @needs_chromium
