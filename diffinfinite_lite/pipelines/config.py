@@ -26,12 +26,13 @@ import numpy as np
 
 from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, FIVE_CODES, LABELS, are_five_codes, from_five_codes
-from ..models.pretrained import has_draft, student_steps, trained_patch
+from ..models.pretrained import has_draft, sampled_margin, student_steps, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
 from .appearance import is_appearance, to_text
+from .margin import enlarged
 from .masks import KINDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -100,7 +101,7 @@ class SamplingConfig:
     )
     patch: int | None = setting(
         None,
-        "Side of a window in px; that of training by default.",
+        "Side of a window in px; by default that of training, and one window for a picture no larger than that.",
         check=_cells(4 * CELL_PX),
         control={"label": "window, px", "values": (64, 128, 224)},
     )
@@ -302,8 +303,29 @@ def in_six_codes(run: Mapping[str, Any], mask: np.ndarray) -> tuple[dict[str, An
     return {**run, "labels": shares}, mask
 
 
+def usual_patch(weights: str | Path | None = None, size: tuple[int, int] | None = None) -> int:
+    """Side in px of the windows where nobody names one: that of training.
+
+    A picture no larger than that is one window, its sampled margin included, since four of them would paint the same
+    at nearly twice the cost (docs/adr/0025).
+
+    Parameters
+    ----------
+    weights : folder of the model
+    size : (H, W) of the picture in px, where there is one
+    """
+    patch = trained_patch(weights)
+    if size is None or max(size) > patch:
+        return patch
+    canvas, step = max(enlarged(size, sampled_margin(weights))), 4 * CELL_PX  # networks halve a window twice
+    return max(patch, -(-canvas // step) * step)
+
+
 def configure(
-    config: SamplingConfig | None, overrides: Mapping[str, Any], weights: str | Path | None = None
+    config: SamplingConfig | None,
+    overrides: Mapping[str, Any],
+    weights: str | Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> SamplingConfig:
     """The settings of a run: those given, or the defaults, with single ones replaced and what the model says filled in.
 
@@ -313,6 +335,7 @@ def configure(
     overrides : single settings by name
     weights : folder of the model, whose training patch is the default of ``patch``, which has a draft or none, and
         whose students say in how many steps they paint
+    size : (H, W) of the picture in px, see `usual_patch`
 
     Raises
     ------
@@ -328,7 +351,7 @@ def configure(
             raise TypeError(f"expected settings among {', '.join(names)}, got {name!r}")
     config = replace(config, **overrides)
     if config.patch is None:
-        config = replace(config, patch=trained_patch(weights))
+        config = replace(config, patch=usual_patch(weights, size))
     if config.draft_steps is None:
         if config.appearance is not None and not has_draft(weights):
             raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")

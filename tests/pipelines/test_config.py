@@ -23,7 +23,7 @@ from diffinfinite_lite.pipelines import config as config_module
 from diffinfinite_lite.pipelines.config import ALWAYS_RECORDED, configure, rename_keys, setting, takes_settings
 from diffinfinite_lite.sampling.plans import PLANS, mixture
 from diffinfinite_lite.sampling.solvers import SOLVERS
-from tests.toys import Averages
+from tests.toys import Averages, tiny_model
 
 GOLDEN_RUN = Path(__file__).parents[1] / "golden" / "run.json"  # of the version that called the plan a sampler
 
@@ -148,6 +148,19 @@ def test_single_settings_override_a_configuration_and_the_patch_is_that_of_train
         _ = base.window
     with pytest.raises(TypeError, match=r"expected settings among plan, .*, got 'sampler'"):
         configure(None, {"sampler": "mixture"})
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"),
+    [(None, 64), ((64, 64), 128), ((64, 32), 128), ((32, 32), 96), ((40, 64), 128), ((40, 40), 128), ((72, 64), 64)],
+)
+def test_a_picture_no_larger_than_a_window_is_one_with_its_margin(tmp_path, size, patch):
+    """Of a model that was trained on 64 px and samples 32 px around a picture, in whole steps of 32 px."""
+    weights = tiny_model(tmp_path, borders="reflected")
+    assert configure(None, {}, weights, size).patch == patch
+    assert configure(None, {"patch": 64}, weights, size).patch == 64, "what is asked for stays"
+    without = tiny_model(tmp_path)
+    assert configure(None, {}, without, size).patch == 64, "without a margin a window is one of training"
 
 
 def test_the_plan_has_its_stride_in_latent_pixels():
