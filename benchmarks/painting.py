@@ -188,6 +188,19 @@ class Painter:
         bar.close()
         return {name: tiles[:count] for name, tiles in made.items()}, masks[:count]
 
+    def under(self, context: str, masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """A sample of its own, uint8 (TILE, TILE, 3), under each mask (TILE, TILE)."""
+        tiles: list[np.ndarray] = []
+        for start in range(0, len(masks), ACROSS**2):
+            part = np.stack(masks[start : start + ACROSS**2])
+
+            def make(part: np.ndarray = part, start: int = start) -> dict[str, np.ndarray]:
+                return {"tiles": np.stack([self.paint(context, mask, start + n).image for n, mask in enumerate(part)])}
+
+            name = f"{context}-under-{hashlib.sha256(part.tobytes()).hexdigest()[:12]}"
+            tiles += list(self.remembered(name, make)["tiles"])
+        return tiles
+
     def twice(self, context: str, other: str | None, masks: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Pictures of each mask: as they come, by another seed and, with the same seed, in another context.
 

@@ -66,6 +66,7 @@ MARKS = "<!-- figures: make eval -->", "<!-- end -->"
 FASTEST = "bf16" if bf16_helps() else "fp32"  # bf16 takes seven times longer where the processor only imitates it
 FEATURES = Path("runs/eval/features")  # of every tile that was seen, by its content
 DRAWS = 20  # of each random subset; means and 95% intervals over them
+ANNOTATED = 32  # masks of real tiles a context, to see what drawn ones cost
 PAIRED = 8  # masks of a context that are painted by two seeds and in two contexts
 TRAINING = "training tiles, reconstructed"
 SHOWN = {  # the name of a number in the report -> its metric
@@ -149,12 +150,12 @@ def solvers(test: list[Tensor], painter: Painter, count: int) -> dict[str, float
 
     Parameters
     ----------
-    count : of tiles of a context in the whole report; a quarter of them, and `ACROSS` squared at most, are painted here
+    count : of tiles of a context in the whole report; a tenth of them, and `ACROSS` squared at most, are painted here
     """
     extractor = Cached(efficientnet_features(), FEATURES)
     real = extractor(test)
     standardise = Standardiser.fit(real)
-    size = (TILE * min(ACROSS, int(np.ceil((count / 4) ** 0.5))),) * 2
+    size = (TILE * min(ACROSS, int(np.ceil((count / 10) ** 0.5))),) * 2
     masks = [(c, painter.draw(c, size, 0)) for c in CONTEXTS]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
@@ -275,6 +276,34 @@ def anatomy(real: list[Tile], made: dict[str, list[Tensor]]) -> dict[str, dict[s
     return found
 
 
+def masks_cost(
+    painter: Painter, made: dict[str, list[Tensor]], real: list[Tile], rulers: list[Ruler], rng: np.random.Generator
+) -> dict:
+    """What drawn masks cost: the Fréchet distance under them, and under pseudo-annotations of as many real tiles.
+
+    Parameters
+    ----------
+    made : tiles of each context under drawn masks
+    real : tiles, one of each cluster, held out of training; of each context `ANNOTATED` are taken
+    """
+    annotated, drawn = [], []
+    for context in tqdm(CONTEXTS, desc="annotated", unit="context"):
+        own = [tile for tile in real if tile.context == context][: min(ANNOTATED, len(made[context]))]
+        annotated += [
+            to_tensor(x) for x in painter.under(context, [annotate(to_rgb(tile.image), context) for tile in own])
+        ]
+        drawn += made[context][: len(own)]
+    found: dict[str, dict[str, float]] = {}
+    for ruler in rulers:
+        test, n = ruler.real["test"], len(drawn)
+        some = [test[rng.permutation(len(test))[:n]] for _ in range(DRAWS)]
+        found[ruler.name] = {
+            name: float(np.mean([fidelity.frechet_distance(real_part, features) for real_part in some]))
+            for name, features in (("drawn", ruler.see(drawn)), ("annotated", ruler.see(annotated)))
+        }
+    return {"tiles": len(drawn), "features": found}
+
+
 def appearance(painter: Painter, masks: dict[str, list[np.ndarray]], real: list[Tile], rulers: list[Ruler]) -> dict:
     """How far two seeds, and two contexts, lie apart under one mask, over how far real tiles do; by each ruler.
 
@@ -333,7 +362,8 @@ def sheet(path: Path, made: list[Tensor], real: list[Tensor], columns: int = 8) 
 def table(result: dict) -> str:
     """The figures as Markdown, with the settings and the command that computes them."""
     settings = result["settings"]
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings["options"].items())
+    named_options = {name.replace("_", "-"): value for name, value in settings["options"].items()}
+    options = " ".join(f"--no-{k}" if v is False else f"--{k} {v}" for k, v in named_options.items())
     lines = [
         "# Figures of the shipped model",
         "",
@@ -373,13 +403,6 @@ def table(result: dict) -> str:
         for row in space:
             pair = ("–" if row[key] is None else f"{row[key]:.3g}" for key in ("value", "real"))
             lines.append("| " + " | ".join([row["name"], *pair]) + " |")
-    cost = result["solvers"]
-    lines += [
-        "",
-        f"Solvers, {cost['tiles']} tiles of the same masks and seed: Fréchet distance {cost['dpm-solver++']:.1f} after "
-        f"20 DPM-Solver++ steps and {cost['ddim']:.1f} after 250 DDIM steps, "
-        f"{cost['dpm-solver++'] / cost['ddim'] - 1:+.1%}.",
-    ]
     iou = result["faithfulness"]
     lines += [
         "",
@@ -394,6 +417,14 @@ def table(result: dict) -> str:
         *(line for part, write in PARTS_OF_A_REPORT.items() if part in result for line in ("", *write(result[part]))),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _solver_lines(found: dict) -> list[str]:
+    return [
+        f"Solvers, {found['tiles']} tiles of the same masks and seed: Fréchet distance {found['dpm-solver++']:.1f} "
+        f"after 20 DPM-Solver++ steps and {found['ddim']:.1f} after 250 DDIM steps, "
+        f"{found['dpm-solver++'] / found['ddim'] - 1:+.1%}.",
+    ]
 
 
 def _spectrum_lines(found: dict) -> list[str]:
@@ -418,6 +449,20 @@ def _anatomy_lines(found: dict) -> list[str]:
     ]
 
 
+def _masks_lines(found: dict) -> list[str]:
+    return [
+        f"What masks cost, {found['tiles']} tiles: Fréchet distance under masks that the model draws, and under "
+        "pseudo-annotations of real tiles that no training saw:",
+        "",
+        "| features | drawn masks | real tiles' | ratio |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {row['drawn']:.3g} | {row['annotated']:.3g} | {row['drawn'] / row['annotated']:.2f} |"
+            for name, row in found["features"].items()
+        ),
+    ]
+
+
 def _appearance_lines(found: dict) -> list[str]:
     return [
         f"Appearance, {found['masks']} masks a context: how far two pictures of one mask lie apart, over how far two "
@@ -437,9 +482,11 @@ def _draft_lines(found: dict) -> list[str]:
     ]
 
 
-PARTS_OF_A_REPORT: dict[str, Callable[[dict], list[str]]] = {  # what reports had from the second generation on
+PARTS_OF_A_REPORT: dict[str, Callable[[dict], list[str]]] = {  # what not every report has
+    "solvers": _solver_lines,
     "spectrum": _spectrum_lines,
     "anatomy": _anatomy_lines,
+    "masks": _masks_lines,
     "appearance": _appearance_lines,
     "drafts": _draft_lines,
 }
@@ -555,15 +602,21 @@ def _picture_bars(result: dict) -> list[Bar]:
         ):
             ratio = result["anatomy"][part]["generated"] / result["anatomy"][part]["real"]
             found.append(limited(f"{name}, over real", f"{ratio:.2f}", ratio, "0.9 to 1.1", 0.9, 1.1))
+    if "masks" in result:
+        row = result["masks"]["features"]["EfficientNetLite0"]
+        ratio = row["drawn"] / row["annotated"]
+        name = "Fréchet distance under drawn masks, over that under real tiles' own"
+        found.append(limited(name, f"{ratio:.2f}", ratio, "at most 1.2", 0, 1.2))
     if "appearance" in result:
         row = result["appearance"]["features"]["EfficientNetLite0"]
         for name in ("seeds", "contexts"):
             what = f"difference of two {name} under one mask, over that of two real clusters"
             found.append(limited(what, f"{row[name]:.2f}", row[name], "at least 0.9", 0.9, np.inf))
-    cost = result["solvers"]
-    steps = cost["dpm-solver++"] / cost["ddim"] - 1
-    name = "Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps"
-    return [*found, limited(name, f"{steps:+.1%}", steps, "at most +10%", -np.inf, 0.1)]
+    if cost := result.get("solvers"):
+        steps = cost["dpm-solver++"] / cost["ddim"] - 1
+        name = "Fréchet distance, 20 DPM-Solver++ steps over 250 DDIM steps"
+        found.append(limited(name, f"{steps:+.1%}", steps, "at most +10%", -np.inf, 0.1))
+    return found
 
 
 def figures(result: dict) -> str:
@@ -586,8 +639,8 @@ def figures(result: dict) -> str:
 
 
 def named(weights: dict[str, str]) -> str:
-    """The image model of a run by the hashes of its files, and of its update where it has one."""
-    return " and ".join(f"`{weights[name][:12]}`" for name in ("image", "image_update") if name in weights)
+    """The image model of a run by the hash of its file."""
+    return f"`{weights['image'][:12]}`"
 
 
 def fill(card: str, text: str) -> str:
@@ -607,14 +660,14 @@ def fill(card: str, text: str) -> str:
 def main(
     per_context: int = 400,
     steps: int = 20,
-    solver: str = "dpm-solver++",
+    solver: str = "ddim",
     plan: str = "mixture",
     omega: float = 0.0,
-    autoguidance: float = 0.0,
     precision: str = FASTEST,
     draft_steps: int | None = None,
     draft_noise: float | None = None,
     other_plans: str = "random-patch",
+    other_solvers: bool = True,
     most: Annotated[int | None, typer.Option("--real", help="Real test tiles at most; by default all.")] = None,
     resnet: Annotated[Path | None, typer.Option("--independent", help="open-nsfw.onnx, see independent.py.")] = None,
     weights: Path | None = None,
@@ -625,12 +678,12 @@ def main(
     The defaults are the published figures, which go to the model card as well; those of other settings or --weights
     need --out. --per-context 4 --real 40 is a quick report, which shows that all is measured and not how good the model
     is: --real is how many test tiles, and tiles of one a cluster, are read at most. --other-plans, with commas, or
-    "all": by which canvases are painted besides --plan; each costs as much as that.
+    "all": by which canvases are painted besides --plan; each costs as much as that. --no-other-solvers leaves out what
+    250 DDIM steps would paint, a quarter of the time.
     """
     out.mkdir(parents=True, exist_ok=True)
     rng, drawn = np.random.default_rng(0), np.random.default_rng(1)
-    options = {"steps": steps, "solver": solver, "plan": plan, "omega": omega}
-    options |= {"autoguidance": autoguidance, "precision": precision}
+    options = {"steps": steps, "solver": solver, "plan": plan, "omega": omega, "precision": precision}
     options |= {k: v for k, v in (("draft_steps", draft_steps), ("draft_noise", draft_noise)) if v is not None}
     painter, plans = Painter(options, weights), [plan, *further_plans(plan, other_plans)]
     real_tiles = read_real(rng, most)
@@ -664,7 +717,7 @@ def main(
         "weights": expected_hashes(weights),
         "cut": len(sets["cut from canvases"]),
     }
-    extra = {"real": most, "independent": resnet and resnet.name}
+    extra = {"real": most, "independent": resnet and resnet.name, "other_solvers": None if other_solvers else False}
     result["settings"]["options"] |= {name: value for name, value in extra.items() if value is not None}
     kept = [Cached(each, FEATURES) for each in (efficientnet_features(), HandcraftedFeatures())]
     rulers = [Ruler.of(each, real_tiles) for each in kept]
@@ -674,12 +727,14 @@ def main(
     rulers += [Ruler.of(Cached(independent(resnet), FEATURES), real_tiles)] if resnet else []
     for ruler, own in zip(rulers, [more, more, sets | more], strict=False):
         result["fidelity"] += compare(ruler, own, drawn)
-    result["solvers"] = solvers(real, painter, per_context)
+    if other_solvers:
+        result["solvers"] = solvers(real, painter, per_context)
     result["sensitivity"] = sensitivity(painter, steps)
     count = len(single_test)
     result["faithfulness"] = faithfulness(single_train, single_test, mixed[:count], masks[:count])
     result["spectrum"] = spectrum([tile.image for tile in single_test], sets)
     result["anatomy"] = anatomy(single_test, made)
+    result["masks"] = masks_cost(painter, made, single_test, rulers, drawn)
     result["appearance"] = appearance(painter, drawn_masks, single_test, rulers)
     if drafts:
         result["drafts"] = drafts_near_training(drafts, real_tiles)

@@ -26,12 +26,13 @@ import numpy as np
 
 from ..devices import PRECISIONS, free_memory
 from ..labels import CELL_PX, FIVE_CODES, LABELS, are_five_codes, from_five_codes
-from ..models.pretrained import has_draft, student_steps, trained_patch
+from ..models.pretrained import has_draft, sampled_margin, student_steps, trained_patch
 from ..sampling.denoiser import CONDITIONINGS
 from ..sampling.plans import PLANS, TRAITS, find_plan
 from ..sampling.solvers import SOLVERS
 from ..sampling.windows import Plan
 from .appearance import is_appearance, to_text
+from .margin import enlarged
 from .masks import KINDS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,8 +40,8 @@ STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not 
 SMALLEST = 64  # px, side of a picture
 LARGEST_PATCH = 8192  # px, side of a window: 36 times that of training, far beyond what memory takes
 BEST, FAST = "best", "fast"
-BY_STUDENTS = ("solver", "steps", "eta", "omega", "autoguidance")  # settings that a model's students decide
-DRAFT_STEPS = 20  # of a model with a draft, where nothing else is asked for
+BY_STUDENTS = ("solver", "steps", "eta", "omega")  # settings that a model's students decide
+DRAFT_STEPS = 40  # of a model with a draft, where nothing else is asked for
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
@@ -100,7 +101,7 @@ class SamplingConfig:
     )
     patch: int | None = setting(
         None,
-        "Side of a window in px; that of training by default.",
+        "Side of a window in px; by default that of training, and one window for a picture no larger than that.",
         check=_cells(4 * CELL_PX),
         control={"label": "window, px", "values": (64, 128, 224)},
     )
@@ -126,7 +127,7 @@ class SamplingConfig:
     )
     eta: float | None = setting(
         None,
-        "Share of fresh noise at each level, 0 (the default) to 1, of the solver ddim.",
+        "Share of fresh noise at each level, 0 to 1, of the solver ddim; by default 1 in a draft and 0 in the picture.",
         check=("a number from 0 to 1", _number(0, 1)),
         control={"label": "eta of ddim", "values": (0.0, 0.5, 1.0)},
     )
@@ -136,12 +137,6 @@ class SamplingConfig:
         check=("a number of at least 0", _number(0)),
         control={"label": "guidance ω", "span": (0.0, 4.0, 0.25)},
     )
-    autoguidance: float = setting(
-        0.0,
-        "Guidance by an earlier version of the model; with 0.75 samples vary more, and take longer.",
-        check=("a number of at least 0", _number(0)),
-        control={"span": (0.0, 3.0, 0.25)},
-    )
     conditioning: str = setting(
         "dense",
         "One pass of the network for all labels of a window, or one for each label as in the paper.",
@@ -149,9 +144,9 @@ class SamplingConfig:
     )
     draft_steps: int | None = setting(
         None,
-        "Noise levels of the draft; by default 20 where the model has a draft, and 0 for the paper's single stage.",
+        "Noise levels of the draft; by default 40 where the model has a draft, and 0 for the paper's single stage.",
         check=("a whole number from 0 to 1000", _whole(0, 1000)),
-        control={"needs": "draft", "label": "steps of the draft", "values": (0, 10, 20)},
+        control={"needs": "draft", "label": "steps of the draft", "values": (0, 20, 40)},
     )
     draft_noise: float = setting(
         0.1,
@@ -226,14 +221,16 @@ class SamplingConfig:
     def from_run(cls, run: Mapping[str, Any]) -> Self:
         """The settings that a ``run.json`` was made with, also of earlier versions.
 
-        These called the plan ``sampler`` and had no stride, autoguidance, torch.compile or recorded batch size, each of
-        which has the default that means the same; nor had they a draft, so that they have no steps of one.
+        These called the plan ``sampler`` and had no stride, torch.compile or recorded batch size, each of which has the
+        default that means the same; nor had they a draft, so that they have no steps of one.
 
         Raises
         ------
         ValueError
-            If it is no run of this library.
+            If it is no run of this library, or one with autoguidance, which earlier versions had.
         """
+        if guidance := run.get("autoguidance"):
+            raise ValueError(f"expected a run without autoguidance, which this version no longer has, got {guidance}")
         run = {"draft_steps": 0} | rename_keys(run)
         missing = [name for name in ALWAYS_RECORDED if name not in run]
         if missing:
@@ -302,8 +299,29 @@ def in_six_codes(run: Mapping[str, Any], mask: np.ndarray) -> tuple[dict[str, An
     return {**run, "labels": shares}, mask
 
 
+def usual_patch(weights: str | Path | None = None, size: tuple[int, int] | None = None) -> int:
+    """Side in px of the windows where nobody names one: that of training.
+
+    A picture no larger than that is one window, its sampled margin included, since four of them would paint the same
+    at nearly twice the cost (docs/adr/0025).
+
+    Parameters
+    ----------
+    weights : folder of the model
+    size : (H, W) of the picture in px, where there is one
+    """
+    patch = trained_patch(weights)
+    if size is None or max(size) > patch:
+        return patch
+    canvas, step = max(enlarged(size, sampled_margin(weights))), 4 * CELL_PX  # networks halve a window twice
+    return max(patch, -(-canvas // step) * step)
+
+
 def configure(
-    config: SamplingConfig | None, overrides: Mapping[str, Any], weights: str | Path | None = None
+    config: SamplingConfig | None,
+    overrides: Mapping[str, Any],
+    weights: str | Path | None = None,
+    size: tuple[int, int] | None = None,
 ) -> SamplingConfig:
     """The settings of a run: those given, or the defaults, with single ones replaced and what the model says filled in.
 
@@ -313,6 +331,7 @@ def configure(
     overrides : single settings by name
     weights : folder of the model, whose training patch is the default of ``patch``, which has a draft or none, and
         whose students say in how many steps they paint
+    size : (H, W) of the picture in px, see `usual_patch`
 
     Raises
     ------
@@ -328,7 +347,7 @@ def configure(
             raise TypeError(f"expected settings among {', '.join(names)}, got {name!r}")
     config = replace(config, **overrides)
     if config.patch is None:
-        config = replace(config, patch=trained_patch(weights))
+        config = replace(config, patch=usual_patch(weights, size))
     if config.draft_steps is None:
         if config.appearance is not None and not has_draft(weights):
             raise ValueError(f"expected a model with a draft for the appearance {config.appearance!r}, got one without")
@@ -337,9 +356,8 @@ def configure(
         return config
     steps = student_steps(weights)
     drafted = steps if config.draft_steps else 0
-    return replace(
-        config, solver="ddim", steps=steps, draft_steps=drafted, eta=None, omega=0.0, autoguidance=0.0
-    )  # what they have learnt, so that a run says what was done
+    # what they have learnt, so that a run says what was done
+    return replace(config, solver="ddim", steps=steps, draft_steps=drafted, eta=0.0, omega=0.0)
 
 
 def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:

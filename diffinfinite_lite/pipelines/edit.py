@@ -148,7 +148,7 @@ def inpaint(
         raise ValueError(f"expected keep to be bool of {_size(image)}, got {keep.dtype} of {_size(keep)}")
     mask = check_mask(mask, image.shape[:2])
     cells, around = _latents(margin), sampled_margin(weights)
-    config = configure(config, overrides, weights)
+    config = configure(config, overrides, weights, mask.shape)
     device = choose_device(device)
     if device == "cpu":
         check_memory(enlarged(mask.shape, around), ENCODING_PER_PX, "a smaller picture needs less")
@@ -179,7 +179,7 @@ def _configured(
     """
     config = SamplingConfig.from_run(pair.run) if config is None else config
     requested = overrides.get("draft_steps", config.draft_steps)
-    config = configure(config, overrides, weights)
+    config = configure(config, overrides, weights, pair.mask.shape)
     if pair.draft is None and config.draft_steps:
         if requested:
             raise ValueError(f"expected a pair with its draft for draft_steps {requested}, got one without")

@@ -89,9 +89,9 @@ def generate(
     ValueError
         Naming what was expected and what came.
     """
-    config = configure(config, overrides, weights)
-    device = choose_device(device)
     mask, size = check_content(context, mask, size)
+    config = configure(config, overrides, weights, size)
+    device = choose_device(device)
     margin = sampled_margin(weights)
     instead = "a smaller picture needs less, and `diffinfinite slide` a fraction of it"
     check_memory(enlarged(size, margin), BYTES_PER_PX, instead)

@@ -95,7 +95,7 @@ class Facts:
     Attributes
     ----------
     channels : of the latents.
-    patch : side of a window, latent pixels.
+    patch : side of the windows of training, latent pixels; a picture no larger is one with its margin.
     gain : of the image model, see `sampling.denoiser`.
     margin : latents that are sampled around a picture; the graph of the decoder cuts them off.
     model : first digits of the weights' SHA-256.
@@ -112,7 +112,7 @@ def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
     """Write the two graphs of a model to a folder.
 
     ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any
-    number B of windows of the training patch's side n. ``decoder.onnx``: z float (1, C, h, w) to image float
+    number B of windows of any side n. ``decoder.onnx``: z float (1, C, h, w) to image float
     (1, 3, 8h, 8w), smaller by the margin on all sides.
 
     Parameters
@@ -130,7 +130,8 @@ def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
     models = load_models(weights)
     channels, patch = models.autoencoder.latent_channels, trained_patch(weights) // models.autoencoder.factor
     z, labels = torch.zeros(2, channels, patch, patch), torch.zeros(2, patch, patch, dtype=torch.int64)
-    _export(models.image, folder / IMAGE, {"z": z, "t": labels[:, 0, 0], "condition": labels}, ({0: ANY},) * 3)
+    sides = {0: ANY, 2: ANY, 3: ANY}, {0: ANY}, {0: ANY, 1: ANY, 2: ANY}
+    _export(models.image, folder / IMAGE, {"z": z, "t": labels[:, 0, 0], "condition": labels}, sides)
     margin = sampled_margin(weights)
     _export(Decoding(models.autoencoder, margin), folder / DECODER, {"z": z[:1]}, ({2: ANY, 3: ANY},))
     return Facts(channels, patch, models.image.gain, margin, expected_hashes(weights)["image"][:12])

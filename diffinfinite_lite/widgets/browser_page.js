@@ -317,6 +317,12 @@ const BrowserPaint = (() => {
       showLevels();
     }
 
+    // Side of the windows of a picture: a small one is a single window with its margin (config.usual_patch).
+    function windowSide(side) {
+      const { patch, margin } = settings.facts;
+      return side <= patch ? side + 2 * margin : patch;
+    }
+
     // Steps left by pixel, dark where none are, and a frame around every window that is with the network.
     function showTime(stepsLeft, steps, open) {
       const canvas = part("time"), side = Math.sqrt(stepsLeft.length), scale = canvas.width / side, pen = canvas.getContext("2d");
@@ -327,7 +333,7 @@ const BrowserPaint = (() => {
       });
       [pen.lineWidth, pen.strokeStyle] = [canvas.width / 112, "rgb(213, 94, 0)"];
       for (const window of open) {
-        const extent = settings.facts.patch * scale - pen.lineWidth, inset = pen.lineWidth / 2;
+        const extent = windowSide(side) * scale - pen.lineWidth, inset = pen.lineWidth / 2;
         const [x, y] = [window.left, window.top].map((start) => (start - settings.facts.margin) * scale + inset);
         pen.strokeRect(x, y, extent, extent);
       }
@@ -411,7 +417,7 @@ const BrowserPaint = (() => {
       const { margin } = facts, canvas = side + 2 * margin, labels = Sampler.mirrored(mask.labels, side, margin);
       const stepsLeft = new Uint16Array(side * side).fill(steps);
       let evaluations = 0, done = 0, level = 0;
-      const windows = Sampler.windows(canvas, canvas, facts.patch).length;
+      const patch = windowSide(side), windows = Sampler.windows(canvas, canvas, patch).length;
       const evaluate = async (z, t, conditions, window) => {
         const found = await pool.run({ task: "evaluate", z, t, conditions }, () => {
           open.add(window);
@@ -423,7 +429,7 @@ const BrowserPaint = (() => {
       };
       const added = (window) => {
         open.delete(window);
-        const [top, left, bottom, right] = [window.top, window.left, window.top + facts.patch, window.left + facts.patch]
+        const [top, left, bottom, right] = [window.top, window.left, window.top + patch, window.left + patch]
           .map((edge) => Math.min(Math.max(edge - margin, 0), side)); // within the picture
         for (let row = top; row < bottom; row++) stepsLeft.fill(steps - level - 1, row * side + left, row * side + right);
         showTime(stepsLeft, steps, open);
@@ -432,7 +438,7 @@ const BrowserPaint = (() => {
       states = [];
       growing = windows * (omega > 0 ? 2 : 1);
       say(`Level 1 of ${steps}`);
-      const run = { ...facts, rows: canvas, columns: canvas, context, seed, steps, omega };
+      const run = { ...facts, patch, rows: canvas, columns: canvas, context, seed, steps, omega };
       for await (const { clean } of Sampler.sample(labels, run, evaluate, added)) {
         level++;
         const made = { context, seed, steps, omega, solver: "dpm-solver++", plan: "mixture", level, model: facts.model };
@@ -444,7 +450,7 @@ const BrowserPaint = (() => {
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       say(`Painted in ${seconds} s with ${evaluations} evaluations of the network. Synthetic, not for diagnosis.`);
       part("same").textContent = `diffinfinite sample --mask mask.png --context ${context} --solver dpm-solver++ `
-        + `--steps ${steps} --omega ${omega} --seed ${seed} --out out/`;
+        + `--draft-steps 0 --steps ${steps} --omega ${omega} --seed ${seed} --out out/`; // no draft on this page
     }
 
     part("paint").onclick = paint;

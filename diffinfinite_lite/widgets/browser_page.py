@@ -113,7 +113,8 @@ def _windows(cells: int, facts: Facts) -> str:
     '448 px: 9 windows'
     """
     canvas = cells + 2 * facts.margin
-    count = len(list(mixture((canvas, canvas), facts.patch, torch.Generator())))
+    side = canvas if cells <= facts.patch else facts.patch
+    count = len(list(mixture((canvas, canvas), side, torch.Generator())))
     return f"{cells * CELL_PX} px: {'one window' if count == 1 else f'{count} windows'}"
 
 

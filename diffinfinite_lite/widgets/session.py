@@ -478,7 +478,7 @@ class Session:
 
     def _controls(self, config: SamplingConfig) -> list[dict]:
         """The controls of what the model has a use for, with what their defaults stand for."""
-        usual = self.studio.usual(config)
+        usual = self.studio.usual(config, self.state.size)
         return [
             control(field, getattr(config, field.name)) | {"usual": usual.get(field.name, "")}
             for field in shown_fields(config, lacking=self.studio.lacking)

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..devices import choose_device
 from ..labels import CELL_PX
-from ..models.pretrained import has_draft, has_student, load_models, sampled_margin, trained_patch
-from ..pipelines.config import BEST, BY_STUDENTS, DRAFT_STEPS, FAST, SamplingConfig, configure
+from ..models.pretrained import has_draft, has_student, load_models, sampled_margin
+from ..pipelines.config import BEST, BY_STUDENTS, DRAFT_STEPS, FAST, SamplingConfig, configure, usual_patch
 from ..pipelines.edit import resynthesise
 from ..pipelines.generate import generate
 from ..pipelines.masks import generate_mask
@@ -57,26 +57,31 @@ class Studio:
     queue : of the jobs of all sessions
     draft : whether the model has a draft, and with it an appearance
     preview : quality of what is to be there soon: fast where the model has students
-    patch : side of the windows that it was trained on, px
     margin : latents that it samples around a picture
     """
 
     def __init__(self, weights: str | Path | None = None, device: str | None = None, workers: int = 1) -> None:
         self.weights = None if weights is None else Path(weights)
         self.device, self.named_device = choose_device(device), device
-        self.draft, self.patch = has_draft(self.weights), trained_patch(self.weights)
+        self.draft = has_draft(self.weights)
         self.margin = sampled_margin(self.weights)
         self.preview = FAST if has_student(self.weights) else BEST
         self.queue = Queue(workers)
         self._masks: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
-    def usual(self, config: SamplingConfig) -> dict[str, str]:
-        """What the settings that are left to their default stand for, by name; beside the others of a configuration."""
-        full = replace(config, patch=config.patch or self.patch)
+    def usual(self, config: SamplingConfig, size: tuple[int, int]) -> dict[str, str]:
+        """What the settings that are left to their default stand for, by name; beside the others of a configuration.
+
+        Parameters
+        ----------
+        size : (H, W) of the picture in px
+        """
+        patch = usual_patch(self.weights, size)
+        full = replace(config, patch=config.patch or patch)
         strided = TRAITS[full.plan].stride is not None
         return {
-            "patch": str(self.patch),
+            "patch": str(patch),
             "stride": str(CELL_PX * usual_stride(full.plan, full.window)) if strided else "none",
             "eta": "0" if full.solver == "ddim" else "none",
             "draft_steps": str(DRAFT_STEPS),
@@ -109,7 +114,7 @@ class Studio:
 
     def windows_of(self, state: State) -> list[list[Box]]:
         """The windows of every level of a state's picture."""
-        models, config = load_models(self.weights, self.device), configure(state.config, {}, self.weights)
+        models, config = load_models(self.weights, self.device), configure(state.config, {}, self.weights, state.size)
         return windows_of_levels(find_stages(models, config, state.context, self.weights, self.device), state.size)
 
     def paint(self, job: Job, state: State, shown: Callable[[Emergence], None] | None = None) -> Finished:
@@ -119,7 +124,7 @@ class Studio:
         ----------
         shown : called after every level with what has come about; None watches nothing
         """
-        config = configure(state.config, {}, self.weights)
+        config = configure(state.config, {}, self.weights, state.size)
         mask = self.mask_of(job, state)
         emergence = Emergence(config) if shown else None
 

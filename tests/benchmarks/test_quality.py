@@ -117,27 +117,29 @@ def second_generation():
     found["spectrum"] = {"generated": {"grid": {2: 1.05, 4: 1, 8: 0.5}, "auc": 0.35}}
     found["anatomy"] = {"red cells": {"generated": 90, "real": 100}, "nuclei": {"generated": 0.54, "real": 0.5}}
     found["appearance"] = {"masks": 8, "features": {"EfficientNetLite0": {"seeds": 0.9, "contexts": 1}}}
+    found["masks"] = {"tiles": 150, "features": {"EfficientNetLite0": {"drawn": 12, "annotated": 10}}}
     found["drafts"] = {"share": 0.02, "limit": 0.027, "smallest": 0.7, "unseen": 0.6}
     return found
 
 
 def test_what_was_added_has_its_bars_and_its_lines():
     found = second_generation()
-    assert missed(found) == missed(result()) and len(quality.bars(found)) == len(quality.bars(result())) + 11
+    assert missed(found) == missed(result()) and len(quality.bars(found)) == len(quality.bars(result())) + 12
     text = quality.table(found)
     for words in (
         "| generated | 1.05 | 1.00 | 0.50 | 0.35 |", "median green of 90 (real tiles 100)", "varies by 0.54 of",
         "| EfficientNetLite0 | 0.90 | 1.00 |", "2.0% are nearer to one of them alone than",
+        "| EfficientNetLite0 | 12 | 10 | 1.20 |",
     ):  # fmt: skip
         assert words in text
     bad = second_generation()
     bad["spectrum"]["generated"] = {"grid": {2: 1.06, 4: 1, 8: 0.5}, "auc": 0.34}
     bad["anatomy"]["red cells"]["generated"], bad["anatomy"]["nuclei"]["generated"] = 89, 0.56
     bad["appearance"]["features"]["EfficientNetLite0"] = {"seeds": 0.8, "contexts": 0.8}
-    bad["drafts"]["share"] = 0.03
+    bad["drafts"]["share"], bad["masks"]["features"]["EfficientNetLite0"]["drawn"] = 0.03, 12.1
     for row in bad["fidelity"][-4:]:
         row["ratio"] += 0.01
-    assert len(missed(bad) - missed(found)) == 10, "all but that of the independent ruler, which has no bar"
+    assert len(missed(bad) - missed(found)) == 11, "all but that of the independent ruler, which has no bar"
 
 
 def test_the_card_is_filled_between_its_marks_and_nowhere_else():

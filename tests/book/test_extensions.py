@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
+from docutils import nodes
 from packaging.requirements import Requirement
 from PIL import Image
 
@@ -256,3 +257,37 @@ def test_every_fold_says_what_it_does(chapter):
     for cell in jupytext.read(chapter).cells:
         if cell.cell_type == "code" and "hide-input" in cell.metadata.get("tags", []):
             assert reading.fold_title(cell.source), f"{chapter.name}: a fold without a title: {cell.source[:60]!r}"
+
+
+def test_cautions_are_notes_and_foreign_warnings_stay():
+    """As ipykernel writes them: a path, a line, a category, a sentence and the line of code."""
+    cautions = extension("cautions")
+    written = (
+        "/tmp/ipykernel_1/2.py:7: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
+        "/tmp/ipykernel_1/2.py:9: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
+        "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
+    )
+    foreign = "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
+    assert cautions.sentences(written) == (["guidance of ω 6 paints blots"], foreign)
+    document = nodes.document(None, None)
+    document += [nodes.literal_block(text, text, classes=["output", where])
+                 for text, where in ((written, "stderr"), (written, "stdout"), (foreign, "stderr"))]  # fmt: skip
+    cautions._notes(None, document)
+    kinds = [(type(child).__name__, child.astext()) for child in document.children]
+    assert kinds == [
+        ("literal_block", foreign.strip()),
+        ("note", "Guidance of ω 6 paints blots."),
+        ("literal_block", written),
+        ("literal_block", foreign),
+    ]
+
+
+def test_every_caution_of_the_library_is_one_of_those():
+    """A new category of warnings would be shown with a path."""
+    found = {
+        line.split("(")[0].removeprefix("class ")
+        for path in (ROOT / "diffinfinite_lite").rglob("*.py")
+        for line in path.read_text("utf8").splitlines()
+        if re.match(r"class \w+\((User)?Warning\)", line)
+    }
+    assert found == set(extension("cautions").OURS.split("|"))

@@ -37,13 +37,14 @@ def test_rounding_is_to_the_nearest_of_254_steps():
     assert eight.multiples.flatten(1).abs().amax(1).tolist() == [127] * 6
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_image_model(graphs, rounded, batch):
+@pytest.mark.parametrize(("batch", "more"), [(1, 0), (3, 0), (1, 8)])
+def test_image_model_in_windows_of_any_side(graphs, rounded, batch, more):
     folder, facts = graphs
     draw = torch.Generator().manual_seed(batch)
-    z = torch.randn(batch, facts.channels, facts.patch, facts.patch, generator=draw)
+    side = facts.patch + more
+    z = torch.randn(batch, facts.channels, side, side, generator=draw)
     t = torch.tensor([999, 500, 9])[:batch]
-    condition = torch.randint(20, (batch, facts.patch, facts.patch), generator=draw)
+    condition = torch.randint(20, (batch, side, side), generator=draw)
     with torch.no_grad():
         expected = rounded.image(z, t, condition).numpy()
     assert np.abs(answer(folder / IMAGE, z=z, t=t, condition=condition) - expected).max() < TOLERANCE

@@ -166,7 +166,8 @@ def check_picture(window, size, evaluations, tmp_path, weights=None):
     assert json.loads(image.info["Comment"])["seed"] == 5
     colours = np.array(LABEL_COLOURS)
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
-    config = configure(None, {"solver": "dpm-solver++", "steps": 2, "omega": 1, "seed": 5, "batch_size": 1}, weights)
+    settings = {"solver": "dpm-solver++", "steps": 2, "draft_steps": 0, "omega": 1, "seed": 5, "batch_size": 1}
+    config = configure(None, settings, weights, (size, size))
     models = round_models(load_models(weights))
     (stage,) = find_stages(models, config, "squamous", weights, "cpu")
     denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
@@ -182,15 +183,16 @@ def test_the_picture_is_that_of_pytorch(window, tmp_path):
 
 
 def test_a_model_with_a_margin_paints_the_picture_within_it(started, tmp_path):
-    """Of 64 px with four latents more on all sides, in windows of 64 px: three a side."""
+    """Of 128 px with four latents more on all sides, in windows of 64 px: four a side; of 64 px, in a single one."""
     weights = tiny_model(tmp_path, borders="reflected")
     (tmp_path / "graphs").mkdir()
     html = write_page(tmp_path / "graphs", export_graphs(tmp_path / "graphs", weights), tmp_path / "_assets", "_assets")
-    assert "64 px: 9 windows" in html
+    assert "64 px: one window" in html and "128 px: 16 windows" in html
     (tmp_path / "paint.html").write_text(PAGE.format(html), "utf8")
     with window_of(started) as watch:
         watch.open(tmp_path / "paint.html")
-        check_picture(watch, 64, 2 * 9 * 2, tmp_path, weights)
+        check_picture(watch, 64, 2 * 2, tmp_path, weights)
+        check_picture(watch, 128, 2 * 16 * 2, tmp_path, weights)
 
 
 def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
