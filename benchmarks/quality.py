@@ -680,7 +680,7 @@ def main(
     need --out. --per-context 4 --real 40 is a quick report, which shows that all is measured and not how good the model
     is: --real is how many test tiles, and tiles of one a cluster, are read at most. --other-plans, with commas, or
     "all": by which canvases are painted besides --plan; each costs as much as that. --no-other-solvers leaves out what
-    250 DDIM steps would paint, a quarter of the time.
+    250 DDIM steps would paint.
     """
     out.mkdir(parents=True, exist_ok=True)
     rng, drawn = np.random.default_rng(0), np.random.default_rng(1)

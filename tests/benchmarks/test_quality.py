@@ -13,6 +13,7 @@ from PIL import Image
 from diffinfinite_lite import generate
 from diffinfinite_lite.data.tiles import Tile, to_rgb, to_tensor
 from diffinfinite_lite.labels import conditions
+from diffinfinite_lite.metrics.features import HandcraftedFeatures
 from diffinfinite_lite.models.pretrained import load_models
 from diffinfinite_lite.sampling.decode import decode
 from diffinfinite_lite.sampling.denoiser import Denoiser
@@ -229,6 +230,7 @@ def test_tiles_of_two_stages_are_pictures_with_their_own_drafts(tmp_path, monkey
     assert made["generated"][1].shape == (224, 224, 3) and made["drafts"][1].shape == (28, 28, 3)
     pair = generate("squamous", masks[1], seed=1, weights=weights, **painter.settings)
     assert np.array_equal(made["generated"][1], pair.image), "as the library paints a picture of that size"
+    assert np.array_equal(painter.under("squamous", masks[:1])[0], made["generated"][0])
     pairs = painter.twice("squamous", "normal", masks[:1])
     assert {name: len(tiles) for name, tiles in pairs.items()} == {"first": 1, "other seed": 1, "other context": 1}
     assert not np.array_equal(pairs["first"], pairs["other seed"])
@@ -265,6 +267,33 @@ def test_appearance_of_twins_is_none():
     found = quality.appearance(Twins(), masks, tiles, [ruler])
     assert found["masks"] == 1 and found["features"]["pixels"]["seeds"] == 0
     assert found["features"]["pixels"]["contexts"] == pytest.approx(1, abs=0.2)
+
+
+def test_masks_that_cost_nothing_cost_nothing():
+    """Tiles that are the same under drawn masks and under real ones lie equally far from real tiles, others do not."""
+    tiles = [
+        Tile(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(n)) * 2 - 1, torch.zeros(32, 32), context=c)
+        for n, c in enumerate(quality.CONTEXTS * 8)
+    ]  # fmt: skip
+    made = {c: [to_tensor(to_rgb(tile.image)) for tile in tiles if tile.context == c] for c in quality.CONTEXTS}
+    see = HandcraftedFeatures()
+    ruler = quality.Ruler("by hand", see, {"test": see([tile.image for tile in tiles])})
+
+    class Copies:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def under(self, context, masks):
+            return [to_rgb(self.factor * image) for image in made[context][: len(masks)]]
+
+    same, dark = (
+        quality.masks_cost(Copies(factor), made, tiles, [ruler], np.random.default_rng(0)) for factor in (1, 0.2)
+    )
+    assert same["tiles"] == 24
+    row = same["features"]["by hand"]
+    assert row["drawn"] == pytest.approx(row["annotated"])
+    other = dark["features"]["by hand"]
+    assert other["annotated"] > other["drawn"] == pytest.approx(row["drawn"])
 
 
 def test_a_sheet_of_few_tiles_is_narrow(tmp_path):

@@ -263,8 +263,8 @@ def test_cautions_are_notes_and_foreign_warnings_stay():
     """As ipykernel writes them: a path, a line, a category, a sentence and the line of code."""
     cautions = extension("cautions")
     written = (
-        "/tmp/ipykernel_1/2.py:7: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
-        "/tmp/ipykernel_1/2.py:9: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
+        "/kernel/2.py:7: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
+        "/kernel/2.py:9: Caution: guidance of ω 6 paints blots\n  dl.generate(\n"
         "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
     )
     foreign = "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
