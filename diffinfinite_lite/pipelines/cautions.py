@@ -91,7 +91,7 @@ def find_cautions(
         canvas = enlarged(size, sampled_margin(weights))
         if max(canvas) > config.patch:
             found.append(
-                f"the plan {config.plan} leaves a lattice where its windows meet on a canvas above {config.patch} px: "
+                f"the plan {config.plan} leaves a lattice where its windows meet, on a canvas larger than one of them: "
                 f"steps between pixels are {steps} those elsewhere; mixture, random-patch and diffcollage leave none"
             )
     if shares[LABELS.index("others")] and context != "normal" and not has_air(weights):
