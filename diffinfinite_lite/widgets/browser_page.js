@@ -450,7 +450,7 @@ const BrowserPaint = (() => {
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       say(`Painted in ${seconds} s with ${evaluations} evaluations of the network. Synthetic, not for diagnosis.`);
       part("same").textContent = `diffinfinite sample --mask mask.png --context ${context} --solver dpm-solver++ `
-        + `--steps ${steps} --omega ${omega} --seed ${seed} --out out/`;
+        + `--draft-steps 0 --steps ${steps} --omega ${omega} --seed ${seed} --out out/`; // no draft on this page
     }
 
     part("paint").onclick = paint;

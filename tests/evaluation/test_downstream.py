@@ -149,6 +149,14 @@ def test_a_classifier_learns_what_is_there_and_nothing_else():
     assert found["chance"].spread < 0.1
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_a_test_set_with_one_class_its_recall_is_the_score():
+    training, alike = (noise(0, 20, 0.4) + noise(1, 20, -0.4), [True] * 20 + [False] * 20), noise(2, 10, 0.4)
+    tests = {"all true": (alike, [True] * 10), "all false": (alike, [False] * 10)}
+    found = compare_classifiers({"real": training}, tests, seeds=(0,))["real"]
+    assert found["all true"].mean == pytest.approx(1 - found["all false"].mean) and found["all true"].mean > 0.8
+
+
 def test_rows_and_columns_of_table_2b():
     maps, masks = noise(0, 4), [np.repeat([[1, 2, 3, 4]], 8, axis=1).repeat(32, axis=0)] * 4
     training = {"real": (maps, masks), "both": (maps * 2, masks * 2)}
