@@ -39,7 +39,7 @@ def _notes(app: Sphinx, doctree: nodes.document) -> None:
             continue
         note = nodes.note("", *(nodes.paragraph(text=_sentence(text)) for text in said))
         kept = [nodes.literal_block(rest.strip(), rest.strip(), **block.attributes)] if rest.strip() else []
-        block.replace_self([*kept, note])
+        block.parent.replace(block, [*kept, note])  # `replace_self` would give the note the colour of errors
 
 
 def setup(app: Sphinx) -> dict[str, object]:

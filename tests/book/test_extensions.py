@@ -268,18 +268,22 @@ def test_cautions_are_notes_and_foreign_warnings_stay():
         "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
     )
     foreign = "/lib/python/torch/nn.py:7: UserWarning: lazy\n  warn(\n"
+    ours = "/kernel/2.py:7: Caution: blots\n  dl.generate(\n"
     assert cautions.sentences(written) == (["guidance of ω 6 paints blots"], foreign)
     document = nodes.document(None, None)
     document += [nodes.literal_block(text, text, classes=["output", where])
-                 for text, where in ((written, "stderr"), (written, "stdout"), (foreign, "stderr"))]  # fmt: skip
+                 for text, where in ((written, "stderr"), (ours, "stderr"), (written, "stdout"), (foreign, "stderr"))
+                 ]  # fmt: skip
     cautions._notes(None, document)
     kinds = [(type(child).__name__, child.astext()) for child in document.children]
     assert kinds == [
         ("literal_block", foreign.strip()),
         ("note", "Guidance of ω 6 paints blots."),
+        ("note", "Blots."),
         ("literal_block", written),
         ("literal_block", foreign),
     ]
+    assert not any(child["classes"] for child in document.children if isinstance(child, nodes.note))
 
 
 def test_every_caution_of_the_library_is_one_of_those():
