@@ -12,7 +12,7 @@ const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 const esc = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const interval = (row) => `95% interval ${percent(row.low)} to ${percent(row.high)}`;
 
-let key = sessionStorage.getItem(KEY), view = "room", shown = "", summary = null;
+let key = sessionStorage.getItem(KEY), view = "room", shown = "", survey = "", summary = null;
 
 const post = async (what, body = {}) => {
   const headers = { "Content-Type": "application/json" };
@@ -137,7 +137,8 @@ const go = (name) => {
 };
 
 const invite = async () => {
-  const { url, room, qr } = await (await post("invitation")).json();
+  const { url, room, qr, survey: name } = await (await post("invitation")).json();
+  survey = name;
   find(".qr").src = qr;
   find(".address").textContent = url.replace(/^http:\/\//, "").replace(/\/$/, "");
   find(".code").textContent = room;
@@ -177,7 +178,7 @@ const open = async () => {
 const save = async (ending) => {
   const blob = await (await post(ending)).blob(), link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = `class-${summary.survey}.${ending}`;
+  link.download = `class-${survey}.${ending}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };

@@ -123,7 +123,7 @@ class Instructor:
         return JSONResponse(figures)
 
     async def _invitation(self) -> Response:
-        return JSONResponse(invitation(self.url, self.store.room))
+        return JSONResponse({"survey": self.store.deck.key.survey, **invitation(self.url, self.store.room)})
 
     async def _token(self) -> Response:
         return JSONResponse({"token": self.door.token()})

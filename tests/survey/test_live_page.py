@@ -8,6 +8,7 @@ import time
 import pytest
 import uvicorn
 
+from diffinfinite_lite.survey import summary
 from diffinfinite_lite.survey.answers import read_answers
 from diffinfinite_lite.survey.service import Service
 from diffinfinite_lite.survey.store import Answer, Store, Unavailable
@@ -204,6 +205,23 @@ def test_the_instructor_exports_and_deletes(room, tmp_path):
     board.get_by_role("button", name="Really").click()
     text(board, ".counts", "Nobody yet.")
     assert not room.store.raters()
+
+
+def test_answers_are_saved_before_the_first_figures_come(room, monkeypatch, tmp_path):
+    fill(room)
+    paper, saved = summary.paper, threading.Event()
+    monkeypatch.setattr(summary, "paper", lambda: saved.wait(30) and paper())
+    board = room.open(f"instructor#{room.service.door.token()}", accept_downloads=True, **DESKTOP)
+    board.get_by_role("button", name="Data").click()
+    try:
+        with board.expect_download(timeout=10_000) as download:
+            board.get_by_role("button", name="Save as CSV").click()
+    finally:
+        saved.set()
+    assert download.value.suggested_filename == f"class-{room.store.deck.key.survey}.csv"
+    download.value.save_as(tmp_path / "class.csv")
+    assert len(read_answers(tmp_path / "class.csv")) == 12
+    text(board, ".counts", "1 participant, 1 finished")
 
 
 def test_what_a_server_does_not_take_waits_in_the_browser(room, monkeypatch):
