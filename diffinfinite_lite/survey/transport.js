@@ -20,6 +20,7 @@
 //   forget(record)  erases the record
 //   watch(changed)  calls changed(record or null) when another tab of this browser has kept or erased it
 //
+// Marks that a server has not accepted yet go with the next ones, or when the result is opened again.
 // An Error that has `again` may pass by itself: the player tries the same once more after a few seconds.
 //
 // The server is `service.py`: POST begin, answer, taps, truth, forget below `settings.server`, JSON in and out. A record from
@@ -77,14 +78,24 @@ const onServer = (settings) => {
     if (!reply.ok) throw refuse(said.message || "The server does not answer. What you said is kept in this browser and sent again.", reply.status);
     return said;
   };
-  const flush = async (record) => { // what waits, oldest first
+  const send = async (record) => { // what waits, oldest first
     for (const name of [...(record.waiting || [])]) {
       const { answer, confidence, ms, revision } = record.answers[name];
       await post("answer", { code: record.code, item: name, answer, confidence, ms: Math.round(ms || 0), revision });
       record.waiting = record.waiting.filter((other) => other !== name);
       await local.note(record);
     }
+    for (const name of [...(record.marked || [])]) {
+      const taps = [...(record.taps[name] || [])];
+      let refused = null;
+      try { await post("taps", { code: record.code, item: name, taps }); } catch (error) { if (error.again) throw error; refused = error; }
+      if (String(taps) === String(record.taps[name] || [])) record.marked = record.marked.filter((other) => other !== name);
+      await local.note(record); // a picture that was marked again meanwhile waits on
+      if (refused) throw refused;
+    }
   };
+  let sending = Promise.resolve();
+  const flush = (record) => sending = sending.catch(() => {}).then(() => send(record)); // one after another, or an older copy wins
   const transport = {
     place: "server",
     get kept() { return local.kept; },
@@ -105,8 +116,9 @@ const onServer = (settings) => {
     note: local.note,
     watch: local.watch,
     taps: async (record, name) => {
+      record.marked = [...(record.marked || []).filter((other) => other !== name), name];
       await local.note(record);
-      await post("taps", { code: record.code, item: name, taps: record.taps[name] || [] });
+      await flush(record);
     },
     stop: async (record) => local.stop(await post("begin", { rater: record.code })), // what is stored there counts, and no more
     truth: async (record) => {
