@@ -17,9 +17,12 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -34,28 +37,39 @@ from diffinfinite_lite.labels import CELL_PX, CONTEXTS, conditions
 from diffinfinite_lite.metrics.features import Standardiser, efficientnet_features
 from diffinfinite_lite.metrics.fidelity import frechet_distance
 from diffinfinite_lite.models.pretrained import Models, load_models, sampled_margin
+from diffinfinite_lite.pipelines.config import configure
 from diffinfinite_lite.pipelines.margin import decode_within, mirrored
 from diffinfinite_lite.pipelines.masks import generate_mask
-from diffinfinite_lite.sampling.denoiser import Denoiser
+from diffinfinite_lite.pipelines.stages import DETAIL, find_stages, last_levels, make_denoiser, sample_stages
 from diffinfinite_lite.sampling.plans import multidiffusion
-from diffinfinite_lite.sampling.sample import Method, sample
-from diffinfinite_lite.sampling.solvers import cosine_alphas
-from diffinfinite_lite.widgets.browser_graphs import round_models
+from diffinfinite_lite.widgets.browser_graphs import round_weights
 
 TILE, ACROSS = 224, 5  # px; tiles along a mask
 
 
 @torch.no_grad()
-def tiles(models: Models, mask: np.ndarray, context: str, seed: int, steps: int) -> list[np.ndarray]:
-    """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask."""
+def tiles(
+    models: Models, network: Callable[[Any], Any], mask: np.ndarray, context: str, seed: int, steps: int
+) -> list[np.ndarray]:
+    """Tiles uint8 (TILE, TILE, 3) that know nothing of their neighbours, one for each square of a mask.
+
+    Parameters
+    ----------
+    network : makes of that of a stage what a browser has, or leaves it as it is
+    steps : of the picture, and of its draft
+    """
     window, margin = TILE // CELL_PX, sampled_margin()
     around = window + 2 * margin  # what a tile is painted with, and loses
-    method = Method(around, partial(multidiffusion, stride=around), solver="dpm-solver++", steps=steps, seed=seed)
+    settings = {"steps": steps, "draft_steps": steps, "seed": seed, "patch": CELL_PX * around, "batch_size": 5}
+    config, plan = configure(None, settings | {"solver": "dpm-solver++"}), partial(multidiffusion, stride=around)
+    stages = [
+        replace(stage, margin=0, method=replace(stage.method, plan=plan), network=network(stage.network))
+        for stage in find_stages(models, config, context, None, "cpu")
+    ]
     squares = _squares(conditions(mask, context), window)
     labels = torch.cat([torch.cat([mirrored(cells, margin) for cells in row], dim=1) for row in squares])
-    denoiser, channels = Denoiser(models.image, cosine_alphas(), batch_size=5), models.autoencoder.latent_channels
-    for level in sample(denoiser, labels, method, channels=channels):
-        canvas = level.canvas.latents
+    denoisers = {stage.name: make_denoiser(stage, config, "cpu") for stage in stages}
+    canvas = last_levels(sample_stages(stages, denoisers, labels))[DETAIL].canvas.latents
     painted = [z[None] for row in _squares(canvas, around) for z in row]
     return [to_rgb(decode_within(models.autoencoder, z, margin)[0]) for z in painted]
 
@@ -68,12 +82,14 @@ def _squares(canvas: torch.Tensor, side: int) -> list[tuple[torch.Tensor, ...]]:
 def quality(masks_a_context: int, steps: int) -> dict:
     """Pictures and Fréchet distances with full weights and with those of eight bits."""
     full = load_models()
-    models, made = {"full": full, "eight_bits": round_models(full)}, {"full": [], "eight_bits": []}
+    eight = full._replace(autoencoder=round_weights(full.autoencoder))
+    models = {"full": (full, lambda network: network), "eight_bits": (eight, cache(round_weights))}
+    made: dict[str, list[np.ndarray]] = {name: [] for name in models}
     jobs = [(context, seed) for context in CONTEXTS for seed in range(masks_a_context)]
     for context, seed in tqdm(jobs, unit="mask"):
         mask = generate_mask(full.mask, context, (ACROSS * TILE,) * 2, seed=seed)
         for name, pictures in made.items():
-            pictures += tiles(models[name], mask, context, seed, steps)
+            pictures += tiles(*models[name], mask, context, seed, steps)
     apart = np.abs(np.stack(made["full"]).astype(int) - np.stack(made["eight_bits"]))
     extractor = efficientnet_features()
     real = extractor([tile.image for tile in catalog.load("lc25000-lung", split="test", normalised=True)])

@@ -22,6 +22,7 @@ from PIL import Image
 from diffinfinite_lite import generate
 from diffinfinite_lite.data import catalog
 from diffinfinite_lite.data.tiles import to_rgb, to_tensor
+from diffinfinite_lite.devices import bf16_helps
 from diffinfinite_lite.evaluation.inputs import cut_canvas
 from diffinfinite_lite.labels import CONTEXTS
 from diffinfinite_lite.metrics import fidelity
@@ -31,6 +32,7 @@ from diffinfinite_lite.pipelines.cautions import Caution
 from diffinfinite_lite.pipelines.masks import generate_mask
 
 OUT = Path("reports/guidance.json")
+FASTEST = "bf16" if bf16_helps() else "fp32"
 TILE = 224  # px
 OMEGAS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 10.0)
 
@@ -63,7 +65,13 @@ def measure(tiles: np.ndarray, real: np.ndarray) -> dict[str, float]:
     }
 
 
-def main(per_context: int = 4, steps: int = 20, solver: str = "dpm-solver++", sheet: Path | None = None) -> None:
+def main(
+    per_context: int = 4,
+    steps: int = 20,
+    solver: str = "dpm-solver++",
+    precision: str = FASTEST,
+    sheet: Path | None = None,
+) -> None:
     """Paint the tiles and measure them."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", Caution)
@@ -71,7 +79,7 @@ def main(per_context: int = 4, steps: int = 20, solver: str = "dpm-solver++", sh
     for context in CONTEXTS:
         mask = generate_mask(load_models().mask, context, (side, side), seed=0)
         jobs += [(context, tile) for tile in cut_canvas(mask, (TILE, TILE))[:per_context]]
-    settings, real, rows, shown = {"steps": steps, "solver": solver}, real_tiles(), {}, []
+    settings, real, rows, shown = {"steps": steps, "solver": solver, "precision": precision}, real_tiles(), {}, []
     known, others = real[::2], real[1::2]
     rows["real"] = measure(others, known)
     print("real", rows["real"], flush=True)

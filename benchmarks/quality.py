@@ -150,12 +150,12 @@ def solvers(test: list[Tensor], painter: Painter, count: int) -> dict[str, float
 
     Parameters
     ----------
-    count : of tiles of a context in the whole report; a quarter of them, and `ACROSS` squared at most, are painted here
+    count : of tiles of a context in the whole report; a tenth of them, and `ACROSS` squared at most, are painted here
     """
     extractor = Cached(efficientnet_features(), FEATURES)
     real = extractor(test)
     standardise = Standardiser.fit(real)
-    size = (TILE * min(ACROSS, int(np.ceil((count / 4) ** 0.5))),) * 2
+    size = (TILE * min(ACROSS, int(np.ceil((count / 10) ** 0.5))),) * 2
     masks = [(c, painter.draw(c, size, 0)) for c in CONTEXTS]
     distances = {}
     for solver, steps in (("dpm-solver++", 20), ("ddim", 250)):
@@ -639,8 +639,8 @@ def figures(result: dict) -> str:
 
 
 def named(weights: dict[str, str]) -> str:
-    """The image model of a run by the hashes of its files, and of its update where it has one."""
-    return " and ".join(f"`{weights[name][:12]}`" for name in ("image", "image_update") if name in weights)
+    """The image model of a run by the hash of its file."""
+    return f"`{weights['image'][:12]}`"
 
 
 def fill(card: str, text: str) -> str:
@@ -663,7 +663,6 @@ def main(
     solver: str = "dpm-solver++",
     plan: str = "mixture",
     omega: float = 0.0,
-    autoguidance: float = 0.0,
     precision: str = FASTEST,
     draft_steps: int | None = None,
     draft_noise: float | None = None,
@@ -684,8 +683,7 @@ def main(
     """
     out.mkdir(parents=True, exist_ok=True)
     rng, drawn = np.random.default_rng(0), np.random.default_rng(1)
-    options = {"steps": steps, "solver": solver, "plan": plan, "omega": omega}
-    options |= {"autoguidance": autoguidance, "precision": precision}
+    options = {"steps": steps, "solver": solver, "plan": plan, "omega": omega, "precision": precision}
     options |= {k: v for k, v in (("draft_steps", draft_steps), ("draft_noise", draft_noise)) if v is not None}
     painter, plans = Painter(options, weights), [plan, *further_plans(plan, other_plans)]
     real_tiles = read_real(rng, most)

@@ -558,13 +558,16 @@ for _name, _about in RECIPES.items():
 def export(
     out: Runs = _RUNS,
     weights: Annotated[Path | None, typer.Option(help="Folder for the model; the package itself by default.")] = None,
+    gain: Annotated[
+        float, typer.Option(help="Factor on the image model's clean estimates, against pale tissue; see ADR 28.")
+    ] = 1.0,
 ) -> None:
     """Write the trained weights in half precision, with their hashes."""
     from .models.pretrained import model_folder
     from .training.recipes import export as copy
 
     check_folder(model_folder(weights))
-    for name, digest in copy(out, model_folder(weights)).items():
+    for name, digest in copy(out, model_folder(weights), gain).items():
         typer.echo(f"{name}: {digest}")
 
 

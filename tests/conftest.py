@@ -101,7 +101,7 @@ def one_stage(tiny_weights):
 
 @pytest.fixture(scope="session")
 def trained_on(tiny_weights, tmp_path_factory):
-    """Folder of a tiny model that was trained on: its image model has an update, its decoder is a newer one."""
+    """Folder of a tiny model whose decoder was trained on, in a file of its own."""
     return toys.train_on(shutil.copytree(tiny_weights, tmp_path_factory.mktemp("trained_on") / "weights"))
 
 

@@ -29,9 +29,9 @@ SIZE = (112, 168)  # px; windows of 64 px
 def made(folder):
     """All pinned arrays, and the run.json of the sample."""
     weights, found = tiny_model(folder, codes=FIVE_CODES), {}
-    pair = generate("squamous", size=SIZE, omega=1.0, weights=weights, **SETTINGS)
+    pair = generate("squamous", size=SIZE, solver="ddim", omega=1.0, weights=weights, **SETTINGS)
     found |= {"sample.image": pair.image, "sample.mask": pair.mask, "sample.latents": pair.latents}
-    method = {"plan": "random-patch", "conditioning": "per-label"}
+    method = {"plan": "random-patch", "solver": "ddim", "conditioning": "per-label"}
     random = generate("normal", pair.mask, weights=weights, **method, **SETTINGS)
     found |= {"random.image": random.image, "random.latents": random.latents}
     changed = pair.mask.copy()

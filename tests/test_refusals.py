@@ -86,7 +86,7 @@ def test_numbers_of_training(name, arguments, message, no_work, tmp_path):
         ("--stride", "-8"),
         ("--omega", "nan"),
         ("--omega", "-2.5"),
-        ("--autoguidance", "inf"),
+        ("--omega", "inf"),
         ("--eta", "1.5"),
         ("--size", "-64x64"),
     ],
@@ -203,6 +203,18 @@ def test_a_training_that_is_refused_leaves_no_folder(name, tmp_path):
     (tmp_path / "a/runs").mkdir(parents=True)
     sentence(command)
     assert not list((tmp_path / "a/runs").iterdir())
+
+
+def test_a_model_with_an_update_is_to_be_exported_again(tiny_weights, tmp_path):
+    """Earlier versions wrote what later training changed into a file of its own; without it the model is another."""
+    weights = shutil.copytree(tiny_weights, tmp_path / "weights")
+    hashes = json.loads((weights / "hashes.json").read_text())
+    (weights / "hashes.json").write_text(json.dumps(hashes | {"image_update": "0" * 64}))
+    said = sentence([*SAMPLE, "--weights", weights, "--out", tmp_path / "out"])
+    assert "image_update, which this version does not read: install or export the model again" in said
+    for read in (pretrained.load_models, pretrained.has_air, pretrained.provenance):
+        with pytest.raises(ValueError, match="which this version does not read"):
+            read(weights)
 
 
 def test_hashes_without_the_autoencoder_of_the_model(tiny_weights, tmp_path):

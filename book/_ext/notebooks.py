@@ -241,7 +241,7 @@ def plain_notebook(chapter: Path, *, bibliography: Path | None = None, install: 
         first = install_cell(install, code, chapter.resolve().parents[1] / "requirements.txt")
         cells.insert(0, nbformat.v4.new_code_cell(first))
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"      # the same file for the same chapter
+        cell["id"] = f"cell-{number}"  # the same file for the same chapter
     metadata = {"kernelspec": dict(source.metadata["kernelspec"]), "language_info": {"name": "python"}}
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
@@ -349,11 +349,13 @@ def _bar(app, pagename: str, templatename: str, context: dict, doctree: object) 
         return
     download = context["pathto"](f"notebooks/{pagename}.ipynb", 1)
     items = [f'<a href="{download}" download>Download as notebook (.ipynb)</a>']
-    items += [f'<a href="{escape(address)}">Open in {name}</a>'
-              for name, address in links(pagename, *_repository(app), app.config.notebooks_branch)]
+    items += [
+        f'<a href="{escape(address)}">Open in {name}</a>'
+        for name, address in links(pagename, *_repository(app), app.config.notebooks_branch)
+    ]
     if "running" in app.env.all_docs:
         items.append(f'<a href="{context["pathto"]("running")}">How to run it</a>')
-    bar = '<p class="run-page">' + " <span aria-hidden=\"true\">·</span> ".join(items) + "</p>"
+    bar = '<p class="run-page">' + ' <span aria-hidden="true">·</span> '.join(items) + "</p>"
     context["body"] = context["body"].replace("</h1>", f"</h1>\n{bar}", 1)
 
 

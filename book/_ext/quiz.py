@@ -138,8 +138,12 @@ class Quiz(SphinxDirective):
             node += self._option(item, name, len(node), node["many"])
         node += answer
         self.set_source_info(node)
-        known[name] = {"docname": self.env.docname, "number": number, "question": legend.deepcopy(),
-                       "answer": [child.deepcopy() for child in answer]}
+        known[name] = {
+            "docname": self.env.docname,
+            "number": number,
+            "question": legend.deepcopy(),
+            "answer": [child.deepcopy() for child in answer],
+        }
         return [node]
 
     def _names(self) -> list[str]:
@@ -151,8 +155,11 @@ class Quiz(SphinxDirective):
         if "---" not in lines:
             return self._parse(self.content, self.content_offset)
         at = lines.index("---")
-        return [*self._parse(self.content[:at], self.content_offset), nodes.transition(),
-                *self._parse(self.content[at + 1 :], self.content_offset + at + 1)]
+        return [
+            *self._parse(self.content[:at], self.content_offset),
+            nodes.transition(),
+            *self._parse(self.content[at + 1 :], self.content_offset + at + 1),
+        ]
 
     def _parse(self, content: StringList, offset: int) -> list[nodes.Node]:
         holder = nodes.container()
@@ -196,8 +203,10 @@ class FillAnswers(SphinxPostTransform):
 
     def run(self, **kwargs: object) -> None:
         for place in list(self.document.findall(quiz_answers)):
-            entries = sorted(getattr(self.env, "diffinfinite_quizzes", {}).items(),
-                             key=lambda entry: (entry[1]["docname"], entry[1]["number"]))
+            entries = sorted(
+                getattr(self.env, "diffinfinite_quizzes", {}).items(),
+                key=lambda entry: (entry[1]["docname"], entry[1]["number"]),
+            )
             out: list[nodes.Node] = []
             for docname in sorted({entry["docname"] for _, entry in entries}):
                 title = self.env.titles[docname].astext()
@@ -231,16 +240,21 @@ def _forget(app: Sphinx, env, docname: str) -> None:
 
 def _merge(app: Sphinx, env, docnames: set[str], other) -> None:
     known = env.__dict__.setdefault("diffinfinite_quizzes", {})
-    known |= {name: entry for name, entry in getattr(other, "diffinfinite_quizzes", {}).items()
-              if entry["docname"] in docnames}
+    known |= {
+        name: entry
+        for name, entry in getattr(other, "diffinfinite_quizzes", {}).items()
+        if entry["docname"] in docnames
+    }
 
 
 def _open_quiz(writer, node: quiz) -> None:
     choices = any(isinstance(child, quiz_option) for child in node)
     kind = "choice" if choices else "reveal"
     look = " look" if node["look"] else ""
-    writer.body.append(f'<form class="quiz{look}" id="{node["ids"][0]}" data-quiz="{escape(node["name"])}" '
-                       f'data-kind="{kind}" data-many="{"yes" if node["many"] else "no"}">\n<fieldset>\n')
+    writer.body.append(
+        f'<form class="quiz{look}" id="{node["ids"][0]}" data-quiz="{escape(node["name"])}" '
+        f'data-kind="{kind}" data-many="{"yes" if node["many"] else "no"}">\n<fieldset>\n'
+    )
 
 
 def _close_quiz(writer, node: quiz) -> None:
@@ -254,7 +268,8 @@ def _open_option(writer, node: quiz_option) -> None:
     named = f' aria-label="{escape(label.astext())}"' if any(label.findall(nodes.math)) else ""  # typeset: no text left
     writer.body.append(
         f'<div class="quiz-option" data-right="{right}"><input type="{kind}" name="{node["field"]}" '
-        f'id="{node["field"]}-{node["place"]}" value="{node["place"]}" autocomplete="off"{named}>')
+        f'id="{node["field"]}-{node["place"]}" value="{node["place"]}" autocomplete="off"{named}>'
+    )
 
 
 def _open_answer(writer, node: quiz_answer) -> None:

@@ -224,8 +224,7 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
     def link(name: str, words: str, kind: str) -> str:
         address = "" if name == pagename else context["pathto"](name)
-        return (f'<a class="look-{kind}" href="{address}?view=look">{words} '
-                f"{escape(app.env.titles[name].astext())}</a>")
+        return f'<a class="look-{kind}" href="{address}?view=look">{words} {escape(app.env.titles[name].astext())}</a>'
 
     said = f"Step {place} of {len(names)}" if place else "Not on the path of <em>Look</em>"
     if pagename == app.config.root_doc:
@@ -244,8 +243,9 @@ def _finish_page(app: Sphinx, pagename: str, templatename: str, context: dict, d
         parts += [link(name, "", "on") for name in app.config.look_end]
     steps = "".join(f'<li{" aria-current=page" if name == pagename else ""}>{link(name, "", "step")}</li>'
                     for name in names)  # fmt: skip
-    context["body"] += (f'\n<nav class="look-view look-path" aria-label="Path of Look">{"".join(parts)}'
-                        f'<ol hidden>{steps}</ol></nav>')
+    context["body"] += (
+        f'\n<nav class="look-view look-path" aria-label="Path of Look">{"".join(parts)}<ol hidden>{steps}</ol></nav>'
+    )
 
 
 ENTRY = """<!doctype html>

@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..files import read_json
-from ..sampling.guidance import Autoguided
-from . import checkpoint, lowbit
+from . import checkpoint
 from .appearance import Appearance
 from .autoencoder import Autoencoder, LiteAutoencoder, load_diffusers, margin_of
 from .checkpoint import load_weights
@@ -107,6 +106,11 @@ def expected_hashes(weights: str | Path | None = None) -> dict[str, str]:
         raise ValueError(f"{_expected_in(file)}, got no JSON: {EXPORT_AGAIN}") from None
     if not isinstance(found, dict) or not all(_is_hash(name, value) for name, value in found.items()):
         raise ValueError(f"{_expected_in(file)}, got {str(found)[:80]}: {EXPORT_AGAIN}")
+    if "image_update" in found:
+        raise ValueError(
+            f"expected the image model in {file.parent} to be one file, got another with it, image_update, which this "
+            f"version does not read: {EXPORT_AGAIN}"
+        )
     missing = [name for name in NEEDED if name not in found]
     if missing:
         named = ", ".join(found) or "none"
@@ -179,9 +183,8 @@ def student_steps(weights: str | Path | None = None) -> int:
 
 def has_air(weights: str | Path | None = None) -> bool:
     """Whether the image model learnt air as a label of its own, or no more than five labels (see `five_codes`)."""
-    parts = [name for name in expected_hashes(weights) if name in ("image", "image_update")]
-    files = (model_folder(weights) / f"{name}.safetensors" for name in parts)
-    return any(knows_air(checkpoint.load(file, TABLES)[0]) for file in files)
+    expected_hashes(weights)  # refuses a folder that holds no model
+    return knows_air(checkpoint.load(model_folder(weights) / "image.safetensors", TABLES)[0])
 
 
 def load_models(weights: str | Path | None = None, device: str = "cpu") -> Models:
@@ -278,8 +281,6 @@ def _load_models(folder: Path, _: tuple, device: torch.device) -> Models:
     files = expected_hashes(folder)
     check_hashes(folder, files)
     image = load_unet(folder / "image.safetensors")
-    if "image_update" in files:
-        lowbit.load_update(image, folder / "image_update.safetensors")
     vae = image.config.get("vae")
     if not vae and "autoencoder" not in files:
         raise ValueError(f"{_expected_in(folder / 'hashes.json')}, among them autoencoder, got none: {EXPORT_AGAIN}")
@@ -302,22 +303,6 @@ def check_hashes(folder: Path, files: dict[str, str]) -> None:
             raise ValueError(f"{what}: the file was changed or cut short")
 
 
-def guided(image: MaskUNet, strength: float, weights: str | Path | None = None) -> MaskUNet | Autoguided:
-    """The image model of a folder, guided by what it was before its update if the strength is not 0.
-
-    Raises
-    ------
-    ValueError
-        If the strength is negative or not a number, or the model never had an update.
-    """
-    if strength == 0:
-        return image
-    if "image_update" not in expected_hashes(weights):
-        raise ValueError(f"expected a model with an earlier version of itself for autoguidance {strength}, got none")
-    earlier = load_unet(model_folder(weights) / "image.safetensors").to(next(image.parameters()).device)
-    return Autoguided(image, earlier, strength)
-
-
 def load_unet(path: Path) -> MaskUNet:
     """The network of a weights file, a `Draft`, a `Detail` or the image model of a single stage.
 
@@ -333,6 +318,7 @@ def load_unet(path: Path) -> MaskUNet:
             network = (Detail if more.get("reads_draft") else MaskUNet)(latent_channels, widths)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         network.config |= more
+        network.gain = more.get("gain", MaskUNet.gain)
         return network
 
     return checkpoint.fill(build(**config), with_air(tensors), path)

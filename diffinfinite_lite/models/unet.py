@@ -102,7 +102,7 @@ class MaskUNet(nn.Module):
     """
 
     prediction_type = "v_prediction"
-    gain = 1.0  # factor on its noise estimates, see `Denoiser`
+    gain = 1.0  # factor on its clean estimates, see `Denoiser`
 
     def __init__(self, latent_channels: int = 8, widths: Sequence[int] = (128, 192, 256)):
         super().__init__()

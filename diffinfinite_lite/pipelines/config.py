@@ -40,8 +40,8 @@ STRIDED = tuple(name for name, traits in TRAITS.items() if traits.stride is not 
 SMALLEST = 64  # px, side of a picture
 LARGEST_PATCH = 8192  # px, side of a window: 36 times that of training, far beyond what memory takes
 BEST, FAST = "best", "fast"
-BY_STUDENTS = ("solver", "steps", "eta", "omega", "autoguidance")  # settings that a model's students decide
-DRAFT_STEPS = 20  # of a model with a draft, where nothing else is asked for
+BY_STUDENTS = ("solver", "steps", "eta", "omega")  # settings that a model's students decide
+DRAFT_STEPS = 40  # of a model with a draft, where nothing else is asked for
 MPP_RANGE = (0.01, 100)  # um/px that a microscope can have, with a wide margin
 # Keys of run.json that had another name once.
 RENAMED = {"sampler": "plan", "scheduler": "cluster"}
@@ -118,16 +118,16 @@ class SamplingConfig:
         choices=(BEST, FAST),
         control={"needs": "students"},
     )
-    solver: str = setting("ddim", "How a noise level follows from the one before.", choices=SOLVERS)
+    solver: str = setting("dpm-solver++", "How a noise level follows from the one before.", choices=SOLVERS)
     steps: int = setting(
-        50,
+        20,
         "Noise levels, each of which asks the network once.",
         check=("a whole number from 1 to 1000", _whole(1, 1000)),
         control={"span": (2, 50, 1)},
     )
     eta: float | None = setting(
         None,
-        "Share of fresh noise at each level, 0 (the default) to 1, of the solver ddim.",
+        "Share of fresh noise at each level, 0 to 1, of the solver ddim; by default 1 in a draft and 0 in the picture.",
         check=("a number from 0 to 1", _number(0, 1)),
         control={"label": "eta of ddim", "values": (0.0, 0.5, 1.0)},
     )
@@ -137,12 +137,6 @@ class SamplingConfig:
         check=("a number of at least 0", _number(0)),
         control={"label": "guidance ω", "span": (0.0, 4.0, 0.25)},
     )
-    autoguidance: float = setting(
-        0.0,
-        "Guidance by an earlier version of the model; with 0.75 samples vary more, and take longer.",
-        check=("a number of at least 0", _number(0)),
-        control={"span": (0.0, 3.0, 0.25)},
-    )
     conditioning: str = setting(
         "dense",
         "One pass of the network for all labels of a window, or one for each label as in the paper.",
@@ -150,9 +144,9 @@ class SamplingConfig:
     )
     draft_steps: int | None = setting(
         None,
-        "Noise levels of the draft; by default 20 where the model has a draft, and 0 for the paper's single stage.",
+        "Noise levels of the draft; by default 40 where the model has a draft, and 0 for the paper's single stage.",
         check=("a whole number from 0 to 1000", _whole(0, 1000)),
-        control={"needs": "draft", "label": "steps of the draft", "values": (0, 10, 20)},
+        control={"needs": "draft", "label": "steps of the draft", "values": (0, 20, 40)},
     )
     draft_noise: float = setting(
         0.1,
@@ -227,14 +221,16 @@ class SamplingConfig:
     def from_run(cls, run: Mapping[str, Any]) -> Self:
         """The settings that a ``run.json`` was made with, also of earlier versions.
 
-        These called the plan ``sampler`` and had no stride, autoguidance, torch.compile or recorded batch size, each of
-        which has the default that means the same; nor had they a draft, so that they have no steps of one.
+        These called the plan ``sampler`` and had no stride, torch.compile or recorded batch size, each of which has the
+        default that means the same; nor had they a draft, so that they have no steps of one.
 
         Raises
         ------
         ValueError
-            If it is no run of this library.
+            If it is no run of this library, or one with autoguidance, which earlier versions had.
         """
+        if guidance := run.get("autoguidance"):
+            raise ValueError(f"expected a run without autoguidance, which this version no longer has, got {guidance}")
         run = {"draft_steps": 0} | rename_keys(run)
         missing = [name for name in ALWAYS_RECORDED if name not in run]
         if missing:
@@ -360,9 +356,8 @@ def configure(
         return config
     steps = student_steps(weights)
     drafted = steps if config.draft_steps else 0
-    return replace(
-        config, solver="ddim", steps=steps, draft_steps=drafted, eta=None, omega=0.0, autoguidance=0.0
-    )  # what they have learnt, so that a run says what was done
+    # what they have learnt, so that a run says what was done
+    return replace(config, solver="ddim", steps=steps, draft_steps=drafted, eta=0.0, omega=0.0)
 
 
 def takes_settings(function: Function, config: type[SamplingConfig] = SamplingConfig) -> Function:

@@ -31,7 +31,7 @@ from ..labels import PROMPTS, prompt_number
 from ..models.autoencoder import Autoencoder
 from ..models.detail import Detail
 from ..models.draft import Draft
-from ..models.pretrained import Drafting, Models, guided, load_draft, load_students, sampled_margin
+from ..models.pretrained import Drafting, Models, load_draft, load_students, sampled_margin
 from ..models.thumbnails import Thumbnails
 from ..sampling.beside import Across, Beside, NoisedCanvas
 from ..sampling.canvas import Canvas
@@ -49,6 +49,7 @@ DRAFT, DETAIL = "draft", "detail"
 NAMES = (DRAFT, DETAIL)
 # Into the seed, so that a stage does not begin as the noise of another one, and the draft is not blurred by either.
 DRAFT_NOISE, BLURRING_NOISE = 1 << 62, 1 << 61
+DRAFT_ETA = 1.0  # fresh noise at each level: drafts vary more and are nearer to real thumbnails (ADR 28)
 CONTEXT_BITS = 56  # above which the context goes into the draft's seed: one seed in two contexts gives no twins
 
 
@@ -124,11 +125,12 @@ def find_stages(
     Raises
     ------
     ValueError
-        If the model lacks what the settings ask for: a draft, students, or an earlier version for autoguidance.
+        If the model lacks what the settings ask for: a draft or students.
     """
     students = load_students(weights, device) if config.quality == FAST else None
-    network = students.image if students else guided(models.image, config.autoguidance, weights)
-    method = _method(config, config.steps, config.seed)
+    network = students.image if students else models.image
+    plan = config.find_plan()
+    method = Method(config.window, plan, solver=config.solver, steps=config.steps, eta=config.eta, seed=config.seed)
     margin = sampled_margin(weights)
     detail = Stage(DETAIL, network, models.autoencoder, method, margin=margin)
     if not config.draft_steps:
@@ -144,7 +146,7 @@ def find_stages(
 
     seed = config.seed ^ DRAFT_NOISE ^ prompt_number(context or PROMPTS[0]) << CONTEXT_BITS
     planned = students.draft if students else drafting.network
-    drawn = _method(config, config.draft_steps, seed)
+    drawn = replace(method, steps=config.draft_steps, eta=_draft_eta(config), seed=seed)
     draft = Stage(DRAFT, planned, planned.thumbnails, drawn, Draft.beside, lambda before: appearance, margin)
     return [draft, replace(detail, channels_beside=Detail.beside, beside=read_draft)]
 
@@ -156,10 +158,9 @@ def _drafting(config: SamplingConfig, weights: str | Path | None, device: str) -
     return drafting
 
 
-def _method(config: SamplingConfig, steps: int, seed: int) -> Method:
-    """How a stage is sampled: alike, but for its steps and its noise."""
-    plan = config.find_plan()
-    return Method(config.window, plan, solver=config.solver, steps=steps, eta=config.eta, seed=seed)
+def _draft_eta(config: SamplingConfig) -> float | None:
+    """Share of fresh noise in the draft: all of it, where the settings leave it open (ADR 28)."""
+    return DRAFT_ETA if config.eta is None and config.solver == "ddim" else config.eta
 
 
 def make_denoiser(stage: Stage, config: SamplingConfig, device: str) -> Denoiser:

@@ -205,8 +205,7 @@ class Denoiser:
         for name, tensor in [("alphas_cumprod", self.alphas_cumprod), *sorted(state.items())]:
             network.update(name.encode() + tensor.detach().cpu().double().numpy().tobytes())
         names = ("omega", "conditioning", "precision", "compiled", "gain")
-        rest = {name: getattr(self, name) for name in names}
-        return {"autoguidance": getattr(self.unet, "strength", 0.0), "network": network.hexdigest(), **rest}
+        return {"network": network.hexdigest(), **{name: getattr(self, name) for name in names}}
 
     def map(self, batches: Iterable[tuple[Tensor, int, Tensor]]) -> Iterator[Tensor]:
         """Noise estimates of batches that do not depend on each other, in their order.

@@ -1,4 +1,4 @@
-r"""Guidance: objects around a network or a predictor that go on from a weaker estimate past a better one.
+r"""Guidance: an object around a predictor that goes on from a weaker estimate past a better one.
 
 *Classifier-free guidance* (paper eq. 2) moves away from the null label :math:`\emptyset`,
 
@@ -6,24 +6,15 @@ r"""Guidance: objects around a network or a predictor that go on from a weaker e
 
 towards samples that are more typical of their label and less varied (diffusers writes the same as
 :math:`u + s\,(c - u)` with the guidance scale :math:`s = 1 + \omega`). The weights sum to one, one of them is negative.
-
-*Autoguidance* (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself") moves away from what the
-network was before its last training. Both make the same mistakes, the earlier one larger ones; :math:`v_+ + s\,(v_+ -
-v_-)` takes back some of what is left, and makes samples more varied. The earlier state costs nothing to keep
-(`models.lowbit`). It acts between two timesteps, where the network has learnt least, and every evaluation there runs
-both networks. Under generated masks samples also lie farther from real ones, so that it is off by default
-(docs/adr/0010-guided-by-its-own-past.md).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-INTERVAL = 400, 750  # of 1000 timesteps, the second not included: 7 of 20 evenly spaced ones
 UNREAD = -1  # in a mask of labels: nobody reads what is predicted here
 
 
@@ -84,51 +75,3 @@ class ClassifierFree:
         guided = (1 + self.omega) * conditional - self.omega * null
         read = known if self.null_where_unknown else labelled[:, None, None].expand_as(mask)
         return torch.where(read[:, None], guided, null)
-
-
-class Autoguided(nn.Module):
-    """Two versions of a `unet.MaskUNet` as one network.
-
-    Parameters
-    ----------
-    better, weaker : networks of one kind of prediction, called with the same arguments.
-    strength : s, how far to go on from the weaker to the better one.
-    interval : first and last timestep (not included) at which the weaker one is asked.
-
-    Raises
-    ------
-    ValueError : a strength that is not a number over 0.
-
-    >>> import torch
-    >>> from types import SimpleNamespace
-    >>> class Constant(nn.Module):
-    ...     prediction_type = "v_prediction"
-    ...     def __init__(self, value):
-    ...         super().__init__()
-    ...         self.value = value
-    ...     def forward(self, z, t, condition):
-    ...         return torch.full_like(z, self.value)
-    >>> both = Autoguided(Constant(3.0), Constant(2.0), strength=0.5, interval=(250, 750))
-    >>> both(torch.zeros(3, 1, 1, 1), torch.tensor([100, 250, 750]), None).flatten().tolist()
-    [3.0, 3.5, 3.0]
-    """
-
-    def __init__(
-        self, better: nn.Module, weaker: nn.Module, strength: float, interval: tuple[int, int] = INTERVAL
-    ) -> None:
-        super().__init__()
-        if not (math.isfinite(strength) and strength > 0):
-            raise ValueError(f"expected a strength of autoguidance of 0 (none) or over, got {strength}")
-        self.better, self.weaker = better, weaker
-        self.strength, self.interval = strength, interval
-        self.gain = getattr(better, "gain", 1.0)
-        self.prediction_type = better.prediction_type
-
-    def forward(self, z_t: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Shapes as of `unet.MaskUNet.forward`."""
-        better = self.better(z_t, t, condition)
-        within = (self.interval[0] <= t) & (t < self.interval[1])
-        if not within.any():
-            return better
-        further = better + self.strength * (better - self.weaker(z_t, t, condition))
-        return further.where(within[:, None, None, None], better)

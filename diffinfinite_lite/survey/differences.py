@@ -69,7 +69,9 @@ class Difference:
 
     @property
     def visible(self) -> float:
-        """Mean difference in the blob, grey levels: how much there is to see."""
+        """Mean difference in the blob, grey levels: how much there is to see; 0 where no label was changed."""
+        if not self.blob.any():
+            return 0.0
         return float(np.abs(self.before.astype(int) - self.after).mean(axis=-1)[self.blob].mean())
 
     def describe(self) -> str:
@@ -85,6 +87,7 @@ def make_differences(
     *,
     size: tuple[int, int] = SIZE,
     steps: int = 12,
+    draft_steps: int | None = None,
     seed: int = 0,
     device: str | None = None,
     progress: Progress = lambda jobs, _: jobs,
@@ -96,6 +99,7 @@ def make_differences(
     rounds : how many; two rounds share a picture and hide their changes in different places.
     size : (H, W) in px, multiples of 8 from 128.
     steps : of DPM-Solver++.
+    draft_steps : those of the draft, as many as `generate` takes by default.
     seed : of pictures and changes: the same seed makes the same rounds.
     device : "cpu", "cuda", ...; a GPU is used where torch sees one.
     progress : wraps the numbers of the rounds, for example ``lambda jobs, n: tqdm(jobs, total=n)``.
@@ -111,7 +115,7 @@ def make_differences(
         raise ValueError(f"expected pictures of at least 128 px a side, got {size[0]} x {size[1]}")
     made: list[Difference] = []
     taken = np.zeros(size, bool)  # of the present picture, by an earlier change
-    how = {"steps": steps, "solver": "dpm-solver++", "device": device}
+    how = {"steps": steps, "draft_steps": draft_steps, "solver": "dpm-solver++", "device": device}
     for number in progress(range(rounds), rounds):
         rng = np.random.default_rng([seed, number])
         if number % TWICE == 0:

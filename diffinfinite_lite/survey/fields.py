@@ -58,6 +58,7 @@ def lung_fields(
     large: int = 12,
     *,
     steps: int = 15,
+    draft_steps: int | None = None,
     seed: int = 0,
     device: str | None = None,
     weights: str | Path | None = None,
@@ -70,6 +71,7 @@ def lung_fields(
     small, large : real fields of each size: LC25000 test tiles, one a cluster; the real DiffInfinite patches and fields
         of the slide HE2, half and half.
     steps : of DPM-Solver++.
+    draft_steps : those of the draft, as many as `generate` takes by default.
     weights : folder of another checkpoint of this course's model than the shipped one.
 
     Returns
@@ -96,7 +98,7 @@ def lung_fields(
         jobs.append(("small", context, annotate(tiles[context].pop(), context)))
     pool = [Field(_cut(rgb, "small", rng), True, "lc25000-lung", context)
             for context, left in tiles.items() for rgb in left]  # fmt: skip
-    painted = list(_painted(jobs, rng, steps, device, progress, weights))
+    painted = list(_painted(jobs, rng, (steps, draft_steps), device, progress, weights))
     patches = _published_patches(rng)
     fields = equalise_stain([*(field for field, _ in reals), *pool, *painted, *patches])
     return _three_arms(fields, published, rng)
@@ -108,7 +110,7 @@ def survey_fields(small: int = 18, large: int = 12, **settings: Any) -> list[Fie
     Parameters
     ----------
     small, large : real fields of each size; there are as many synthetic ones
-    settings : steps, seed, device and progress of both
+    settings : steps, draft_steps, seed, device and progress of both
 
     Warns
     -----
@@ -131,6 +133,7 @@ def slide_fields(
     large: int = SLIDE_LARGE,
     *,
     steps: int = 15,
+    draft_steps: int | None = None,
     seed: int = 0,
     device: str | None = None,
     progress: Progress = lambda jobs, _: jobs,
@@ -162,7 +165,7 @@ def slide_fields(
         if count:
             raise ValueError(f"expected {count} more {size} fields of tissue than the embedded slide has")
     jobs = [(size, CONTEXTS[i % 3], None) for size, n in (("large", large), ("small", small)) for i in range(n)]
-    return equalise_stain([*real, *_painted(jobs, rng, steps, device, progress)])
+    return equalise_stain([*real, *_painted(jobs, rng, (steps, draft_steps), device, progress)])
 
 
 def describe_fields(fields: Sequence[Field], processing: Processing = PROCESSING) -> list[str]:
@@ -327,20 +330,25 @@ def _test_tiles(rng: np.random.Generator, per_context: int) -> dict[str, list[np
 def _painted(
     jobs: list[Job],
     rng: np.random.Generator,
-    steps: int,
+    steps: tuple[int, int | None],
     device: str | None,
     progress: Progress,
     weights: str | Path | None = None,
 ) -> Iterator[Field]:
-    """Synthetic fields for (size, context, mask of a real field or None: then the mask is generated, too)."""
+    """Synthetic fields for (size, context, mask of a real field or None: then the mask is generated, too).
+
+    Parameters
+    ----------
+    steps : of the tissue, and of its draft
+    """
     for size, context, mask in progress(jobs, len(jobs)):
         side = SIDES[size] + MARGIN
         if mask is not None:
             missing = [(0, max(0, side - n)) for n in mask.shape]  # a mask that is too small is mirrored at its border
             mask = np.pad(mask, missing, mode="symmetric")[:side, :side]
             mask = np.ascontiguousarray(np.rot90(mask, rng.integers(1, 4))[:, :: rng.choice([-1, 1])])
-        pair = generate(context, mask, (side, side), steps=steps, seed=int(rng.integers(2**32)), device=device,
-                        weights=weights, solver="dpm-solver++")  # fmt: skip
+        pair = generate(context, mask, (side, side), steps=steps[0], draft_steps=steps[1], solver="dpm-solver++",
+                        seed=int(rng.integers(2**32)), device=device, weights=weights)  # fmt: skip
         inner = pair.image[EDGE:-EDGE, EDGE:-EDGE]
         yield Field(_cut(inner, size, rng), False, MODEL, context or "")
 

@@ -30,7 +30,6 @@ WHAT = {
     "autoencoder": "pictures to latents and back",
     "decoder": "the decoder trained after it",
     "image": "latents under a map of labels",
-    "image_update": "what later training changed in it",
     "draft": "thumbnails, the first stage",
     "draft_student": "the same in few steps",
     "image_student": "what image does, in few steps",
@@ -38,8 +37,7 @@ WHAT = {
     "mask": "maps of labels under a context",
 }  # by file
 TRAINED_BY = {
-    "image": ("detail", "image"),
-    "image_update": ("update",),
+    "image": ("detail", "update", "image"),
     "image_student": ("detail_student",),
     "appearance": ("draft",),
 }  # all others by the recipe of their own name

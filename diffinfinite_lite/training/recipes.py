@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 
 import torch
@@ -57,9 +57,8 @@ from .data import (
     training_tiles,
 )
 from .distillation import Distillation, Student, distillation_loss
-from .loop import Loss, Optimisation, Progress, batch_generator, fit
+from .loop import Loss, Optimisation, Progress, fit
 from .losses import Crops, Draws, autoencoder_loss, image_loss
-from .lowbit_encoder import compress, second_moments
 from .masks import MaskDraws, mask_loss
 from .sharpening import Sharpener, Sharpening, sharpening_loss, smoothed
 from .stages import (
@@ -82,10 +81,9 @@ with extra("train"):
 Recipe = Iterator[tuple[Progress, int]]
 SMALL_PX, SMALL_SHARE = 128, 0.3  # texture is learnt on smaller patches first: more of them in the same time
 UPDATE_BATCH = 256  # patches of 28 x 28 latents: what keeps a GPU busy
-CALIBRATION = 8  # batches of 16 patches whose inputs decide how an update is rounded
 ADOPTED = {
     "autoencoder": ("autoencoder", "decoder"),
-    "image": ("image", "image_update"),
+    "image": ("image",),
     "mask": ("mask",),
 }  # the files that `adopt` takes, by network
 DRAFT_DRAWS = StageDraws(PATCH_PX // CELL_PX, missing=0.4, noise=0.3)
@@ -93,8 +91,8 @@ DETAIL_DRAWS = StageDraws(PATCH_PX // CELL_PX, missing=0.15, noise=0.5)
 STUDENTS = {"draft_student": "draft", "detail_student": "detail"}  # whose they are
 LEAST_STD = 1e-3  # of a channel of thumbnails, which may be the same in all of one's own pictures
 ORIENTATIONS = 8  # of a square, in which detail sees each picture
+GAINS = (0.9, 1.1)  # of a network that has learnt something: 1.03 already oversaturates
 SLIDE_TILE_PX = 256  # tiles are encoded sixteen at a time, larger pictures four
-GAIN = 1.02  # found for the shipped update (docs/adr/0009); a model trained longer wants less, 1 in the end
 
 
 def _pictures(setting: Setting) -> Tensor:
@@ -307,7 +305,7 @@ def update(setting: Setting, folder: Path, steps: int) -> Iterator[Progress]:
     """The image model trained on, for a GPU: 256 patches a step in all eight orientations, middle noise more often.
 
     That is where it had learnt least: started from real latents at 600 of 1000 steps of noise, its tiles were already
-    as alike as from pure noise. `export` ships the result as a difference (`lowbit`).
+    as alike as from pure noise. `export` ships the result in the place of the image model.
     """
     model = setting.place(_image_model(setting.runs, "image"))
     setting = replace(setting, vae=model.config.get("vae"))
@@ -420,17 +418,17 @@ def _stage_batch(setting: Setting) -> int:
 
 def _image_to_detail(setting: Setting) -> tuple[MaskUNet, Autoencoder, dict[str, object]]:
     """The image model that `detail` begins with, the autoencoder of its latents, and the fingerprint of both."""
-    own = [name for name in ("update", "image") if (setting.runs / name / "ema.safetensors").exists()]
-    if not own and not (setting.runs / "autoencoder" / "ema.safetensors").exists():
+    name = _last_image(setting.runs)
+    if not name and not (setting.runs / "autoencoder" / "ema.safetensors").exists():
         models, shipped = pretrained.load_models(), pretrained.expected_hashes()
-        images = {name: value for name, value in shipped.items() if name.startswith("image")}
-        return models.image, models.autoencoder, {"shipped": images, "autoencoder": shipped["autoencoder"]}
-    name = own[0] if own else "image"
+        begun_from = {"shipped": {"image": shipped["image"]}, "autoencoder": shipped["autoencoder"]}
+        return models.image, models.autoencoder, begun_from
+    name = name or "image"
     image = _image_model(setting.runs, name)
     setting = replace(setting, vae=image.config.get("vae"))
     encoder = load_diffusers(setting.vae) if setting.vae else _trained_autoencoder(setting)
-    begun_from = {name: checkpoint.sha256(_ema(setting.runs, name)), "autoencoder": _autoencoder_known_by(setting)}
-    return image, encoder, begun_from
+    digest = checkpoint.sha256(_ema(setting.runs, name))
+    return image, encoder, {name: digest, "autoencoder": _autoencoder_known_by(setting)}
 
 
 def _detail_sets(
@@ -535,8 +533,7 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None, borders: str
 
     Parameters
     ----------
-    name : "autoencoder", with the decoder that was trained after it where there is one; "image", with what later
-        training changed in it; or "mask".
+    name : "autoencoder", with the decoder that was trained after it where there is one; "image"; or "mask".
     runs : folder of the model in the making.
     weights : folder of the other model; the shipped one by default.
     borders : of an autoencoder, what it is to see beyond pictures from now on (`models.autoencoder`), if not the same
@@ -566,26 +563,25 @@ def adopt(name: str, runs: Path, weights: str | Path | None = None, borders: str
     for part in ADOPTED[name]:
         if _place_of(runs, part).exists():
             raise FileExistsError(f"expected no {part} in {runs}, found one: take another folder, or train it on")
-    if name == "image":  # one network out of two files
-        network = pretrained.load_models(weights).image
-        origin = {"adopted": list(taken.values())[-1], "latents of": hashes.get("autoencoder")}
-        with held(runs / name):
-            checkpoint.save(_place_of(runs, name), _halved(network.state_dict()), network.config, origin)
-        return taken
     for part, digest in taken.items():
         tensors, config = checkpoint.load(pretrained.model_folder(weights) / f"{part}.safetensors")
         config |= {"borders": borders} if borders and part == name else {}
+        origin = {"adopted": digest} | ({"latents of": hashes.get("autoencoder")} if part == "image" else {})
         with held(runs / part):
-            checkpoint.save(_place_of(runs, part), tensors, config, {"adopted": digest})
+            checkpoint.save(_place_of(runs, part), tensors, config, origin)
     return taken
 
 
-def export(runs: Path, weights: Path) -> dict[str, str]:
+def export(runs: Path, weights: Path, gain: float = 1.0) -> dict[str, str]:
     """Copy the averaged weights in half precision to a folder and write their SHA-256 beside them.
 
-    Nothing changes in the folder before all of it is written. A decoder that was trained on its own, what `update`
-    changed in the image model, and students are files of their own; a model on a diffusers autoencoder has none of ours
-    to copy.
+    Nothing changes in the folder before all of it is written. What `update` made of the image model takes its place. A
+    decoder that was trained on its own and students are files of their own; a model on a diffusers autoencoder has none
+    of ours to copy.
+
+    Parameters
+    ----------
+    gain : of the image model when it is sampled, see `sampling.denoiser`
 
     Returns
     -------
@@ -594,10 +590,15 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If a model was trained on another one than the one that lies beside it now.
+        If the gain is out of `GAINS`, or a model was trained on another one than the one that lies beside it now.
     """
+    if not GAINS[0] <= gain <= GAINS[1]:
+        raise ValueError(f"expected a gain from {GAINS[0]} to {GAINS[1]}, got {gain}")
     _check_belonging(runs)
     files = _detail_files(runs) if (runs / "detail" / "ema.safetensors").exists() else _single_stage_files(runs)
+    image, config = files["image"]
+    own = {key: value for key, value in config.items() if key != "gain"}  # one that it began with was another model's
+    files["image"] = image, own if gain == 1 else own | {"gain": gain}
     hashes = {}
     with staged(weights, "a model") as place:
         for name in sorted(files):
@@ -611,14 +612,12 @@ def export(runs: Path, weights: Path) -> dict[str, str]:
 
 def _single_stage_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
     """Tensors and configurations of a model without a draft, by the name of their file."""
-    image, config = checkpoint.load(runs / "image" / "ema.safetensors")
+    image, config = checkpoint.load(_ema(runs, _last_image(runs) or "image"))
     files = {"image": (image, config), "mask": checkpoint.load(runs / "mask" / "ema.safetensors")}
     if not config.get("vae"):
         files["autoencoder"] = checkpoint.load(runs / "autoencoder" / "ema.safetensors")
         if (runs / "decoder" / "ema.safetensors").exists():
             files["decoder"] = _decoder(runs)
-    if (runs / "update" / "ema.safetensors").exists():
-        files["image_update"] = _difference(runs, with_air(image))
     return files
 
 
@@ -630,7 +629,6 @@ def _detail_files(runs: Path) -> dict[str, tuple[dict[str, Tensor], dict]]:
     parts = {"draft": drafter.draft, "appearance": drafter.appearance}
     if not _begun_from_shipped(runs):
         files = _single_stage_files(runs)
-        files.pop("image_update", None)  # the detail model was trained on from it
     else:
         of_others = "image", "draft"  # of each the student, too
         shipped = [name for name in pretrained.expected_hashes() if not name.startswith(of_others)]
@@ -654,16 +652,6 @@ def _decoder(runs: Path) -> tuple[dict[str, Tensor], dict]:
     tensors, config = checkpoint.load(runs / "decoder" / "ema.safetensors")
     config.pop("borders", None)  # they are the encoder's
     return {key: value for key, value in tensors.items() if key.startswith("decoder.")}, config
-
-
-def _difference(runs: Path, before: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-    """What `update` changed in the image model, rounded for the inputs that its layers get in training."""
-    model, setting = _image_model(runs, "update"), Setting(runs, device="cpu")
-    data = checkpoint.load(runs / "update" / "latents.safetensors")[0]
-    loss = _image_loss(model, data, setting, PATCH_PX // CELL_PX, 16)
-    moments = second_moments(model, (partial(loss, n, batch_generator(0, n)) for n in range(CALIBRATION)))
-    changes = {name: after - before[name].float() for name, after in model.state_dict().items()}
-    return compress(changes, moments), {**model.config, "gain": GAIN}
 
 
 def _begun_from_shipped(runs: Path) -> bool:
@@ -716,6 +704,11 @@ def _check_follows(runs: Path, after: str, before: str) -> None:
             f"expected the model in {runs / after} to follow from the one in {runs / before}, but that was trained on "
             f"since: train {after} again in a new folder, beside a copy of {before}"
         )
+
+
+def _last_image(runs: Path) -> str:
+    """The recipe that trained the image model last, of a single stage; "" where there is none."""
+    return next((name for name in ("update", "image") if _place_of(runs, name).exists()), "")
 
 
 def _image_model(runs: Path, name: str) -> MaskUNet:

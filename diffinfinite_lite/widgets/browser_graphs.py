@@ -1,4 +1,4 @@
-"""The image model and the decoder as ONNX graphs for a browser, with weights of eight bits.
+"""The networks that paint as ONNX graphs for a browser, with weights of eight bits.
 
 A browser downloads every weight, so that the large ones travel as whole numbers -127 to 127 with one step a row
 (`EightBits`); products are those of single precision. `round_weights` gives the same network in PyTorch: what the page
@@ -26,13 +26,26 @@ from torch.nn.utils import parametrize
 
 from ..extras import extra
 from ..files import move, staged
-from ..labels import CONDITIONS
+from ..labels import CONDITIONS, CONTEXTS
 from ..models.autoencoder import Autoencoder
-from ..models.pretrained import Models, expected_hashes, load_models, sampled_margin, trained_patch
+from ..models.pretrained import (
+    Drafting,
+    Models,
+    expected_hashes,
+    load_draft,
+    load_models,
+    sampled_margin,
+    trained_patch,
+)
+from ..pipelines.appearance import find_codes
+from ..pipelines.config import SamplingConfig
 
 OPSET = 20  # of ONNX
 SMALL = 2**14  # weights of a layer; smaller ones stay as they are: first and last layers, which are most sensitive
-IMAGE, DECODER, FACTS = "image.onnx", "decoder.onnx", "facts.json"
+IMAGE, DECODER, DRAFT, FACTS = "image.onnx", "decoder.onnx", "draft.onnx", "facts.json"
+APPEARANCES = 32  # of each context, those of the first seeds
+AXES = 2  # along which appearances of a context differ most
+DIGITS = 4  # of a number of an appearance, after the point
 ANY = torch.export.Dim.DYNAMIC
 
 
@@ -89,6 +102,43 @@ def round_models(models: Models) -> Models:
 
 
 @dataclass(frozen=True)
+class DraftFacts:
+    """What a sampler has to know of the first stage.
+
+    Attributes
+    ----------
+    mean, std : of thumbnails, see `models.thumbnails.Thumbnails`.
+    gain : see `Facts`.
+    noise : standard deviation of the noise on a draft that detail is painted under.
+    codes : of each context the appearances (`APPEARANCES`, 16) of ``--appearance 0``, 1, ...
+    axes : of each context the mean code, and then `AXES` axes of the spread, each as long as a standard deviation.
+    """
+
+    mean: list[float]
+    std: list[float]
+    gain: float
+    noise: float
+    codes: dict[str, list[list[float]]]
+    axes: dict[str, list[list[float]]]
+
+    @classmethod
+    def of(cls, drafting: Drafting) -> DraftFacts:
+        """Of the draft of a model."""
+        thumbnails = drafting.network.thumbnails
+        mean, std = (part.flatten().tolist() for part in (thumbnails.mean, thumbnails.std))
+        codes, axes = {}, {}
+        for context in CONTEXTS:
+            drawn = [find_codes(str(seed), 0, context, drafting)[0] for seed in range(APPEARANCES)]
+            middle, spread = drafting.appearance.principal_axes(context)
+            codes[context], axes[context] = _rounded(drawn), _rounded([middle, *spread[:AXES]])
+        return cls(mean, std, drafting.network.gain, SamplingConfig().draft_noise, codes, axes)
+
+
+def _rounded(codes: list[Tensor]) -> list[list[float]]:
+    return [[round(number, DIGITS) for number in code.tolist()] for code in codes]
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a sampler has to know of the graphs.
 
@@ -99,6 +149,7 @@ class Facts:
     gain : of the image model, see `sampling.denoiser`.
     margin : latents that are sampled around a picture; the graph of the decoder cuts them off.
     model : first digits of the weights' SHA-256.
+    draft : of the first stage, None where the model has none.
     """
 
     channels: int
@@ -106,14 +157,27 @@ class Facts:
     gain: float
     margin: int
     model: str
+    draft: DraftFacts | None = None
+
+    @property
+    def graphs(self) -> list[str]:
+        """The files of `export_graphs`."""
+        return [IMAGE, DECODER, *([DRAFT] if self.draft else [])]
+
+    @classmethod
+    def read(cls, text: str) -> Facts:
+        """Of JSON."""
+        found = json.loads(text)
+        return cls(**found | {"draft": found["draft"] and DraftFacts(**found["draft"])})
 
 
 def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
-    """Write the two graphs of a model to a folder.
+    """Write the graphs of a model to a folder.
 
-    ``image.onnx``: z float (B, C, n, n), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any
-    number B of windows of any side n. ``decoder.onnx``: z float (1, C, h, w) to image float
-    (1, 3, 8h, 8w), smaller by the margin on all sides.
+    ``image.onnx`` and, of a model of two stages, ``draft.onnx``: z float (B, C, n, n) and behind it what the network
+    reads beside it (`sampling.beside`), t int64 (B,), condition int64 (B, n, n) to v float (B, C, n, n), for any number
+    B of windows of any side n. ``decoder.onnx``: z float (1, C, h, w) to image float (1, 3, 8h, 8w), smaller by the
+    margin on all sides.
 
     Parameters
     ----------
@@ -129,12 +193,17 @@ def export_graphs(folder: Path, weights: str | Path | None = None) -> Facts:
         import onnxscript  # noqa: F401
     models = load_models(weights)
     channels, patch = models.autoencoder.latent_channels, trained_patch(weights) // models.autoencoder.factor
-    z, labels = torch.zeros(2, channels, patch, patch), torch.zeros(2, patch, patch, dtype=torch.int64)
+    drafting, margin = load_draft(weights), sampled_margin(weights)
+    labels = torch.zeros(2, patch, patch, dtype=torch.int64)
     sides = {0: ANY, 2: ANY, 3: ANY}, {0: ANY}, {0: ANY, 1: ANY, 2: ANY}
-    _export(models.image, folder / IMAGE, {"z": z, "t": labels[:, 0, 0], "condition": labels}, sides)
-    margin = sampled_margin(weights)
-    _export(Decoding(models.autoencoder, margin), folder / DECODER, {"z": z[:1]}, ({2: ANY, 3: ANY},))
-    return Facts(channels, patch, models.image.gain, margin, expected_hashes(weights)["image"][:12])
+    networks = {IMAGE: models.image} | ({DRAFT: drafting.network} if drafting else {})
+    for file, network in networks.items():
+        z = torch.zeros(2, network.latent_channels + getattr(network, "beside", 0), patch, patch)
+        _export(network, folder / file, {"z": z, "t": labels[:, 0, 0], "condition": labels}, sides)
+    z = torch.zeros(1, channels, patch, patch)
+    _export(Decoding(models.autoencoder, margin), folder / DECODER, {"z": z}, ({2: ANY, 3: ANY},))
+    hashed, draft = expected_hashes(weights)["image"], DraftFacts.of(drafting) if drafting else None
+    return Facts(channels, patch, models.image.gain, margin, hashed[:12], draft)
 
 
 def _export(network: nn.Module, file: Path, inputs: dict[str, Tensor], shapes: tuple[dict, ...]) -> None:
@@ -172,5 +241,5 @@ def shipped_graphs() -> tuple[Path, Facts]:
             with staged(folder, "the graphs of the shipped model") as place:
                 facts = export_graphs(place)
                 (place / FACTS).write_text(json.dumps(asdict(facts)))
-                move(place, folder, [IMAGE, DECODER, FACTS])
-    return folder, Facts(**json.loads((folder / FACTS).read_text()))
+                move(place, folder, [*facts.graphs, FACTS])
+    return folder, Facts.read((folder / FACTS).read_text())

@@ -381,9 +381,10 @@ const BrowserPaint = (() => {
       }
       say("Opening the networks, which takes some seconds");
       const message = { task: "open", provider: part("build").value };
-      for (const [key, name] of Object.entries({ ...settings.graphs, ...build.runtime })) {
-        message[key] = unpacked[name] ??= await unpack(name);
-      }
+      const bytes = async (name) => (unpacked[name] ??= await unpack(name));
+      for (const [key, name] of Object.entries(build.runtime)) message[key] = await bytes(name);
+      message.graphs = {};
+      for (const name of settings.graphs) message.graphs[name] = await bytes(name);
       // A graphics card takes one window after the other; on the processor every worker has a core to itself.
       const count = part("build").value === "webgpu" ? 1 : Math.min(navigator.hardwareConcurrency || 1, 2);
       const opened = new Pool(count);
@@ -413,44 +414,123 @@ const BrowserPaint = (() => {
     async function grow() {
       const { facts } = settings, { side } = mask, [seed, steps, omega] = ["seed", "steps", "omega"].map(value);
       if (!Number.isSafeInteger(seed) || seed < 0) throw new Error(`expected a seed from 0 to ${Number.MAX_SAFE_INTEGER}, got ${part("seed").value}`);
-      const context = part("context").value, began = performance.now(), open = new Set();
+      const context = part("context").value, began = performance.now(), drawn = facts.draft ? value("draft-steps") : 0;
       const { margin } = facts, canvas = side + 2 * margin, labels = Sampler.mirrored(mask.labels, side, margin);
-      const stepsLeft = new Uint16Array(side * side).fill(steps);
-      let evaluations = 0, done = 0, level = 0;
       const patch = windowSide(side), windows = Sampler.windows(canvas, canvas, patch).length;
-      const evaluate = async (z, t, conditions, window) => {
-        const found = await pool.run({ task: "evaluate", z, t, conditions }, () => {
-          open.add(window);
-          showTime(stepsLeft, steps, open);
-        });
-        goOn();
-        evaluations++;
-        return found;
-      };
-      const added = (window) => {
-        open.delete(window);
-        const [top, left, bottom, right] = [window.top, window.left, window.top + patch, window.left + patch]
-          .map((edge) => Math.min(Math.max(edge - margin, 0), side)); // within the picture
-        for (let row = top; row < bottom; row++) stepsLeft.fill(steps - level - 1, row * side + left, row * side + right);
-        showTime(stepsLeft, steps, open);
-        part("bar").value = ++done / (steps * windows);
-      };
+      let evaluations = 0, done = 0;
+
+      // The levels of a stage: what `Sampler.sample` yields, and which pixels have how many steps left.
+      async function* levelsOf(network, words, run) {
+        const stepsLeft = new Uint16Array(side * side).fill(run.steps), open = new Set();
+        let level = 0;
+        const evaluate = async (z, t, conditions, window) => {
+          const found = await pool.run({ task: "evaluate", network, z, t, conditions }, () => {
+            open.add(window);
+            showTime(stepsLeft, run.steps, open);
+          });
+          goOn();
+          evaluations++;
+          return found;
+        };
+        const added = (window) => {
+          open.delete(window);
+          const [top, left, bottom, right] = [window.top, window.left, window.top + patch, window.left + patch]
+            .map((edge) => Math.min(Math.max(edge - margin, 0), side)); // within the picture
+          for (let row = top; row < bottom; row++) stepsLeft.fill(run.steps - level - 1, row * side + left, row * side + right);
+          showTime(stepsLeft, run.steps, open);
+          part("bar").value = ++done / ((drawn + steps) * windows);
+        };
+        say(`${words} 1 of ${run.steps}`);
+        const whole = { patch, rows: canvas, columns: canvas, context, omega, ...run };
+        for await (const { clean, z } of Sampler.sample(labels, whole, evaluate, added)) {
+          level++;
+          if (level < run.steps) say(`${words} ${level + 1} of ${run.steps}`);
+          yield { clean, z, level, stepsLeft: stepsLeft.slice() };
+        }
+      }
+
       states = [];
       growing = windows * (omega > 0 ? 2 : 1);
-      say(`Level 1 of ${steps}`);
-      const run = { ...facts, patch, rows: canvas, columns: canvas, context, seed, steps, omega };
-      for await (const { clean } of Sampler.sample(labels, run, evaluate, added)) {
-        level++;
-        const made = { context, seed, steps, omega, solver: "dpm-solver++", plan: "mixture", level, model: facts.model };
-        states.push({ clean, side, stepsLeft: stepsLeft.slice(), made });
-        say(level < steps ? `Level ${level + 1} of ${steps}` : "Decoding");
+      let beside = facts.draft ? Sampler.noDraft(facts.draft.mean.length, canvas * canvas) : undefined, draft, appearance;
+      if (drawn) {
+        appearance = turned ?? ownCode();
+        const told = Sampler.everywhere([...appearance, 1], canvas * canvas); // 1: the code is known
+        const run = { channels: facts.draft.mean.length, gain: facts.draft.gain, seed: Sampler.draftSeed(seed, context), steps: drawn, beside: told };
+        for await (const { clean, z, level } of levelsOf("draft", "Draft, level", run)) {
+          draft = z;
+          showDraft(clean, side, level, drawn);
+        }
+        beside = Sampler.underDraft(draft, seed, facts.draft.noise, canvas, canvas);
+      }
+      const run = { channels: facts.channels, gain: facts.gain, seed, steps, beside };
+      for await (const { clean, level, stepsLeft } of levelsOf("image", drawn ? "Detail, level" : "Level", run)) {
+        const made = { context, seed, steps, omega, draft_steps: drawn, appearance, solver: "dpm-solver++", plan: "mixture", level, model: facts.model };
+        states.push({ clean, side, stepsLeft, made });
+        if (level === steps) say("Decoding");
         show(states.length - 1);
       }
       await decode(states.at(-1)); // the last estimate is the picture: the last step ends without noise
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       say(`Painted in ${seconds} s with ${evaluations} evaluations of the network. Synthetic, not for diagnosis.`);
+      const other = drawn && (turned ? ` --appearance ${turned.map((number) => number.toFixed(4)).join(",")}`
+        : seed < codesOf(context).length ? "" : ` --appearance ${seed % codesOf(context).length}`);
       part("same").textContent = `diffinfinite sample --mask mask.png --context ${context} --solver dpm-solver++ `
-        + `--steps ${steps} --omega ${omega} --seed ${seed} --out out/`;
+        + `--draft-steps ${drawn} --steps ${steps} --omega ${omega} --seed ${seed}${other || ""} --out out/`;
+    }
+
+    // A draft as it emerges: a pixel for each of its own, made as large as the picture.
+    function showDraft(clean, side, level, steps) {
+      const { margin, draft } = settings.facts, canvas = side + 2 * margin, small = new OffscreenCanvas(side, side);
+      const pixels = new Uint8ClampedArray(4 * side * side).fill(255);
+      for (let channel = 0; channel < 3; channel++) {
+        for (let row = 0; row < side; row++) {
+          for (let column = 0; column < side; column++) {
+            const value = clean[(channel * canvas + row + margin) * canvas + column + margin];
+            pixels[4 * (row * side + column) + channel] = (value * draft.std[channel] + draft.mean[channel] + 1) * 127.5;
+          }
+        }
+      }
+      small.getContext("2d").putImageData(new ImageData(pixels, side, side), 0, 0);
+      part("tissue").getContext("2d").drawImage(small, 0, 0, side * CELL, side * CELL);
+      part("tissue").setAttribute("aria-label", `Draft of synthetic tissue, level ${level} of ${steps}`);
+    }
+
+    // -- appearance: that of the seed, or one that was turned along the axes
+
+    let turned = null; // 16 numbers
+    const codesOf = (context) => settings.facts.draft.codes[context];
+    const ownCode = () => codesOf(part("context").value)[value("seed") % codesOf(part("context").value).length] ?? codesOf(part("context").value)[0];
+
+    // Where a code lies on an axis, in standard deviations from the mean.
+    function placeOn(code, number) {
+      const [mean, ...axes] = settings.facts.draft.axes[part("context").value], axis = axes[number];
+      const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+      return dot(code.map((x, i) => x - mean[i]), axis) / dot(axis, axis);
+    }
+
+    function showAppearance() {
+      if (!settings.facts.draft) return;
+      for (const number of settings.facts.draft.axes[part("context").value].slice(1).keys()) {
+        const place = placeOn(turned ?? ownCode(), number);
+        part(`axis-${number}`).value = place;
+        part(`axis-${number}-value`).textContent = place.toFixed(1);
+      }
+      part("own-appearance").disabled = !turned;
+    }
+
+    function turn(number) {
+      const axis = settings.facts.draft.axes[part("context").value][number + 1], code = turned ?? ownCode();
+      const by = value(`axis-${number}`) - placeOn(code, number);
+      turned = code.map((x, i) => x + by * axis[i]);
+      showAppearance();
+    }
+
+    if (settings.facts.draft) {
+      for (const number of [0, 1]) part(`axis-${number}`).oninput = () => turn(number);
+      part("own-appearance").onclick = () => { turned = null; showAppearance(); };
+      part("context").onchange = () => { turned = null; showAppearance(); };
+      part("seed").onchange = showAppearance;
+      part("draft-steps").oninput = () => { part("draft-steps-value").textContent = part("draft-steps").value; };
     }
 
     part("paint").onclick = paint;
@@ -459,7 +539,11 @@ const BrowserPaint = (() => {
       pool?.clear();
       say("Stopping after this call of the network");
     };
-    part("another").onclick = () => { part("seed").value = value("seed") + 1; paint(); };
+    part("another").onclick = () => {
+      part("seed").value = value("seed") + 1;
+      showAppearance();
+      paint();
+    };
     for (const name of ["steps", "omega"]) part(name).oninput = () => { part(`${name}-value`).textContent = part(name).value; };
     part("build").onchange = () => {
       pool?.close();
@@ -493,6 +577,7 @@ const BrowserPaint = (() => {
 
     if (!navigator.gpu) noCard();
     resize();
+    showAppearance();
     offer();
     busy(false);
     say("Nothing is loaded yet.");

@@ -29,7 +29,7 @@ import torch
 from ..browser_scripts import ONNX_RUNTIME
 from ..labels import CELL_PX, CONTEXTS, LABEL_COLOURS, LABELS
 from ..sampling.plans import mixture
-from .browser_graphs import DECODER, IMAGE, Facts
+from .browser_graphs import AXES, Facts
 from .pictures import fill
 
 CHUNK = 3_000_000  # bytes of a script: the bar moves on after each
@@ -63,7 +63,7 @@ def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
     runtime = ONNX_RUNTIME.find()[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     builds: dict[str, dict[str, Any]] = {}
-    model = _scripts({"image": graphs / IMAGE, "decoder": graphs / DECODER}, folder, address)
+    model = _scripts({Path(file).stem: graphs / file for file in facts.graphs}, folder, address)
     for name in BUILDS:
         code, machine_code = (runtime / file for file in RUNTIME[name])
         files = _scripts({f"{name}-code": code, f"{name}-machine": machine_code}, folder, address)
@@ -75,7 +75,7 @@ def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
         "colours": LABEL_COLOURS,
         "ramp": RAMP,
         "model": model,
-        "graphs": {"image": "image", "decoder": "decoder"},
+        "graphs": [Path(file).stem for file in facts.graphs],
         "builds": builds,
     }
     worker = json.dumps(_source("browser_worker.js"))
@@ -88,6 +88,7 @@ def write_page(graphs: Path, facts: Facts, folder: Path, address: str) -> str:
         SETTINGS=escape(json.dumps(settings)),
         LABELS="".join(_label(number) for number in (*range(1, len(LABELS)), 0)),
         CONTEXTS="".join(f"<option>{context}</option>" for context in CONTEXTS),
+        DRAFT=_DRAFT.replace("%AXES%", "".join(map(_axis, range(AXES)))) if facts.draft else "",
         SIZES="".join(f'<option value="{px}">{escape(text)}</option>' for px, text in sizes.items()),
         BUILDS="".join(_build(name, model, builds[name]) for name in BUILDS),
         SCRIPT=f"{address}/paint.js",
@@ -131,12 +132,27 @@ def _label(number: int) -> str:
     )
 
 
+def _axis(number: int) -> str:
+    name = ("first", "second")[number]
+    return (
+        f'<label>Light and stain, {name} axis <input type="range" data-part="axis-{number}" min="-2.5" max="2.5" '
+        f'step="0.1" value="0" aria-label="Appearance along its {name} axis, standard deviations from the mean"> '
+        f'<output data-part="axis-{number}-value">0</output></label>'
+    )
+
+
 def _build(name: str, model: list[dict[str, Any]], build: dict[str, Any]) -> str:
     """An option whose attribute ``data-loads`` names the files that it loads, for people who check the site."""
     addresses = " ".join(file["address"] for file in model + build["files"])
     return f'<option value="{name}" data-loads="{addresses}">{BUILDS[name]}, {build["megabytes"]} MB</option>'
 
 
+_DRAFT = """<div class="browser-paint-row">
+<label>Steps of the draft <input type="range" data-part="draft-steps" min="0" max="40" step="2" value="10"> <output
+ data-part="draft-steps-value">10</output></label>
+%AXES%<button type="button" data-part="own-appearance" disabled>Appearance of the seed</button>
+</div>
+"""
 _PAGE = """<style>
 %STYLE%</style>
 <div class="browser-paint" role="group" aria-label="Paint tissue in the browser" data-settings="%SETTINGS%">
@@ -171,7 +187,7 @@ _PAGE = """<style>
 <label>Size <select data-part="size">%SIZES%</select></label>
 <label>Compute on the <select data-part="build">%BUILDS%</select></label>
 </div>
-<div class="browser-paint-row">
+%DRAFT%<div class="browser-paint-row">
 <button type="button" data-part="paint">Paint tissue</button>
 <button type="button" data-part="another">Another seed</button>
 <button type="button" data-part="cancel" disabled>Cancel</button>

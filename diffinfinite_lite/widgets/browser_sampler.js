@@ -166,6 +166,25 @@ const Sampler = (() => {
       labels[from(Math.floor(i / whole) - margin) * side + from((i % whole) - margin)]);
   }
 
+  // ---- beside.py and stages.py: what a network reads beside its latents ---------------------------------------------
+
+  // Numbers that are the same at all of so many pixels, channel by channel.
+  const everywhere = (numbers, area) => Float32Array.from({ length: numbers.length * area }, (_, i) => numbers[Math.floor(i / area)]);
+
+  // A finished draft with its noise, and a channel that says how much that is.
+  function underDraft(draft, seed, level, rows, columns) {
+    const channels = draft.length / (rows * columns);
+    const noise = coordinateNoise(BigInt(seed) ^ (1n << 61n), 0, channels, rows, columns);
+    const seen = new Float32Array(draft.length + rows * columns).fill(level);
+    seen.set(draft.map((value, i) => value + single(level) * noise[i]));
+    return seen;
+  }
+
+  const noDraft = (channels, area) => everywhere(Array(channels + 1).fill(-1), area);
+
+  // A draft begins as other noise than the picture, and in each context as another one.
+  const draftSeed = (seed, context) => BigInt(seed) ^ (1n << 62n) ^ (BigInt(PROMPTS.indexOf(context)) << 56n);
+
   // ---- loop.py --------------------------------------------------------------------------------------------------
 
   // Values of a window, channel by channel, out of a canvas.
@@ -182,11 +201,13 @@ const Sampler = (() => {
   }
 
   // denoiser.Denoiser on one window: eq. 2 on velocities, then the noise that the velocity means, with the gain.
-  async function estimate(evaluate, z, level, labels, { omega, gain }, window) {
-    const labelled = labels.some((label) => label > 0);
+  async function estimate(evaluate, z, beside, level, labels, { omega, gain }, window) {
+    const labelled = labels.some((label) => label > 0), seen = new Float32Array(z.length + beside.length);
+    seen.set(z);
+    seen.set(beside, z.length);
     const calls = [];
-    if (labelled) calls.push(evaluate(z, level.t, labels, window));
-    if (omega > 0 || !labelled) calls.push(evaluate(z, level.t, new Int32Array(labels.length), window));
+    if (labelled) calls.push(evaluate(seen, level.t, labels, window));
+    if (omega > 0 || !labelled) calls.push(evaluate(seen, level.t, new Int32Array(labels.length), window));
     const [velocity, empty] = await Promise.all(calls);
     const [signal, sigma] = [Math.sqrt(level.alpha), Math.sqrt(1 - level.alpha)];
     return velocity.map((value, i) => {
@@ -199,11 +220,12 @@ const Sampler = (() => {
   // Samples a canvas (sampling.sample with the plan mixture and DPM-Solver++).
   //
   // labels: one label a latent pixel, row by row. settings: { rows, columns, channels, patch, gain, context, seed, steps,
-  // omega }. evaluate(z, t, conditions, window): a promise of the network's answer for one window. added(window): told of
-  // every window whose estimate is complete. Yields { level, t, clean, z }: the estimate of the clean
+  // omega, beside }, the last one the channels that the network reads beside its latents, if it does. evaluate(z, t,
+  // conditions, window): a promise of the network's answer for one window, these channels included. added(window): told
+  // of every window whose estimate is complete. Yields { level, t, clean, z }: the estimate of the clean
   // latents that a level was stepped with, and the state after it. It stops where `evaluate` rejects.
   async function* sample(labels, settings, evaluate, added = () => {}) {
-    const { rows, columns, channels, patch, context, seed, steps } = settings;
+    const { rows, columns, channels, patch, context, seed, steps, beside = new Float32Array(0) } = settings;
     const size = { rows, columns }, area = rows * columns;
     const conditions = conditionMap(labels, context);
     const plan = windows(rows, columns, patch);
@@ -211,8 +233,8 @@ const Sampler = (() => {
     for (const [number, level] of dpmSolver(steps).entries()) {
       const noise = new Float32Array(z.length);
       await Promise.all(plan.map(async (window) => {
-        const crops = [z, conditions].map((values) => crop(values, size, window, patch));
-        const found = await estimate(evaluate, crops[0], level, crops[1], settings, window);
+        const [latents, more, told] = [z, beside, conditions].map((values) => crop(values, size, window, patch));
+        const found = await estimate(evaluate, latents, more, level, told, settings, window);
         for (let i = 0; i < found.length; i++) {
           const column = i % patch, row = Math.floor(i / patch) % patch, channel = Math.floor(i / (patch * patch));
           noise[channel * area + (window.top + row) * columns + window.left + column] += window.weight(row, column) * found[i];
@@ -227,5 +249,8 @@ const Sampler = (() => {
     }
   }
 
-  return { alphasCumprod, conditionMap, coordinateNoise, dpmSolver, mirrored, sample, trailingTimesteps, windows };
+  return {
+    alphasCumprod, conditionMap, coordinateNoise, dpmSolver, draftSeed, everywhere, mirrored, noDraft, sample, trailingTimesteps,
+    underDraft, windows,
+  };
 })();

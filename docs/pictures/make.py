@@ -20,7 +20,7 @@ from diffinfinite_lite.widgets.regions import deepest
 
 HERE = Path(__file__).parent
 SIDE, GAP = 448, 12  # px
-STEPS = 10
+STEPS = 20
 # context: seed of mask and picture, and what to see where the mask says so
 FIELDS = {
     "adenocarcinoma": (6, {5: "a lumen, with tumour cells around it", 1: "tumour cells", 3: "stroma between glands"}),
@@ -35,7 +35,7 @@ def paint() -> dict[str, Pair]:
     for context, (seed, _) in FIELDS.items():
         cells = layout(context, (SIDE // 8, SIDE // 8), np.random.default_rng(seed))
         mask = upsample(open_borders(cells), (SIDE, SIDE))
-        pairs[context] = generate(context, mask, omega=1, steps=STEPS, solver="dpm-solver++", seed=seed)
+        pairs[context] = generate(context, mask, omega=0, steps=STEPS, seed=seed)
     return pairs
 
 

@@ -17,19 +17,19 @@ BOOK = Path(__file__).parents[2] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.md"))
 ASSETS = "_assets"  # in the folder of the runs: files that pages load, as `book/_ext/offline.py` has it for the book
 SMALL = {
-    "01_tour": {"height": 128, "width": 192, "steps": 2, "large": 512, "large_steps": 2},
+    "01_tour": {"height": 128, "width": 192, "steps": 2, "draft_steps": 2, "large": 512, "large_steps": 2},
     "02_tissue_as_data": {"tiles": 48, "shown": 8, "draws": 20},
-    "03_latent_diffusion": {"steps": 2, "points": 2000},
+    "03_latent_diffusion": {"steps": 2, "draft_steps": 2, "points": 2000},
     "04_guidance": {"training": 40, "seeds": 2, "size": 64, "steps": 2, "omegas": [0, 2]},
-    "05_masks": {"steps": 2, "samples": 3},
-    "06_random_patches": {"height": 128, "width": 192, "steps": 2, "levels": 20, "seeds": 2},
-    "07_whole_slide": {"height": 256, "width": 320, "steps": 4},
-    "08_inpainting": {"field": 128, "steps": 2, "omegas": [0, 1], "rounds": 2, "game": [128, 192]},
-    "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "repeats": 2},
-    "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "repeats": 4},
-    "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6},
+    "05_masks": {"steps": 2, "draft_steps": 2, "samples": 3},
+    "06_random_patches": {"height": 128, "width": 192, "steps": 2, "draft_steps": 2, "levels": 20, "seeds": 2},
+    "07_whole_slide": {"height": 256, "width": 320, "steps": 4, "draft_steps": 2},
+    "08_inpainting": {"field": 128, "steps": 2, "draft_steps": 2, "omegas": [0, 1], "rounds": 2, "game": [128, 192]},
+    "09_is_it_any_good": {"canvases": 1, "tiles": 27, "steps": 2, "draft_steps": 2, "repeats": 2},
+    "10_does_it_copy": {"canvases": 1, "clusters": 60, "steps": 2, "draft_steps": 2, "repeats": 4},
+    "11_real_or_synthetic": {"small": 3, "large": 2, "steps": 6, "draft_steps": 6},
     "12_bug_lab": {"steps": 2, "few": 2, "seeds": 1, "masks": 2, "levels": 5},
-    "13_why_did_it_not_convince": {"tiles": 6, "steps": 2},
+    "13_why_did_it_not_convince": {"tiles": 6, "steps": 2, "draft_steps": 2},
     "14_bring_your_own": {"tiles": 5, "steps": 4, "networks": "tiny", "samples": 12, "timed": 1, "repeats": 2},
 }
 

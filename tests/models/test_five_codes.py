@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from diffinfinite_lite.labels import CONDITIONS, FIVE_CODES, LABELS, PROMPTS, condition_map, from_five_codes
-from diffinfinite_lite.models import checkpoint, lowbit, unet
+from diffinfinite_lite.models import checkpoint, unet
 from diffinfinite_lite.models.detail import Detail
-from diffinfinite_lite.models.five_codes import TABLES, knows_air, with_air
+from diffinfinite_lite.models.five_codes import TABLES, knows_air
 from diffinfinite_lite.models.pretrained import has_air, load_draft, load_models, load_unet
 from diffinfinite_lite.models.unet import MaskUNet
 from tests.toys import tiny_model
@@ -69,17 +69,6 @@ def test_a_network_of_today_is_left_alone(tmp_path):
     assert knows_air(state) and {len(value) for name, value in state.items() if name.endswith(TABLES)} == {CONDITIONS}
 
 
-def test_an_update_of_five_codes_is_added_to_it(old, written, tmp_path):
-    """Rows of a change are copied like those of what it changes."""
-    tables = {name: value for name, value in old.state_dict().items() if name.endswith(TABLES)}
-    change = {name: torch.randn(value.shape) for name, value in tables.items()}
-    checkpoint.save(tmp_path / "image_update.safetensors", change, {"gain": 1.0})
-    network = load_unet(written)
-    lowbit.load_update(network, tmp_path / "image_update.safetensors")
-    expected = with_air({name: value + change[name] for name, value in tables.items()})
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in expected.items())
-
-
 def test_detail_begins_with_it_and_learns_the_difference(written):
     """Both begin with one row each, which training moves apart."""
     detail = Detail.begun(load_unet(written))
@@ -109,8 +98,3 @@ def test_an_exported_model_of_today_knows_air(tmp_path):
     (weights / "hashes.json").write_text(json.dumps({}))
     with pytest.raises(ValueError, match="among them image and mask"):
         has_air(weights)
-
-
-def test_the_shipped_model_says_what_it_is():
-    """Goes, with this file's reason to be, when weights that learnt six labels are shipped."""
-    assert not has_air()

@@ -123,7 +123,6 @@ def test_every_field_says_what_it_is():
         ({"eta": 1.5}, "expected eta to be a number from 0 to 1, got 1.5"),
         ({"eta": 0.5, "solver": "ddpm"}, "expected the solver ddim for an eta, got 'ddpm' and eta 0.5"),
         ({"omega": float("inf")}, "omega to be a number of at least 0, got inf"),
-        ({"autoguidance": -1}, "autoguidance to be a number of at least 0, got -1"),
         ({"compiled": "yes"}, "compiled to be true or false, got 'yes'"),
         ({"batch_size": 0}, "batch_size to be a whole number from 1, got 0"),
         ({"seed": -1}, r"seed to be a whole number from 0 to 2\*\*64 - 1, got -1"),
@@ -173,14 +172,22 @@ def test_runs_of_earlier_versions_are_read():
     run = json.loads(GOLDEN_RUN.read_text())
     assert "sampler" in run and "plan" not in run
     config = SamplingConfig.from_run(run)
-    assert config == SamplingConfig(plan="mixture", steps=4, omega=1.0, seed=7, patch=64, draft_steps=0)
-    first = {key: value for key, value in run.items() if key not in ("stride", "autoguidance", "compiled")}
+    assert config == SamplingConfig(plan="mixture", solver="ddim", steps=4, omega=1.0, seed=7, patch=64, draft_steps=0)
+    first = {key: value for key, value in run.items() if key not in ("stride", "compiled")}
     assert SamplingConfig.from_run(first) == config
     assert SamplingConfig.from_run(config.to_run()) == config
     assert rename_keys({"scheduler": "tcp://a:1", "solver": "ddim"}) == {"cluster": "tcp://a:1", "solver": "ddim"}
     for name in ALWAYS_RECORDED:
         with pytest.raises(ValueError, match=f"expected a run.json with .* in it, found no {name}"):
             SamplingConfig.from_run({key: value for key, value in rename_keys(run).items() if key != name})
+
+
+def test_a_run_with_autoguidance_cannot_be_made_again():
+    run = json.loads(GOLDEN_RUN.read_text())
+    assert run["autoguidance"] == 0, "which is read"
+    message = r"^expected a run without autoguidance, which this version no longer has, got 0\.75$"
+    with pytest.raises(ValueError, match=message):
+        SamplingConfig.from_run(run | {"autoguidance": 0.75})
 
 
 def test_results_of_earlier_versions_are_read_under_the_names_of_today(tmp_path):
@@ -197,7 +204,7 @@ def test_defaults_are_those_of_runs_that_do_not_record_them():
     new = {field.name: field.default for field in fields(SamplingConfig) if field.name not in ALWAYS_RECORDED}
     without_effect = {"draft_noise": 0.1, "appearance": None, "masks": "model"}  # without a draft, and in runs of then
     assert new.pop("draft_steps") is None and new.items() >= without_effect.items()
-    expected = {"quality": "best", "stride": None, "autoguidance": 0.0, "compiled": False, "batch_size": None}
+    expected = {"quality": "best", "stride": None, "compiled": False, "batch_size": None}
     assert new == expected | without_effect
     earlier = {name: value for name, value in SamplingConfig().to_run().items() if name in ALWAYS_RECORDED}
     assert SamplingConfig.from_run(earlier).draft_steps == 0

@@ -101,7 +101,7 @@ def test_without_a_draft_the_model_is_a_single_stage(paint, pair, two_stage_weig
     single = paint(draft_steps=0)
     assert single.draft is None and "stages" not in single.run and single.run["draft_steps"] == 0
     assert not np.array_equal(single.image, pair.image)
-    assert paint(draft_steps=None).run["draft_steps"] == 20, "a model that has a draft uses it"
+    assert paint(draft_steps=None).run["draft_steps"] == 40, "a model that has a draft uses it"
     names = [
         stage.name
         for stage in stages.find_stages(
@@ -109,6 +109,16 @@ def test_without_a_draft_the_model_is_a_single_stage(paint, pair, two_stage_weig
         )
     ]
     assert names == ["detail"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "draft", "detail"),
+    [({"solver": "ddim"}, 1.0, None), ({"eta": 0.5}, 0.5, 0.5), ({"eta": 0.0}, 0.0, 0.0), ({}, None, None)],
+)
+def test_fresh_noise_of_a_draft_unless_said_otherwise(two_stage_weights, settings, draft, detail):
+    config = SamplingConfig(**({"solver": "ddim"} if "eta" in settings else {}), patch=64, draft_steps=2, **settings)
+    found = stages.find_stages(load_models(two_stage_weights), config, None, two_stage_weights, "cpu")
+    assert [stage.method.eta for stage in found] == [draft, detail]
 
 
 def test_appearances_are_seeds_numbers_pictures_and_morphs(paint, pair, two_stage_weights, tmp_path):
@@ -263,7 +273,7 @@ def test_fast_is_the_students_and_says_what_they_did(student_weights, two_stage_
     run = pair.run
     assert [run[name] for name in ("quality", "solver", "steps", "draft_steps", "omega")] == ["fast", "ddim", 4, 4, 0.0]
     assert run["network_evaluations"] == 2 * 4 * run["windows_per_level"], "one a level, no second one for guidance"
-    students, same = load_students(student_weights), {"solver": "ddim", "steps": 4, "draft_steps": 4}
+    students, same = load_students(student_weights), {"solver": "ddim", "steps": 4, "draft_steps": 4, "eta": 0.0}
     assert paint(weights=student_weights, **same).run["quality"] == "best"
     assert not np.array_equal(paint(weights=student_weights, **same).image, pair.image)
     (teachers := tmp_path / "teachers").mkdir()  # a model whose own networks are these students

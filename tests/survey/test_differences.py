@@ -25,7 +25,7 @@ def made():
             seen.append((job, total))
             yield job
 
-    found = d.make_differences(2, size=SIZE, steps=2, seed=3, device="cpu", progress=progress)
+    found = d.make_differences(2, size=SIZE, steps=2, draft_steps=2, seed=3, device="cpu", progress=progress)
     assert seen == [(0, 2), (1, 2)]
     return found
 
@@ -62,9 +62,9 @@ def test_the_files_are_equal_where_the_pixels_are(made):
 
 
 def test_the_same_seed_makes_the_same_rounds(made):
-    again = d.make_differences(1, size=SIZE, steps=2, seed=3, device="cpu")[0]
+    again = d.make_differences(1, size=SIZE, steps=2, draft_steps=2, seed=3, device="cpu")[0]
     assert any((again.after == change.after).all() for change in made)
-    other = d.make_differences(1, size=SIZE, steps=2, seed=4, device="cpu")[0]
+    other = d.make_differences(1, size=SIZE, steps=2, draft_steps=2, seed=4, device="cpu")[0]
     assert not (other.before == again.before).all()
 
 
@@ -94,6 +94,17 @@ def test_words_describe_a_change():
     opened = d.Difference(image, image, np.where(mask == 1, 4, mask), edited, 2, 0.1)
     assert opened.describe() == "necrosis, where the label was others"  # where others was, says nothing
     assert "where nothing was labelled" in d.Difference(image, image, mask * 0, edited, 2, 0.1).describe()
+
+
+def test_a_change_that_changes_no_label_shows_nothing_and_is_never_the_most_visible():
+    """Where a mask is all of one label, an island of it is no change; its mean over no pixel would win every `max`."""
+    mask, image = np.ones((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    edited = mask.copy()
+    edited[2:4] = 3
+    nothing = d.Difference(image, image, mask, mask, 1, 0.0)
+    something = d.Difference(image, image + 1, mask, edited, 3, 0.1)
+    assert nothing.visible == 0
+    assert max((nothing, something), key=lambda change: change.visible) is something
 
 
 @pytest.mark.parametrize(

@@ -94,14 +94,13 @@ def test_an_image_model_that_was_taken_over_is_gone_on_from(model, tmp_path):
     assert record.begun_from == expected_hashes(weights)["image"] and "begun from a file" in record.sentence()
 
 
-def test_an_image_model_is_taken_over_with_its_update(trained_on, tmp_path):
-    taken = recipes.adopt("image", tmp_path / "runs", trained_on)
-    hashes = expected_hashes(trained_on)
-    assert taken == {name: hashes[name] for name in ("image", "image_update")}
-    tensors, config = checkpoint.load(tmp_path / "runs/image/ema.safetensors")
-    updated = load_models(trained_on).image
-    assert config["patch"] == 64
-    assert all(torch.equal(value, updated.state_dict()[key].half()) for key, value in tensors.items())
+def test_an_image_model_is_taken_over_as_it_is(trained_on, tmp_path):
+    hashes, place = expected_hashes(trained_on), tmp_path / "runs/image/ema.safetensors"
+    assert recipes.adopt("image", tmp_path / "runs", trained_on) == {"image": hashes["image"]}
+    assert checkpoint.read_origin(place) == {"adopted": hashes["image"], "latents of": hashes["autoencoder"]}
+    (tensors, config), (theirs, their_config) = map(checkpoint.load, (place, trained_on / "image.safetensors"))
+    assert config == their_config and config["patch"] == 64
+    assert tensors.keys() == theirs.keys() and all(torch.equal(value, theirs[key]) for key, value in tensors.items())
 
 
 def test_networks_of_another_width_are_not_gone_on_with(model):

@@ -77,14 +77,14 @@ def test_own_pictures_become_a_model_that_samples(pictures, tiny_weights, tmp_pa
     used = json.loads((out / "run.json").read_text())["weights"]
     assert used["image"] == checkpoint.sha256(weights / "image.safetensors")
     assert used["image"] != checkpoint.sha256(tiny_weights / "image.safetensors")
-    after, found = checkpoint.load(runs / "update/ema.safetensors")[0], load_models(weights)[1]
-    before = checkpoint.load(runs / "image/ema.safetensors")[0]
-    assert found.gain == recipes.GAIN
-    missed, trained = (
-        sum(float((state[key].float() - after[key].float()).square().sum()) for key in after)
-        for state in (found.state_dict(), before)
-    )
-    assert missed < 0.1 * trained
+    exported, config = checkpoint.load(weights / "image.safetensors")
+    before, after = (checkpoint.load(runs / name / "ema.safetensors")[0] for name in ("image", "update"))
+    assert config["patch"] == 224 and not (weights / "image_update.safetensors").exists()
+    assert exported.keys() == after.keys() and all(torch.equal(exported[key], after[key]) for key in after)
+    assert {value.dtype for value in exported.values()} == {torch.float16}
+    assert any(not torch.equal(before[key], after[key]) for key in after)
+    run("train", "card", "--out", runs, "--weights", weights)
+    assert "| `train update`, 2 steps in " in (weights / "MODEL_CARD.md").read_text(encoding="utf-8")
     plain, sharpened = checkpoint.load(runs / "autoencoder/ema.safetensors")[0], load_lite(weights)
     own = checkpoint.load(weights / "decoder.safetensors")[0]
     for key, value in sharpened.state_dict().items():
@@ -109,7 +109,12 @@ def test_draft_and_detail_become_a_model_in_two_stages(pictures, tiny_weights, t
     first, turned = tensors["h0"][0], tensors["h0"][5 * 12]
     assert torch.equal(turned, torch.rot90(first, 1, (1, 2)).flip(2)) and not torch.equal(turned, first)
     run("train", "adopt", "mask", "--weights", tiny_weights, "--out", runs)
-    run("train", "export", "--out", runs, "--weights", weights)
+    for gain, expected in ((None, 1.0), (1.05, 1.05)):
+        run("train", "export", "--out", runs, "--weights", weights, *(("--gain", gain) if gain else ()))
+        assert load_models(weights).image.gain == expected
+    with pytest.raises(ValueError, match=r"^expected a gain from 0\.9 to 1\.1, got 2\.0$"):
+        run("train", "export", "--out", runs, "--weights", tmp_path / "pale", "--gain", 2.0)
+    assert not (tmp_path / "pale").exists()
     found = {path.stem for path in weights.glob("*.safetensors")}
     assert found == {"appearance", "autoencoder", "draft", "image", "mask"}
     pair = generate("squamous", size=(64, 64), steps=1, draft_steps=1, weights=weights, device="cpu")
@@ -241,7 +246,6 @@ def test_detail_begins_with_the_shipped_model_where_nothing_was_trained(model, r
     assert all(hashes[name] == pretrained.expected_hashes(shipped)[name] for name in kept)
     before, after = load_models(shipped).image.state_dict()["enter.weight"], load_models(weights).image
     assert torch.allclose(after.state_dict()["enter.weight"][:, : before.shape[1]], before, atol=2e-3)
-    assert after.gain == 1
 
 
 @pytest.mark.filterwarnings("ignore::diffinfinite_lite.data.pictures.PictureWarning")

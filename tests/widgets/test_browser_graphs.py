@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from diffinfinite_lite.models.pretrained import load_models
+from diffinfinite_lite.models.detail import NO_DRAFT
+from diffinfinite_lite.models.pretrained import load_draft, load_models
 from diffinfinite_lite.pipelines.margin import decode_within
-from diffinfinite_lite.widgets.browser_graphs import DECODER, IMAGE, EightBits, round_models, shipped_graphs
+from diffinfinite_lite.widgets.browser_graphs import (
+    DECODER,
+    DRAFT,
+    IMAGE,
+    EightBits,
+    round_models,
+    round_weights,
+    shipped_graphs,
+)
 
 onnxruntime = pytest.importorskip("onnxruntime")
 TOLERANCE = 2e-5  # of outputs of about unit size, in single precision
@@ -37,17 +46,30 @@ def test_rounding_is_to_the_nearest_of_254_steps():
     assert eight.multiples.flatten(1).abs().amax(1).tolist() == [127] * 6
 
 
+@pytest.mark.parametrize("file", [IMAGE, DRAFT])
 @pytest.mark.parametrize(("batch", "more"), [(1, 0), (3, 0), (1, 8)])
-def test_image_model_in_windows_of_any_side(graphs, rounded, batch, more):
+def test_networks_of_both_stages_in_windows_of_any_side(graphs, rounded, file, batch, more):
     folder, facts = graphs
+    network = rounded.image if file == IMAGE else round_weights(load_draft().network)
     draw = torch.Generator().manual_seed(batch)
     side = facts.patch + more
-    z = torch.randn(batch, facts.channels, side, side, generator=draw)
+    z = torch.randn(batch, network.latent_channels + network.beside, side, side, generator=draw)
     t = torch.tensor([999, 500, 9])[:batch]
     condition = torch.randint(20, (batch, side, side), generator=draw)
     with torch.no_grad():
+        expected = network(z, t, condition).numpy()
+    assert np.abs(answer(folder / file, z=z, t=t, condition=condition) - expected).max() < TOLERANCE
+
+
+def test_without_a_draft_detail_is_the_single_stage(graphs, rounded):
+    folder, facts = graphs
+    z = torch.randn(1, facts.channels, facts.patch, facts.patch, generator=torch.Generator().manual_seed(0))
+    t, condition = torch.tensor([500]), torch.zeros(1, facts.patch, facts.patch, dtype=torch.long)
+    none = torch.full((1, rounded.image.beside, facts.patch, facts.patch), NO_DRAFT)
+    with torch.no_grad():
         expected = rounded.image(z, t, condition).numpy()
-    assert np.abs(answer(folder / IMAGE, z=z, t=t, condition=condition) - expected).max() < TOLERANCE
+    found = answer(folder / IMAGE, z=torch.cat([z, none], 1), t=t, condition=condition)
+    assert np.abs(found - expected).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("size", [(28, 28), (56, 40)])

@@ -1,6 +1,7 @@
 """Painting in the browser: the sampling agrees with Python part by part, and so does Chromium's picture."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +9,36 @@ import torch
 from PIL import Image
 
 from diffinfinite_lite.labels import LABEL_COLOURS, condition_map
-from diffinfinite_lite.models.pretrained import load_models
+from diffinfinite_lite.models.pretrained import load_draft, load_models
+from diffinfinite_lite.pipelines.appearance import find_codes
 from diffinfinite_lite.pipelines.config import configure
 from diffinfinite_lite.pipelines.generate import picture
 from diffinfinite_lite.pipelines.margin import mirrored
-from diffinfinite_lite.pipelines.stages import find_stages, last_levels, make_denoiser, sample_stages
+from diffinfinite_lite.pipelines.stages import (
+    BLURRING_NOISE,
+    CONTEXT_BITS,
+    DETAIL,
+    DRAFT_NOISE,
+    find_stages,
+    last_levels,
+    make_denoiser,
+    sample_stages,
+)
 from diffinfinite_lite.sampling.denoiser import Denoiser
 from diffinfinite_lite.sampling.noise import coordinate_noise
 from diffinfinite_lite.sampling.plans import mixture
 from diffinfinite_lite.sampling.sample import Method, sample
 from diffinfinite_lite.sampling.solvers import cosine_alphas, make_solver, trailing_timesteps
 from diffinfinite_lite.sampling.windows import Window
-from diffinfinite_lite.widgets.browser_graphs import export_graphs, round_models, shipped_graphs
+from diffinfinite_lite.widgets.browser_graphs import (
+    APPEARANCES,
+    DIGITS,
+    DraftFacts,
+    export_graphs,
+    round_models,
+    round_weights,
+    shipped_graphs,
+)
 from diffinfinite_lite.widgets.browser_page import write_page
 from tests.check_site import MB, ON_CLICK, addresses, chrome, chromium, on_click, window_of
 from tests.toys import tiny_model
@@ -136,6 +155,47 @@ def test_a_canvas_of_several_windows_is_that_of_the_library(window):
     assert np.abs(np.array(found) - expected).max() < 2e-3 * np.abs(expected).max()
 
 
+def test_what_stands_beside_latents_is_that_of_the_library(window):
+    """The draft with its noise and how much that is; the seed of a draft; no draft."""
+    draft = torch.randn(3, 20, 30, generator=torch.Generator().manual_seed(0))
+    shown = f"Float32Array.from({draft.flatten().tolist()})"
+    found = numbers(window, f"Array.from(Sampler.underDraft({shown}, 5, 0.1, 20, 30))").reshape(4, 20, 30)
+    noise = coordinate_noise(5 ^ BLURRING_NOISE, 0, 3, Window(0, 0, 20, 30))
+    assert np.abs(found[:3] - (draft + 0.1 * noise).numpy()).max() < 1e-6
+    assert np.allclose(found[3], 0.1)
+    seed = window.page.evaluate("String(Sampler.draftSeed(5, 'squamous'))")
+    assert int(seed) == 5 ^ DRAFT_NOISE ^ 2 << CONTEXT_BITS
+    assert numbers(window, "Array.from(Sampler.noDraft(3, 2))").tolist() == [-1] * 8
+    assert numbers(window, "Array.from(Sampler.everywhere([3, 4], 2))").tolist() == [3, 3, 4, 4]
+
+
+def test_channels_beside_are_cut_with_the_windows(window):
+    """A network that copies what stands beside its latents, in windows of a larger canvas."""
+    found = window.page.evaluate(
+        """async () => {
+            const beside = Float32Array.from({ length: 56 * 28 }, (_, i) => i);
+            const settings = {
+                rows: 56, columns: 28, channels: 1, patch: 28, gain: 1, context: "normal", seed: 3, steps: 1, omega: 0,
+                beside };
+            const seen = [];
+            const evaluate = async (z, t, c, w) => { seen.push([w.top, z.length, z[784]]); return z.slice(784); };
+            for await (const level of Sampler.sample(new Uint8Array(56 * 28), settings, evaluate));
+            return seen;
+        }"""
+    )
+    assert found == [[top, 2 * 784, 28 * top] for top, *_ in found] and len(found) > 1
+
+
+def test_appearances_are_those_of_the_first_seeds(two_stage_weights):
+    drafting = load_draft(two_stage_weights)
+    facts = DraftFacts.of(drafting)
+    assert {len(codes) for codes in facts.codes.values()} == {APPEARANCES}
+    expected = find_codes("3", 0, "squamous", drafting)[0]
+    assert np.allclose(facts.codes["squamous"][3], expected, atol=10**-DIGITS)
+    mean, spread = drafting.appearance.principal_axes("normal")
+    assert np.allclose(facts.axes["normal"], torch.stack([mean, *spread[:2]]), atol=10**-DIGITS)
+
+
 def paint(window, **settings):
     """Settings put in, one click, the words at the end."""
     for name, value in settings.items():
@@ -156,43 +216,48 @@ def saved(window, name, folder):
     return Image.open(folder / download.value.suggested_filename)
 
 
-def check_picture(window, size, evaluations, tmp_path, weights=None):
+def check_picture(window, size, evaluations, tmp_path, weights=None, **draft):
     """What the page paints and PyTorch, with the same weights of eight bits and for the mask that the page saves."""
-    words = paint(window, build="wasm", size=size, steps=2, omega=1, seed=5, context="squamous")
+    words = paint(window, build="wasm", size=size, steps=2, omega=1, seed=5, context="squamous", **draft)
     assert words.startswith("Painted in")
     assert f" {evaluations} evaluations" in words
     image, mask = saved(window, "save", tmp_path), saved(window, "save-mask", tmp_path)
     assert image.info["Description"].startswith("Synthetic")
-    assert json.loads(image.info["Comment"])["seed"] == 5
+    made = json.loads(image.info["Comment"])
+    assert made["seed"] == 5
     colours = np.array(LABEL_COLOURS)
     labels = (np.asarray(mask.convert("RGB"))[::8, ::8, None] == colours).all(-1).argmax(-1)
-    settings = {"solver": "dpm-solver++", "steps": 2, "draft_steps": 0, "omega": 1, "seed": 5, "batch_size": 1}
+    drawn = made["draft_steps"]
+    settings = {"solver": "dpm-solver++", "steps": 2, "draft_steps": drawn, "omega": 1, "seed": 5, "batch_size": 1}
     config = configure(None, settings, weights, (size, size))
     models = round_models(load_models(weights))
-    (stage,) = find_stages(models, config, "squamous", weights, "cpu")
-    denoisers = {stage.name: make_denoiser(stage, config, "cpu")}
-    last = last_levels(sample_stages([stage], denoisers, condition_map(torch.from_numpy(labels), "squamous")))
-    expected = picture(models.autoencoder, last[stage.name].canvas.latents, config, stage.margin).astype(int)
+    stages = find_stages(models, config, "squamous", weights, "cpu")
+    if drawn:
+        stages[0] = replace(stages[0], network=round_weights(stages[0].network))
+    denoisers = {stage.name: make_denoiser(stage, config, "cpu") for stage in stages}
+    last = last_levels(sample_stages(stages, denoisers, condition_map(torch.from_numpy(labels), "squamous")))
+    expected = picture(models.autoencoder, last[DETAIL].canvas.latents, config, stages[-1].margin).astype(int)
     apart = np.abs(np.asarray(image.convert("RGB")).astype(int) - expected)
     assert apart.max() <= 2
     assert apart.mean() < 0.1  # single precision: at the first level the clean latents are 20,000 times a difference
 
 
 def test_the_picture_is_that_of_pytorch(window, tmp_path):
-    check_picture(window, 224, 4, tmp_path)
+    check_picture(window, 224, 4, tmp_path, **{"draft-steps": 0})
+    check_picture(window, 224, 8, tmp_path, **{"draft-steps": 2})
 
 
 def test_a_model_with_a_margin_paints_the_picture_within_it(started, tmp_path):
     """Of 128 px with four latents more on all sides, in windows of 64 px: four a side; of 64 px, in a single one."""
-    weights = tiny_model(tmp_path, borders="reflected")
+    weights = tiny_model(tmp_path, borders="reflected", draft=True)
     (tmp_path / "graphs").mkdir()
     html = write_page(tmp_path / "graphs", export_graphs(tmp_path / "graphs", weights), tmp_path / "_assets", "_assets")
     assert "64 px: one window" in html and "128 px: 16 windows" in html
     (tmp_path / "paint.html").write_text(PAGE.format(html), "utf8")
     with window_of(started) as watch:
         watch.open(tmp_path / "paint.html")
-        check_picture(watch, 64, 2 * 2, tmp_path, weights)
-        check_picture(watch, 128, 2 * 16 * 2, tmp_path, weights)
+        check_picture(watch, 64, 2 * (2 + 2), tmp_path, weights, **{"draft-steps": 2})
+        check_picture(watch, 128, 2 * 16 * (2 + 2), tmp_path, weights, **{"draft-steps": 2})
 
 
 def test_decoding_does_not_hold_up_a_run_that_needs_all_workers(window):
@@ -220,7 +285,7 @@ def test_cancel_stops_and_the_next_run_works(window):
     window.page.evaluate("document.querySelector('[data-part=steps]').value = 30")
     window.page.locator("[data-part=paint]").click()
     window.page.wait_for_function(
-        "document.querySelector('[data-part=status]').textContent.startsWith('Level 2')", timeout=WAIT
+        "document.querySelector('[data-part=status]').textContent.includes('evel 2')", timeout=WAIT
     )
     window.page.locator("[data-part=cancel]").click()
     window.page.wait_for_function(

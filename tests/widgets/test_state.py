@@ -89,8 +89,8 @@ def test_a_field_more_is_in_links_and_commands():
     for field in shown_fields(SamplingConfig):
         assert read(field.name, write(field.default)) == field.default
         assert control(field, field.default)["help"] == field.metadata["help"]
-    assert "--autoguidance 0.75" in State().change("autoguidance", "0.75").command()
-    assert "autoguidance=0.75" in State().change("autoguidance", "0.75").python()
+    assert "--omega 0.75" in State().change("omega", "0.75").command()
+    assert "omega=0.75" in State().change("omega", "0.75").python()
 
 
 def test_another_model_and_device_are_said():
