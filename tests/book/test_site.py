@@ -284,6 +284,17 @@ def test_no_line_of_code_is_broken_and_no_formula_cut(site, window, name):
 
 
 @needs_chromium
+def test_a_figure_that_is_wider_than_a_phone_says_so(site, window):
+    """Where letters would be too small to read, a figure scrolls; unless told, nobody looks for its right half."""
+    window.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    window.open_view(site / "04_guidance.html", "look")
+    said = window.page.evaluate("""[...document.querySelectorAll(".cell_output")]
+        .filter((output) => output.checkVisibility() && output.scrollWidth > output.clientWidth + 1)
+        .map((output) => getComputedStyle(output, "::before").content)""")
+    assert said and all("swipe to see all of it" in words for words in said)
+
+
+@needs_chromium
 def test_player_by_keyboard(site, window):
     window.open(site / "site_page.html")
     root = window.page.locator("#p")
