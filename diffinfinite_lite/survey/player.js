@@ -173,7 +173,7 @@ const survey = (root, settings) => {
     redPen(find("dialog"), stage.rows, settings, (row) => {
       state.taps[row.item] = row.taps;
       find(`[data-item="${row.position}"] .pen`).textContent = row.taps.length ? count(row.taps.length, "mark") : "";
-      transport.taps(state, row.item).then(showAgain, (error) => { find("dialog .alert").textContent = error.message; });
+      transport.taps(state, row.item).then(() => sayOfMarks(""), (error) => sayOfMarks(error.message));
     });
   };
   const stop = async () => { // the end, though pictures are left: when the time of a class is up
@@ -188,8 +188,9 @@ const survey = (root, settings) => {
     button.textContent = question;
     return false;
   };
-  const showAgain = () => { // the marks are part of what is handed in; the code has no marks
-    find("dialog .alert").textContent = "";
+  const sayOfMarks = (text) => { // a reply may come when the page shows something else
+    const place = find("dialog .alert");
+    if (place) place.textContent = text;
   };
 
   const file = (ending) => `survey-${state.survey}-${state.rater}-${state.saved.replace(/:/g, "-")}.${ending}`;

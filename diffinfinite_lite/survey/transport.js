@@ -78,20 +78,22 @@ const onServer = (settings) => {
     if (!reply.ok) throw refuse(said.message || "The server does not answer. What you said is kept in this browser and sent again.", reply.status);
     return said;
   };
+  const noteSent = async (record) => { if ((await local.recall())?.code === record.code) await local.note(record); }; // not what was erased meanwhile
   const send = async (record) => { // what waits, oldest first
     for (const name of [...(record.waiting || [])]) {
       const { answer, confidence, ms, revision } = record.answers[name];
       await post("answer", { code: record.code, item: name, answer, confidence, ms: Math.round(ms || 0), revision });
       record.waiting = record.waiting.filter((other) => other !== name);
-      await local.note(record);
+      await noteSent(record);
     }
     for (const name of [...(record.marked || [])]) {
-      const taps = [...(record.taps[name] || [])];
-      let refused = null;
-      try { await post("taps", { code: record.code, item: name, taps }); } catch (error) { if (error.again) throw error; refused = error; }
-      if (String(taps) === String(record.taps[name] || [])) record.marked = record.marked.filter((other) => other !== name);
-      await local.note(record); // a picture that was marked again meanwhile waits on
-      if (refused) throw refused;
+      record.marked = record.marked.filter((other) => other !== name); // before sending: marks made meanwhile wait anew
+      try {
+        await post("taps", { code: record.code, item: name, taps: record.taps[name] || [] });
+      } catch (error) {
+        if (error.again) record.marked = [...new Set([...record.marked, name])];
+        throw error;
+      } finally { await noteSent(record); }
     }
   };
   let sending = Promise.resolve();
@@ -116,7 +118,7 @@ const onServer = (settings) => {
     note: local.note,
     watch: local.watch,
     taps: async (record, name) => {
-      record.marked = [...(record.marked || []).filter((other) => other !== name), name];
+      record.marked = [...new Set([...(record.marked || []), name])];
       await local.note(record);
       await flush(record);
     },

@@ -143,10 +143,8 @@ def test_a_phone_and_then_another_device(room):
 
 
 def test_marks_arrive_in_order_and_where_a_server_was_away_later(room, monkeypatch):
-    code = room.store.join("0" * 32, 12)
-    rater = room.store.rater(code)
-    room.store.save([Answer(rater.rater, item, "real", 4, 2.5) for item in room.store.order(rater)])
-    room.store.finish(rater)
+    fill(room, nonce := "0" * 32)
+    code = room.store.join(nonce, 12)  # of the same rater
     page = room.open(f"#code={code}", quiet=False, **DESKTOP)  # the browser logs requests that fail
     page.get_by_role("button", name="Start").click()
     text(page, "h2:visible", "Your result")
@@ -171,6 +169,32 @@ def test_marks_arrive_in_order_and_where_a_server_was_away_later(room, monkeypat
     page.reload()
     text(page, "h2:visible", "Your result")
     marks(room, [3])
+
+
+def test_what_was_erased_does_not_come_back_with_a_late_reply(room, monkeypatch):
+    fill(room, nonce := "0" * 32)
+    page = room.open(f"#code={room.store.join(nonce, 12)}", quiet=False, **DESKTOP)  # the browser logs a 403
+    page.get_by_role("button", name="Start").click()
+    text(page, "h2:visible", "Your result")
+    mark, stored, late = room.store.mark, threading.Event(), threading.Event()
+
+    def a_late_reply(rater, item, points):
+        mark(rater, item, points)
+        stored.set()
+        late.wait(30)
+
+    monkeypatch.setattr(room.store, "mark", a_late_reply)
+    page.locator(".all button").first.click()
+    page.locator(".marked img").click(position={"x": 60, "y": 60})
+    page.get_by_role("button", name="Close").click()
+    assert stored.wait(10)
+    page.get_by_role("button", name="Erase").click()
+    page.get_by_role("button", name="Really").click()
+    page.get_by_role("button", name="Start").wait_for()
+    with page.expect_response("**/api/taps"):
+        late.set()
+    page.wait_for_timeout(300)
+    assert page.evaluate("Object.keys(localStorage)") == [] and not room.store.raters()
 
 
 def test_the_instructor_sees_them_come_and_reveals(room):
